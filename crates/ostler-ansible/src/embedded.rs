@@ -1,0 +1,50 @@
+//! What build.rs put into the binary.
+
+use crate::AnsibleError;
+use ostler_core::model::{CatalogIndex, ModuleMeta};
+
+/// A file in the binary.
+#[derive(Clone, Copy)]
+pub(crate) struct Embedded {
+    /// Hex.
+    pub sha256: &'static str,
+    /// The file.
+    pub bytes: &'static [u8],
+}
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// Whether this build carries an Ansible bundle.
+pub fn has_bundle() -> bool {
+    BUNDLE.is_some()
+}
+
+/// The metadata of all modules, by name.
+///
+/// # Errors
+/// [`AnsibleError::Metadata`] if a role says something that this version does not know; a test keeps that out of builds.
+pub fn module_catalog() -> Result<Vec<ModuleMeta>, AnsibleError> {
+    serde_json::from_str(MODULES)
+        .map_err(|source| AnsibleError::Metadata { what: "meta/ostler.yml of the modules", source })
+}
+
+/// The catalog's index.
+///
+/// # Errors
+/// As for [`module_catalog`].
+pub fn catalog_index() -> Result<CatalogIndex, AnsibleError> {
+    serde_json::from_str(CATALOG).map_err(|source| AnsibleError::Metadata { what: "catalog/index.json", source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_module_and_app_has_metadata_that_this_version_reads() {
+        let modules = module_catalog().unwrap();
+        assert!(modules.iter().any(|module| module.name == "ufw"));
+        let index = catalog_index().unwrap();
+        assert!(!index.apps.is_empty());
+    }
+}

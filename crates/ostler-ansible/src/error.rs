@@ -1,0 +1,102 @@
+//! Why Ansible could not be run. What fails on a server is not here: that is a [`RunSummary`](ostler_core::ports::RunSummary).
+
+use ostler_core::{Blame, Classify, ids::RunId};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+/// Why Ansible could not be run.
+#[derive(Debug, thiserror::Error)]
+pub enum AnsibleError {
+    /// Built before `cargo xtask bundle` ran.
+    #[error("this build of Ostler carries no Ansible")]
+    NoBundle,
+    /// A file of ours.
+    #[error("can't read or write {path}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Of the bundle or the playbook.
+    #[error("can't unpack Ansible into {path}")]
+    Unpack {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Somebody else made a folder that has to be ours alone.
+    #[error("{path} belongs to another user or is open to others")]
+    NotPrivate {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The interpreter in the bundle.
+    #[error("can't start {program}")]
+    Start {
+        /// Which.
+        program: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It ended before its gate was opened.
+    #[error("Ansible of run {run} ended before it began")]
+    EndedEarly {
+        /// Which.
+        run: RunId,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not even SIGKILL ended them.
+    #[error("processes {pids:?} of run {run} can't be ended")]
+    Unkillable {
+        /// Which run.
+        run: RunId,
+        /// Process ids.
+        pids: Vec<u32>,
+    },
+    /// A role's `meta/ostler.yml` or the catalog's index.
+    #[error("the embedded {what} says something that this version does not know")]
+    Metadata {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl AnsibleError {
+    /// Turns an I/O error at `path` into this type.
+    pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::File { path, source }
+    }
+}
+
+impl Classify for AnsibleError {
+    fn blame(&self) -> Blame {
+        Blame::Bug
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoBundle => Some("run `cargo xtask bundle` and build again".to_owned()),
+            Self::Unpack { path, .. } => {
+                Some(format!("it needs about 200 MB: see `df -h {}`", path.parent().unwrap_or(path).display()))
+            }
+            Self::NotPrivate { path } => {
+                Some(format!("see who made it with `ls -ld {}`, and remove it", path.display()))
+            }
+            Self::Start { .. } => {
+                Some("it needs a 64-bit x86 system with glibc 2.36, such as Debian 12 or 13".to_owned())
+            }
+            Self::Unkillable { .. } => {
+                Some("look at them with `ps`; a dead disk or network share can hold them".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A machine as its provider sees it.
+
+use crate::{
+    ids::{OperationId, ServerName, StateId},
+    spec::{ExistingOptions, LocalOptions, Network, Size},
+};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Everything a provider needs to create a machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct MachineOrder {
+    /// Its name.
+    pub server: ServerName,
+    /// The operation that creates it. The machine carries it, so that a crashed creation is found and adopted.
+    pub operation: OperationId,
+    /// The state directory that owns it. The machine carries it too.
+    pub owner: StateId,
+    /// Virtual hardware.
+    pub size: Size,
+    /// Network cards.
+    pub networks: Vec<Network>,
+    /// A qcow2 or raw file on this machine that is never written to.
+    pub image: PathBuf,
+    /// What cloud-init is told.
+    pub seed: Seed,
+    /// What only provider `local` knows.
+    pub local: LocalOptions,
+    /// What only provider `existing` knows.
+    pub existing: Option<ExistingOptions>,
+}
+
+/// NoCloud seed: the three files, whole. Holds a private key until the seed is scrubbed; so its `Debug` says nothing.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seed {
+    /// `meta-data`: YAML with `instance-id` and `local-hostname`.
+    pub meta_data: String,
+    /// `user-data`: starts with `#cloud-config`.
+    pub user_data: String,
+    /// `network-config`: version 2.
+    pub network_config: String,
+}
+
+impl Seed {
+    /// For an order that only names what is to be removed.
+    pub fn empty() -> Self {
+        Self { meta_data: String::new(), user_data: String::new(), network_config: String::new() }
+    }
+}
+
+impl std::fmt::Debug for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Seed(********)")
+    }
+}
+
+/// The provider's own record of a machine, as JSON that only the provider reads.
+///
+/// Kept in the store; holds no secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct MachineRecord(pub String);
+
+/// What a machine is seen to be doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Its power state.
+    pub power: Power,
+    /// Where its sshd is reached from here, once known.
+    pub ssh: Option<SocketAddr>,
+    /// One line for people: accelerator, process id, forwarded ports.
+    pub detail: String,
+    /// Forwarded ports as (address here, port there).
+    pub forwards: Vec<(SocketAddr, u16)>,
+    /// How much longer than usual everything takes: 1 with hardware virtualisation, 5 under emulation.
+    pub slowness: u32,
+}
+
+/// Power state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Power {
+    /// Runs.
+    On,
+    /// Exists, does not run.
+    Off,
+    /// Does not exist.
+    Absent,
+}
+
+/// One thing that stands in the way of creating or changing a machine, or deserves a warning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// `true`: Ostler refuses.
+    pub fatal: bool,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
+}
+
+/// What changing a machine's virtual hardware would take.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reshape {
+    /// What would change, for people: `memory 1 GiB -> 2 GiB`. Empty: nothing.
+    pub changes: Vec<String>,
+    /// What stands in the way.
+    pub findings: Vec<Finding>,
+}

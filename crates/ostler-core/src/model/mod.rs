@@ -1,0 +1,13 @@
+//! What Ostler records of the world.
+
+mod catalog;
+mod cloud_init;
+mod machine;
+mod module;
+mod server;
+
+pub use catalog::*;
+pub use cloud_init::*;
+pub use machine::*;
+pub use module::*;
+pub use server::*;

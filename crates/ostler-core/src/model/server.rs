@@ -1,0 +1,70 @@
+//! A server under management, as the store keeps it.
+
+use crate::{
+    ids::{OperationId, ServerName},
+    model::MachineRecord,
+    spec::{ProviderKind, ServerSpec},
+};
+use serde::{Deserialize, Serialize};
+
+/// One server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerRecord {
+    /// Its name.
+    pub name: ServerName,
+    /// Where it comes from.
+    pub provider: ProviderKind,
+    /// How far it has come.
+    pub phase: Phase,
+    /// The operation that created it; what was made for it carries this id.
+    pub created_by: OperationId,
+    /// The spec of the last operation that was begun.
+    pub desired: ServerSpec,
+    /// The account that Ostler logs in as: the target user whose access was last proved.
+    pub login_user: String,
+    /// The provider's record, once something exists.
+    pub machine: Option<MachineRecord>,
+    /// The provider's record for when sshd has moved to the port of the spec, until a login there has proved that.
+    #[serde(default)]
+    pub machine_next: Option<MachineRecord>,
+    /// Host keys that a connection may show, as `ssh-ed25519 AAAA...`. More than one only while a key is replaced.
+    pub host_keys: Vec<String>,
+    /// Public half of Ostler's own client key for this server, as `ssh-ed25519 AAAA...`.
+    pub client_key: Option<String>,
+    /// Handlers that were notified in a run that did not reach them, as (role, handler).
+    pub pending_handlers: Vec<(String, String)>,
+    /// A run began that is not known to have ended well: dpkg may be interrupted, processes may linger.
+    pub unclean: bool,
+}
+
+/// How far a server has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// It is being made.
+    Create,
+    /// It exists; its address and SSH are awaited.
+    Connect,
+    /// The target user's access is set up and proved.
+    Access,
+    /// Ansible works on it.
+    Provision,
+    /// A tunnel replaces the open SSH port. Later.
+    Tunnel,
+    /// It is what its spec says.
+    Ready,
+}
+
+impl Phase {
+    /// Lower-case word, as in events and tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Create => "create",
+            Phase::Connect => "connect",
+            Phase::Access => "access",
+            Phase::Provision => "provision",
+            Phase::Tunnel => "tunnel",
+            Phase::Ready => "ready",
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Operations: journaled, resumable, undoable pieces of long work.
+//!
+//! An operation is a list of [`Step`]s over a context. The [`Driver`] runs them and writes the journal; what an
+//! operation does stands in `ops/`, one file each, in the same order: plan and outputs, steps, implementations.
+
+mod driver;
+mod lease;
+mod log;
+mod record;
+mod step;
+
+pub use driver::*;
+pub use lease::*;
+pub use log::*;
+pub use record::*;
+pub use step::*;

@@ -1,0 +1,105 @@
+//! What the journal keeps of an operation.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    ids::{OperationId, ServerName},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// An operation in the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OperationRecord {
+    /// Its id.
+    pub id: OperationId,
+    /// Its subject.
+    pub server: ServerName,
+    /// What it does.
+    pub kind: OperationKind,
+    /// Where it stands.
+    pub state: OperationState,
+    /// The recorded plan, as JSON that only the operation's own module reads. Holds no secret.
+    pub plan: String,
+    /// What the steps have found out so far, as JSON, likewise. Written together with the step that found it.
+    pub outputs: String,
+    /// Its steps, in order.
+    pub steps: Vec<StepRecord>,
+    /// Why it is not going on, where it failed or is stuck.
+    pub failure: Option<Failure>,
+    /// When it was begun.
+    pub started: jiff::Timestamp,
+    /// When it last came to an end.
+    pub ended: Option<jiff::Timestamp>,
+}
+
+impl OperationRecord {
+    /// The recorded plan. Only the operation's own module knows its type.
+    pub fn read_plan<P: DeserializeOwned>(&self) -> Result<P> {
+        self.read(&self.plan)
+    }
+
+    /// What the steps have found out so far, likewise.
+    pub fn read_outputs<O: DeserializeOwned>(&self) -> Result<O> {
+        self.read(&self.outputs)
+    }
+
+    fn read<T: DeserializeOwned>(&self, json: &str) -> Result<T> {
+        serde_json::from_str(json).map_err(|error| {
+            Failure::new(Blame::Bug, error.to_string())
+                .because_of(format!("the journal of operation {} of {} can't be read", self.id, self.server))
+                .with_hint("was it written by another version of Ostler?")
+        })
+    }
+}
+
+/// A step in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Its name, unique within the operation.
+    pub name: String,
+    /// Where it stands.
+    pub state: StepState,
+}
+
+/// What an operation does. To destroy a server is to undo its `Create`, so that needs no kind of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationKind {
+    /// Makes a server that can be logged in to.
+    Create,
+    /// Makes it what its spec says. A reconciler: no undo.
+    Apply,
+}
+
+/// Where an operation stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationState {
+    /// At work, or its Ostler was killed.
+    Running,
+    /// Done.
+    Succeeded,
+    /// A step failed; `resume` goes on there.
+    Failed,
+    /// Its steps are being undone, or its Ostler was killed at that.
+    Unwinding,
+    /// All its steps are undone.
+    Undone,
+    /// An undo failed; the failure says what is left where.
+    Stuck,
+}
+
+/// Where a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepState {
+    /// Not begun.
+    Pending,
+    /// Begun; its effects may exist in part.
+    Started,
+    /// Done.
+    Done,
+    /// Its undo was begun.
+    Undoing,
+    /// Undone.
+    Undone,
+}

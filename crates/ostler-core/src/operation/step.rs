@@ -1,0 +1,45 @@
+//! A step: one action of an operation, with its undo directly below it.
+
+use crate::{error::Result, model::Phase};
+use futures::future::BoxFuture;
+
+/// What a step's function returns.
+pub type StepFuture<'a> = BoxFuture<'a, Result<()>>;
+
+/// A step's function: reads the context, may add to the outputs.
+pub type StepFn<C, O> = for<'a> fn(&'a C, &'a mut O) -> StepFuture<'a>;
+
+/// One step of an operation over the context `C`, whose findings are kept in `O`.
+///
+/// `forward` may be called again after it was killed or failed at any point, so it adopts what it finds of its own.
+/// `undo` likewise, and also where `forward` never came to do anything.
+pub struct Step<C, O> {
+    /// Unique within the operation; never renamed, for journals name it.
+    pub name: &'static str,
+    /// The phase that people see.
+    pub phase: Phase,
+    /// The action.
+    pub forward: StepFn<C, O>,
+    /// Its undo; `None` where nothing is left behind.
+    pub undo: Option<StepFn<C, O>>,
+    /// A precondition of the later steps that may have ceased to hold, such as that the machine runs: done again when the
+    /// operation is resumed behind it.
+    pub again: bool,
+}
+
+impl<C, O> Step<C, O> {
+    /// A step that leaves nothing behind.
+    pub const fn new(name: &'static str, phase: Phase, forward: StepFn<C, O>) -> Self {
+        Self { name, phase, forward, undo: None, again: false }
+    }
+
+    /// A step that is done again when the operation is resumed behind it.
+    pub const fn precondition(name: &'static str, phase: Phase, forward: StepFn<C, O>) -> Self {
+        Self { name, phase, forward, undo: None, again: true }
+    }
+
+    /// A step with an undo.
+    pub const fn with_undo(name: &'static str, phase: Phase, forward: StepFn<C, O>, undo: StepFn<C, O>) -> Self {
+        Self { name, phase, forward, undo: Some(undo), again: false }
+    }
+}

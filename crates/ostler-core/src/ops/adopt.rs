@@ -1,0 +1,200 @@
+//! A server that was there before Ostler: whom to trust, the way in as it is, and the target user's own way in.
+
+use super::create::Outputs;
+use crate::{
+    error::{Blame, Failure, Result},
+    event::{AnsibleReport, EventKind, Level},
+    ids::RunId,
+    model::Phase,
+    operation::StepFuture,
+    ops::{Context, RUN_AS_ROOT, World, apply, leftovers, wait},
+    ports::{Credential, HostKey, Playbook, Reporter, RunRequest, Session},
+    secret::Secret,
+    spec::{ExistingOptions, ProviderKind, ServerSpec, Strategy},
+};
+use std::time::Duration;
+
+const PREPARE: &str = include_str!("scripts/adopt_prepare.sh");
+const RELEASE: &str = include_str!("scripts/adopt_release.sh");
+
+/// Asks the user everything that the steps will need to know, so that nothing is asked, and nothing is found missing, once
+/// the work has begun.
+pub(super) async fn ask(world: &World<'_>, spec: &ServerSpec) -> Result<()> {
+    if spec.provider == ProviderKind::Existing {
+        credential(world, spec).await?;
+        // The host key is asked for where the server is talked to first.
+    }
+    Ok(())
+}
+
+fn options(spec: &ServerSpec) -> Result<&ExistingOptions> {
+    spec.existing
+        .as_ref()
+        .ok_or_else(|| Failure::new(Blame::Bug, format!("nothing is known of how {} is reached", spec.name)))
+}
+
+/// What the account is logged in with that the spec names.
+async fn credential(world: &World<'_>, spec: &ServerSpec) -> Result<Credential> {
+    let options = options(spec)?;
+    if let Some(path) = &options.key {
+        return Ok(Credential::KeyFile(path.clone()));
+    }
+    if let Some(password) = &options.password {
+        return Ok(Credential::Password(world.resolve(password).await?));
+    }
+    let who = format!("{}@{}", options.user, options.address);
+    let way_on = if world.user_agent.is_some() { " (empty: your ssh-agent)" } else { "" };
+    let typed = world.ask.secret(&format!("password of {who}{way_on}")).await?;
+    match (typed.filter(|typed| !typed.expose().is_empty()), &world.user_agent) {
+        (Some(password), _) => Ok(Credential::Password(password)),
+        (None, Some(agent)) => Ok(Credential::Agent(agent.clone())),
+        (None, None) => Err(Failure::new(Blame::Configuration, format!("there is no way to log in as {who}"))
+            .with_hint(format!("name `password` or `key` at servers.{}.existing, or start an ssh-agent", spec.name))),
+    }
+}
+
+/// What sudo asks for, where the account is not root; a password that was given for the login serves both.
+async fn sudo_password(world: &World<'_>, spec: &ServerSpec, credential: &Credential) -> Result<Option<Secret>> {
+    let options = options(spec)?;
+    match (credential, &options.password) {
+        _ if options.user == "root" => Ok(None),
+        (Credential::Password(password), _) => Ok(Some(password.clone())),
+        (_, Some(reference)) => Ok(Some(world.resolve(reference).await?)),
+        _ => Ok(None),
+    }
+}
+
+/// Pins the host key: the one that the spec names, or the one that the user confirms.
+pub(super) fn pin_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        ctx.update(|record| record.phase = Phase::Connect).await?;
+        if !ctx.record().await?.host_keys.is_empty() {
+            return Ok(());
+        }
+        wait::for_address(ctx).await?;
+        let address = ctx.observe().await?.ssh.ok_or_else(|| nobody(ctx, "it has no address"))?;
+        let shown = ctx.world.remote.host_keys(address, Duration::from_secs(20)).await?;
+        let chosen = choose(ctx, &shown, &address.to_string()).await?.key.clone();
+        ctx.update(|record| record.host_keys = vec![chosen]).await?;
+        Ok(())
+    })
+}
+
+fn nobody(ctx: &Context<'_>, why: &str) -> Failure {
+    Failure::new(Blame::Target, why).because_of(format!("{} does not answer", ctx.server()))
+}
+
+async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> Result<&'k HostKey> {
+    let name = ctx.server();
+    let first = shown.first().ok_or_else(|| nobody(ctx, &format!("nothing at {address} speaks SSH")))?;
+    if let Some(wanted) = &options(&ctx.spec)?.host_key {
+        return shown.iter().find(|key| key.fingerprint == *wanted).ok_or_else(|| {
+            let all: Vec<_> = shown.iter().map(|key| key.fingerprint.as_str()).collect();
+            Failure::new(
+                Blame::Target,
+                format!("{name} shows host key {}, but the spec says {wanted}", all.join(" and ")),
+            )
+            .with_hint("either something stands between you and the server, or the spec is of another server")
+        });
+    }
+    let fingerprint = &first.fingerprint;
+    if ctx.world.accept_new_host_keys {
+        let message = format!("took the host key {fingerprint} of {name} as it was shown: nobody compared it");
+        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        return Ok(first);
+    }
+    match ctx
+        .world
+        .ask
+        .confirm(&format!("{name} at {address} shows the host key {fingerprint}. Is that its own?"))
+        .await?
+    {
+        Some(true) => Ok(first),
+        answer => {
+            let why = if answer.is_some() { "was not confirmed" } else { "can't be confirmed: nobody can be asked" };
+            Err(Failure::new(Blame::Configuration, format!("the host key {fingerprint} of {name} {why}")).with_hint(
+                format!(
+                    "compare it with what `ssh-keygen -lf` shows on the server, and write it into the spec: \
+                     `host_key: \"{fingerprint}\"`"
+                ),
+            ))
+        }
+    }
+}
+
+/// Makes the target user by the account that there is. Nothing is hardened here.
+pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        leftovers::end_runs(ctx).await?;
+        ctx.update(|record| record.phase = Phase::Access).await?;
+        let credential = credential(ctx.world, &ctx.spec).await?;
+        let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
+        let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential).await?;
+        prepare(ctx, session.as_ref(), sudo.as_ref()).await?;
+        let record = ctx.record().await?;
+        let mut host = apply::host(ctx, &record, session.transport()).await?;
+        host.secret_vars.extend(sudo.map(|password| ("ansible_become_password".to_owned(), password)));
+        let request = RunRequest {
+            playbook: Playbook::Access,
+            run: RunId::new(),
+            hosts: vec![host],
+            strategy: Strategy::Mitogen,
+            catalog: None,
+            check: false,
+        };
+        let observer = apply::Observer::new(ctx, request.run, &record.pending_handlers);
+        let result = ctx.world.engine.run(request, &observer).await;
+        session.close().await;
+        leftovers::forget_children(ctx).await?;
+        let reports: Vec<AnsibleReport> = observer.into_reports();
+        apply::judge(ctx, Phase::Access, &result?, &reports)
+    })
+}
+
+/// Root by whatever way there is: by itself, by sudo without a password, or with the one on the first line of the input.
+const BECOME_ROOT: &str = "IFS= read -r password\n\
+    [ \"$(id -u)\" = 0 ] && exec sh -s\n\
+    sudo -n true 2>/dev/null && exec sudo -n sh -s\n\
+    { printf '%s\\n' \"$password\"; exec cat; } | sudo -S -p '' sh -s";
+
+async fn prepare(ctx: &Context<'_>, session: &dyn Session, sudo: Option<&Secret>) -> Result<()> {
+    let password = sudo.map_or("", |password| password.expose());
+    let output = session.run(BECOME_ROOT, format!("{password}\n{PREPARE}").as_bytes()).await?;
+    if output.status == 0 {
+        return Ok(());
+    }
+    let mut lines: Vec<String> = output.stderr.lines().map(str::to_owned).collect();
+    let last = lines.pop().unwrap_or_else(|| format!("status {}", output.status));
+    Err(Failure::new(Blame::Target, last)
+        .because_of(format!("{} can't be taken over as {}", ctx.server(), options(&ctx.spec)?.user))
+        .with_lines(lines))
+}
+
+/// Takes out what lets Ostler in, as far as the server can be reached; a server that is gone is no reason to keep its record.
+pub(super) fn take_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let record = ctx.record().await?;
+        let blob = record.client_key.as_deref().and_then(|key| key.split(' ').nth(1)).unwrap_or_default();
+        let message = match release(ctx, &record.login_user, blob).await {
+            Ok(()) => format!(
+                "{} is released: Ostler's key is taken out of it. What Ostler set up there stays, with user {}",
+                ctx.server(),
+                record.login_user
+            ),
+            Err(failure) => format!(
+                "{} could not be reached ({failure}): Ostler's key stays in authorized_keys of {} there",
+                ctx.server(),
+                record.login_user
+            ),
+        };
+        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        Ok(())
+    })
+}
+
+async fn release(ctx: &Context<'_>, user: &str, blob: &str) -> Result<()> {
+    let session = wait::for_new_login(ctx, user, Duration::from_secs(15)).await?;
+    let output = session.run(&format!("{RUN_AS_ROOT} -- {user} {blob}"), RELEASE.as_bytes()).await?;
+    session.close().await;
+    if output.status == 0 { Ok(()) } else { Err(Failure::new(Blame::Target, output.stderr.trim())) }
+}

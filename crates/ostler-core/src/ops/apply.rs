@@ -1,0 +1,346 @@
+//! Makes a server what its spec says. A reconciler: there is no undo, and running it again is always right.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    event::{AnsibleReport, EventKind, Level, TaskOutcome},
+    ids::{OperationId, RunId, ServerName},
+    model::{Phase, Power, ServerRecord},
+    operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
+    ops::{Context, World, confirm, create, host_vars, leftovers, prefetch, server_log, wait},
+    ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
+    spec::{CatalogSource, ServerSpec, Strategy},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::{sync::Mutex, time::Duration};
+
+/// The recorded plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// What the server shall be.
+    pub spec: ServerSpec,
+    /// Whether its virtual hardware differs from the spec, so that it is shut down, changed and started again.
+    pub reshape: bool,
+}
+
+/// What the steps find out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outputs {
+    /// Tasks that changed something.
+    pub changed: usize,
+}
+
+/// The steps, in order.
+pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>, Outputs>> {
+    vec![
+        Step::precondition("power", Phase::Connect, power),
+        Step::new("ssh", Phase::Connect, await_ssh),
+        Step::new("leftovers", Phase::Provision, clear_leftovers),
+        Step::new("ansible", Phase::Provision, run_ansible),
+        Step::new("prove-access", Phase::Ready, prove_access),
+    ]
+}
+
+/// What the steps work with: the usual, and the plan.
+pub struct ApplyContext<'a> {
+    /// The usual.
+    pub base: Context<'a>,
+    /// The recorded plan.
+    pub plan: Plan,
+    /// The login that one step leaves to the next.
+    session: Mutex<Option<Box<dyn Session>>>,
+}
+
+impl<'a> ApplyContext<'a> {
+    /// For one operation.
+    pub fn new(base: Context<'a>, plan: Plan) -> Self {
+        Self { base, plan, session: Mutex::default() }
+    }
+
+    /// The login that an earlier step left, or a new one.
+    async fn take_session(&self) -> Result<Box<dyn Session>> {
+        let left = self.session.lock().expect("no panic while held").take();
+        match left {
+            Some(session) => Ok(session),
+            None => wait::for_login(&self.base).await,
+        }
+    }
+}
+
+/// Time that a guest gets to shut down before its power is taken away.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(90);
+
+/// Journals a new application of `plan`. The server's record says from now on what it shall be.
+pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
+    let name = &plan.spec.name;
+    let mut server = world
+        .store
+        .server(name)
+        .await?
+        .ok_or_else(|| Failure::new(Blame::Bug, format!("{name} is applied before it is created")))?;
+    server.desired = plan.spec.clone();
+    world.store.put_server(&server).await?;
+    let record = OperationRecord {
+        id: OperationId::new(),
+        server: name.clone(),
+        kind: OperationKind::Apply,
+        state: OperationState::Running,
+        plan: to_json(plan),
+        outputs: to_json(&Outputs::default()),
+        steps: pending_steps(&steps()),
+        failure: None,
+        started: jiff::Timestamp::now(),
+        ended: None,
+    };
+    world.store.begin_operation(&record).await?;
+    Ok(record)
+}
+
+/// Closes the application of `name` whose Ostler ended before it did, so that nothing looks at work.
+pub(super) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> Result<()> {
+    let latest = world.store.latest_operation(name).await?;
+    if let Some(latest) = latest.filter(|op| (op.kind, op.state) == (OperationKind::Apply, OperationState::Running)) {
+        let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
+        world.store.set_operation_state(latest.id, OperationState::Failed, Some(&failure)).await?;
+    }
+    Ok(())
+}
+
+fn power<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let (provider, base) = (ctx.base.provider(), &ctx.base);
+        let mut machine = base.machine().await?;
+        // Looked at anew: a resumed application must not shut down once more what it has changed already.
+        let reshape = ctx.plan.reshape
+            && !provider.preflight_reshape(&machine, base.spec.size, &base.spec.local).await?.changes.is_empty();
+        if reshape {
+            if base.observe().await?.power == Power::On {
+                notice(base, Level::Info, "shutting down to change the virtual hardware").await;
+            }
+            provider.stop(&machine, SHUTDOWN_GRACE).await?;
+            machine = provider.reshape(&machine, base.spec.size, &base.spec.local).await?;
+            base.update(|record| record.machine = Some(machine.clone())).await?;
+        }
+        if base.observe().await?.power == Power::Off && !reshape {
+            notice(base, Level::Warning, "the machine was off; starting it").await;
+        }
+        let machine = provider.start(&machine, &base.reporter).await?;
+        base.update(|record| record.machine = Some(machine)).await?;
+        Ok(())
+    })
+}
+
+fn await_ssh<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        wait::for_address(&ctx.base).await?;
+        let session = wait::for_login(&ctx.base).await?;
+        *ctx.session.lock().expect("no panic while held") = Some(session);
+        Ok(())
+    })
+}
+
+fn clear_leftovers<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(leftovers::clear(&ctx.base))
+}
+
+fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let base = &ctx.base;
+        // A killed step is run again, and what its last run left must be gone first.
+        leftovers::clear(base).await?;
+        let before = base
+            .update(|record| {
+                record.unclean = true;
+                record.phase = Phase::Provision;
+            })
+            .await?;
+        let session = ctx.take_session().await?;
+        if let Some(CatalogSource { url, commit, .. }) =
+            base.spec.catalog.as_ref().filter(|_| !base.spec.apps.is_empty())
+        {
+            let commit = commit.as_deref().unwrap_or("unknown");
+            notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
+        }
+        let request = request(base, &before, session.transport(), false).await?;
+        let observer = Observer::new(base, request.run, &before.pending_handlers);
+        let packages = host_vars::packages(base.world.modules, base.world.catalog, &base.spec);
+        let machine = base.machine().await?;
+        let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
+        base.update(|record| record.machine_next = (next != machine).then_some(next)).await?;
+        let armed = confirm::arm(base, session.as_ref()).await?;
+        let meanwhile =
+            async { tokio::join!(prefetch::fetch(session.as_ref(), &packages), armed.keep(session.as_ref())) };
+        let result = tokio::select! {
+            result = base.world.engine.run(request, &observer) => result,
+            ((), never) = meanwhile => match never {},
+        };
+        let pending = observer.pending();
+        let reports = observer.into_reports();
+        if let Err(failure) = server_log::append(session.as_ref(), &reports).await {
+            notice(base, Level::Warning, &format!("/var/log/ansible.log was not written: {failure}")).await;
+        }
+        let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
+        let settled = armed.settle(session, good).await;
+        let lost =
+            reports.iter().any(|r| matches!(r, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Unreachable));
+        base.update(|record| {
+            record.pending_handlers = pending;
+            record.unclean = lost;
+        })
+        .await?;
+        leftovers::forget_children(base).await?;
+        *ctx.session.lock().expect("no panic while held") = Some(settled?);
+        judge(base, Phase::Provision, &result?, &reports)?;
+        outputs.changed = reports.iter().filter(|r| is_change(r)).count();
+        Ok(())
+    })
+}
+
+fn prove_access<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        // The connection that has just proved the new settings, or, where this is gone on with, a new one.
+        let left = ctx.session.lock().expect("no panic while held").take();
+        let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
+            Some(session) => session,
+            None => wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?,
+        };
+        create::prove(&ctx.base, session).await?;
+        ctx.base
+            .update(|record| {
+                record.login_user = ctx.base.spec.user.clone();
+                record.phase = Phase::Ready;
+            })
+            .await?;
+        Ok(())
+    })
+}
+
+/// What Ansible is asked for: everything that the spec says, to be done or only looked at.
+pub(super) async fn request(
+    ctx: &Context<'_>,
+    record: &ServerRecord,
+    transport: Transport,
+    check: bool,
+) -> Result<RunRequest> {
+    Ok(RunRequest {
+        playbook: Playbook::Site,
+        run: RunId::new(),
+        hosts: vec![host(ctx, record, transport).await?],
+        strategy: strategy(ctx),
+        catalog: ctx.world.catalog_tree.clone(),
+        check,
+    })
+}
+
+/// The server as Ansible is told of it.
+pub(super) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Transport) -> Result<RunHost> {
+    Ok(RunHost {
+        name: ctx.server().clone(),
+        transport,
+        vars: host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record),
+        secret_vars: host_vars::secret(ctx.world, &ctx.spec).await?,
+    })
+}
+
+/// Mitogen, unless the user or one of the chosen roles wants Ansible's own.
+fn strategy(ctx: &Context<'_>) -> Strategy {
+    let chosen = |name: &str| ctx.spec.modules.get(name).is_some_and(Option::is_some);
+    let linear_module = ctx.world.modules.iter().any(|m| m.strategy == Strategy::Linear && chosen(&m.name));
+    let linear_app =
+        ctx.world.catalog.apps.iter().any(|app| app.strategy == Strategy::Linear && ctx.spec.apps.contains(&app.name));
+    if linear_module || linear_app { Strategy::Linear } else { ctx.spec.ansible.strategy }
+}
+
+/// Whether a report is of a task (or loop item) that changed something.
+pub fn is_change(report: &AnsibleReport) -> bool {
+    matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Changed && !t.aggregate)
+}
+
+/// Names the failed task, or says why there was none.
+pub(super) fn judge(ctx: &Context<'_>, phase: Phase, summary: &RunSummary, reports: &[AnsibleReport]) -> Result<()> {
+    let server = ctx.server();
+    let failed = reports.iter().rev().find_map(|report| match report {
+        AnsibleReport::TaskResult(t)
+            if !t.ignored && !t.aggregate && matches!(t.result, TaskOutcome::Failed | TaskOutcome::Unreachable) =>
+        {
+            Some(t)
+        }
+        _ => None,
+    });
+    // A failed task that a block rescued is no failure of the run.
+    if summary.status == 0 && summary.hosts.contains_key(server.as_str()) {
+        return Ok(());
+    }
+    let Some(task) = failed else {
+        let message = format!(
+            "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not come that far",
+            phase.as_str(),
+            summary.status
+        );
+        return Err(Failure::new(Blame::Bug, message)
+            .with_lines(summary.stderr_tail.clone())
+            .with_hint(format!("`ostler logs {server}` has all that it said; `ostler resume {server}` tries again")));
+    };
+    let word = if task.result == TaskOutcome::Unreachable { "was lost at" } else { "failed at" };
+    let mut failure = Failure::new(
+        Blame::Target,
+        format!("phase {}: {server} {word} `{}` ({})", phase.as_str(), task.place(), task.module),
+    );
+    failure.causes.extend(task.msg.clone().map(|m| m.trim().to_owned()).filter(|m| !m.is_empty()));
+    let output = task.stderr.as_deref().filter(|s| !s.trim().is_empty()).or(task.stdout.as_deref()).unwrap_or_default();
+    failure.lines = output.trim().lines().rev().take(12).map(str::to_owned).collect();
+    failure.lines.reverse();
+    Err(failure
+        .with_hint(format!("mend the cause, then `ostler resume {server}`; `ostler logs {server}` has the whole run")))
+}
+
+async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
+    ctx.reporter.report(EventKind::Notice { level, message: message.to_owned() }).await;
+}
+
+/// Puts the run's reports into the log, and its process into the journal.
+pub(super) struct Observer<'a> {
+    ctx: &'a Context<'a>,
+    run: RunId,
+    /// Handlers that earlier runs left.
+    before: &'a [(String, String)],
+    reports: Mutex<Vec<AnsibleReport>>,
+}
+
+impl<'a> Observer<'a> {
+    /// For one run; `before`: handlers that earlier runs left.
+    pub fn new(ctx: &'a Context<'a>, run: RunId, before: &'a [(String, String)]) -> Self {
+        Self { ctx, run, before, reports: Mutex::default() }
+    }
+
+    /// What was reported.
+    pub fn into_reports(self) -> Vec<AnsibleReport> {
+        self.reports.into_inner().expect("no panic while held")
+    }
+
+    /// Handlers that are still to run.
+    fn pending(&self) -> Vec<(String, String)> {
+        let reports = self.reports.lock().expect("no panic while held");
+        self.ctx.world.engine.pending_handlers(self.before, &reports)
+    }
+}
+
+#[async_trait]
+impl RunObserver for Observer<'_> {
+    async fn child_started(&self, pid: u32, start_ticks: u64, boot: String) -> Result<()> {
+        let child = ChildRecord { server: self.ctx.server().clone(), run: self.run, pid, start_ticks, boot };
+        self.ctx.world.store.put_child(&child).await
+    }
+
+    async fn report(&self, report: AnsibleReport) {
+        let notice = matches!(&report, AnsibleReport::TaskResult(t) if t.handler || !t.notify.is_empty());
+        self.reports.lock().expect("no panic while held").push(report.clone());
+        if notice {
+            // At once: if Ostler is killed, the next run still knows which services to restart. Where it can't be
+            // recorded now, it is again at the end of the run, and fails there.
+            let pending = self.pending();
+            let _ = self.ctx.update(|record| record.pending_handlers = pending).await;
+        }
+        self.ctx.reporter.report(EventKind::Ansible { run: self.run, report }).await;
+    }
+}

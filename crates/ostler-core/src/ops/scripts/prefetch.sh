@@ -1,0 +1,21 @@
+# Run as root while Ansible is still on its way: fetches the packages ($@) that a run will install, and installs nothing. Who
+# installs waits for the lock. A failure is no matter: the task that installs has the same, and says so.
+set -u
+exec 9>/run/ostler-prefetch.lock
+flock -n 9 || exit 0
+missing=
+for package; do
+  case $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) in
+  installed) ;;
+  *) missing="$missing $package" ;;
+  esac
+done
+[ -n "$missing" ] || exit 0
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+lists=/var/lib/apt/lists
+# As old as the task itself accepts it.
+if [ -z "$(find $lists -maxdepth 1 -name '*_Packages*' 2>/dev/null)" ] ||
+  [ -z "$(find $lists $lists/partial -maxdepth 0 -mmin -1440 2>/dev/null)" ]; then
+  apt-get -q -y -o Acquire::Languages=none update
+fi
+apt-get -q -y --no-install-recommends --download-only install $missing

@@ -1,0 +1,169 @@
+//! What every operation works with.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    ids::{OperationId, ServerName, StateId},
+    model::{CatalogIndex, MachineRecord, ModuleMeta, Observed, Power, ServerRecord},
+    operation::{EventLog, Interrupt, Leaser, ScopedReporter},
+    ops::{WaitOptions, wait},
+    ports::{Ask, Credential, Engine, Images, Login, Provider, Remote, Session, Store},
+    secret::Secret,
+    spec::{ProviderKind, SecretRef, ServerSpec},
+};
+use std::path::PathBuf;
+
+/// Where servers come from, by kind. Every kind that a spec can name has one.
+pub type Providers = std::collections::HashMap<ProviderKind, Box<dyn Provider>>;
+
+/// The ports, joined by the binary's `wiring.rs`, and the options of this invocation.
+pub struct World<'a> {
+    /// The state.
+    pub store: &'a dyn Store,
+    /// The event log over it.
+    pub log: &'a EventLog<'a>,
+    /// Takes leases for this process.
+    pub leaser: &'a Leaser<'a>,
+    /// Where servers come from.
+    pub providers: Providers,
+    /// What they boot from.
+    pub images: &'a dyn Images,
+    /// SSH.
+    pub remote: &'a dyn Remote,
+    /// Ansible.
+    pub engine: &'a dyn Engine,
+    /// Resolves `{ env: ... }` and `{ file: ... }`.
+    pub outside_secret: &'a (dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    /// Modules that this Ostler ships.
+    pub modules: &'a [ModuleMeta],
+    /// The catalog of apps.
+    pub catalog: &'a CatalogIndex,
+    /// Folder with its files; `None`: it ships with Ostler.
+    pub catalog_tree: Option<PathBuf>,
+    /// The person in front of the terminal.
+    pub ask: &'a dyn Ask,
+    /// The user's own ssh-agent, if there is one.
+    pub user_agent: Option<PathBuf>,
+    /// Take the host key of an existing server as it is shown, if nobody can say whether it is the right one.
+    pub accept_new_host_keys: bool,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// How long to wait for servers.
+    pub wait: WaitOptions,
+    /// Id of the state.
+    pub owner: StateId,
+}
+
+impl World<'_> {
+    /// The provider of a kind.
+    pub fn provider(&self, kind: ProviderKind) -> &dyn Provider {
+        self.providers[&kind].as_ref()
+    }
+
+    /// The value of a secret that the spec names.
+    pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
+        let SecretRef::Secret(name) = reference else { return (self.outside_secret)(reference) };
+        self.store.secret(None, name).await?.ok_or_else(|| {
+            Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
+                .with_hint(format!("`ostler secret set {name}` stores it"))
+        })
+    }
+}
+
+/// The world as one operation on one server sees it.
+pub struct Context<'a> {
+    /// The world.
+    pub world: &'a World<'a>,
+    /// The operation.
+    pub operation: OperationId,
+    /// What the server shall be, as the operation's plan recorded it.
+    pub spec: ServerSpec,
+    /// Takes the operation's events.
+    pub reporter: ScopedReporter<'a>,
+}
+
+/// Names of a server's own secrets in the store.
+pub(crate) mod secret_name {
+    /// Ostler's private client key.
+    pub const CLIENT_KEY: &str = "client-key";
+    /// Private half of the host key that only bootstraps trust.
+    pub const BOOTSTRAP_HOST_KEY: &str = "bootstrap-host-key";
+}
+
+impl<'a> Context<'a> {
+    /// For one operation.
+    pub fn new(world: &'a World<'a>, operation: OperationId, spec: ServerSpec) -> Self {
+        let reporter = world.log.scope(Some(&spec.name), Some(operation));
+        Self { world, operation, spec, reporter }
+    }
+
+    /// The subject.
+    pub fn server(&self) -> &ServerName {
+        &self.spec.name
+    }
+
+    /// The provider of the subject.
+    pub fn provider(&self) -> &'a dyn Provider {
+        self.world.provider(self.spec.provider)
+    }
+
+    /// The subject's record.
+    pub async fn record(&self) -> Result<ServerRecord> {
+        self.world.store.server(self.server()).await?.ok_or_else(|| {
+            Failure::new(Blame::Bug, format!("{} is missing from the state while it is worked on", self.server()))
+        })
+    }
+
+    /// Changes the subject's record.
+    pub async fn update(&self, change: impl FnOnce(&mut ServerRecord)) -> Result<ServerRecord> {
+        let mut record = self.record().await?;
+        change(&mut record);
+        self.world.store.put_server(&record).await?;
+        Ok(record)
+    }
+
+    /// The provider's record of the subject.
+    pub async fn machine(&self) -> Result<MachineRecord> {
+        self.record()
+            .await?
+            .machine
+            .ok_or_else(|| Failure::new(Blame::Bug, format!("{} has no machine on record", self.server())))
+    }
+
+    /// What the machine is seen to be doing.
+    pub async fn observe(&self) -> Result<Observed> {
+        let machine = self.machine().await?;
+        let mut observed = self.provider().observe(&[&machine]).await?;
+        Ok(observed.pop().unwrap_or(Observed {
+            power: Power::Absent,
+            ssh: None,
+            detail: String::new(),
+            forwards: Vec::new(),
+            slowness: 1,
+        }))
+    }
+
+    /// How to log in to the subject, at an address that was observed.
+    pub async fn login(&self, address: std::net::SocketAddr, user: &str) -> Result<Login> {
+        let record = self.record().await?;
+        let key = self.secret(secret_name::CLIENT_KEY).await?;
+        Ok(Login {
+            server: self.server().clone(),
+            address,
+            user: user.to_owned(),
+            host_keys: record.host_keys,
+            credential: Credential::Key(key),
+        })
+    }
+
+    /// Logs in as the user whose access was last proved, as soon as the server lets us.
+    pub async fn log_in(&self) -> Result<Box<dyn Session>> {
+        wait::for_login(self).await
+    }
+
+    /// One of the subject's own secrets.
+    pub async fn secret(&self, name: &str) -> Result<Secret> {
+        self.world.store.secret(Some(self.server()), name).await?.ok_or_else(|| {
+            Failure::new(Blame::Bug, format!("secret `{name}` of {} is missing from the state", self.server()))
+        })
+    }
+}

@@ -1,0 +1,198 @@
+//! What `up` would do: a pure function of the spec, what is recorded and what is observed.
+
+use crate::{
+    error::{Blame, Failure},
+    ids::ServerName,
+    model::{Finding, Observed, Power, Reshape, ServerRecord},
+    operation::{OperationRecord, OperationState, StepState},
+    ops::create,
+    spec::{ProviderKind, ServerSpec},
+};
+use serde::Serialize;
+
+/// What is known of a server before anything is decided.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Its record and the operation that created it.
+    pub recorded: Option<(ServerRecord, OperationRecord)>,
+    /// What its machine does, where there is one.
+    pub observed: Option<Observed>,
+    /// What changing its hardware would take, where there is a machine.
+    pub reshape: Reshape,
+    /// What the provider found in the way of creating it, where there is none yet.
+    pub preflight: Vec<Finding>,
+}
+
+/// What `up` would do to one server.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ServerPlan {
+    /// Which.
+    pub server: ServerName,
+    /// What, in order.
+    pub actions: Vec<Action>,
+    /// What deserves a line.
+    pub warnings: Vec<Finding>,
+    /// Why nothing is done, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Failure>,
+}
+
+/// One thing that `up` would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// Makes a machine.
+    Create,
+    /// Takes over a server that is there already.
+    Adopt,
+    /// Goes on with a creation that did not come to its end.
+    ResumeCreate {
+        /// The step at which it goes on.
+        step: String,
+    },
+    /// Undoes a creation that did not come to its end, since the spec now asks for another machine.
+    Undo,
+    /// Shuts down, changes the virtual hardware, starts again.
+    Reshape {
+        /// For people: `memory 1 GiB -> 2 GiB`.
+        changes: Vec<String>,
+    },
+    /// Starts a machine that is off.
+    Start,
+    /// Runs Ansible.
+    Converge {
+        /// Modules that are switched on.
+        modules: Vec<String>,
+        /// Apps.
+        apps: Vec<String>,
+    },
+}
+
+/// Decides.
+pub fn plan(spec: &ServerSpec, known: &Known) -> ServerPlan {
+    let mut plan = ServerPlan {
+        server: spec.name.clone(),
+        actions: Vec::new(),
+        warnings: known.preflight.iter().chain(&known.reshape.findings).filter(|f| !f.fatal).cloned().collect(),
+        refused: None,
+    };
+    if let Err(refusal) = decide(spec, known, &mut plan.actions) {
+        plan.actions.clear();
+        plan.refused = Some(refusal);
+        return plan;
+    }
+    plan.actions.push(Action::Converge {
+        modules: spec.modules.iter().filter(|(_, settings)| settings.is_some()).map(|(name, _)| name.clone()).collect(),
+        apps: spec.apps.clone(),
+    });
+    plan
+}
+
+fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result<(), Failure> {
+    let Some((record, creation)) = &known.recorded else {
+        refuse_fatal(spec, &known.preflight)?;
+        actions.push(beginning(spec));
+        return Ok(());
+    };
+    let name = &spec.name;
+    match creation.state {
+        OperationState::Unwinding | OperationState::Stuck => {
+            return Err(Failure::new(Blame::User, format!("{name} is half destroyed"))
+                .with_hint(format!("`ostler destroy {name}` finishes that; then `up` makes it anew")));
+        }
+        OperationState::Undone => {
+            refuse_fatal(spec, &known.preflight)?;
+            actions.push(beginning(spec));
+        }
+        OperationState::Running | OperationState::Failed => {
+            refuse_fatal(spec, &known.preflight)?;
+            let planned = create::planned_spec(creation)?;
+            if other_machine(&planned, spec).is_empty() {
+                let next = creation.steps.iter().find(|s| s.state != StepState::Done);
+                actions.push(Action::ResumeCreate { step: next.map(|s| s.name.clone()).unwrap_or_default() });
+            } else {
+                actions.extend([Action::Undo, beginning(spec)]);
+            }
+        }
+        OperationState::Succeeded => decide_on_existing(spec, record, known, actions)?,
+    }
+    Ok(())
+}
+
+fn beginning(spec: &ServerSpec) -> Action {
+    match spec.provider {
+        ProviderKind::Local => Action::Create,
+        ProviderKind::Existing => Action::Adopt,
+    }
+}
+
+fn decide_on_existing(
+    spec: &ServerSpec,
+    record: &ServerRecord,
+    known: &Known,
+    actions: &mut Vec<Action>,
+) -> Result<(), Failure> {
+    let name = &spec.name;
+    let power = known.observed.as_ref().map_or(Power::Absent, |o| o.power);
+    if power == Power::Absent {
+        return Err(Failure::new(
+            Blame::Provider,
+            format!("the machine of {name} is gone, though Ostler did not remove it"),
+        )
+        .with_hint(format!("`ostler destroy {name}` clears what is left of it; then `up` makes it anew")));
+    }
+    // Size and forwards are changed in place; user, keys and the rest are Ansible's.
+    let fixed: Vec<_> = other_machine(&record.desired, spec).into_iter().filter(|k| !CHANGEABLE.contains(k)).collect();
+    if !fixed.is_empty() {
+        return Err(Failure::new(
+            Blame::Configuration,
+            format!(
+                "servers.{name}.{}: can't be changed while the machine lives",
+                fixed.join(&format!(", servers.{name}."))
+            ),
+        )
+        .with_hint("put the old value back, or give the new machine another name"));
+    }
+    refuse_fatal(spec, &known.reshape.findings)?;
+    if !known.reshape.changes.is_empty() {
+        actions.push(Action::Reshape { changes: known.reshape.changes.clone() });
+    } else if power == Power::Off {
+        actions.push(Action::Start);
+    }
+    Ok(())
+}
+
+/// Keys of what makes a machine, that are changed in place once it is made.
+const CHANGEABLE: [&str; 4] = ["size", "local", "user", "authorized_keys"];
+
+/// Keys of the spec in which a machine made for `a` is another one than a machine made for `b`.
+fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
+    let differences = [
+        ("provider", a.provider != b.provider),
+        ("image", a.image != b.image),
+        ("network", a.networks != b.networks),
+        ("size", a.size != b.size),
+        ("local", a.local != b.local),
+        ("existing", existing_server(a) != existing_server(b)),
+        ("user", a.user != b.user),
+        ("authorized_keys", a.authorized_keys != b.authorized_keys),
+    ];
+    differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+}
+
+/// Which server it is. How Ostler first came in is of no matter once it has a way of its own.
+fn existing_server(spec: &ServerSpec) -> Option<&str> {
+    spec.existing.as_ref().map(|existing| existing.address.as_str())
+}
+
+fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> {
+    let fatal: Vec<_> = findings.iter().filter(|f| f.fatal).collect();
+    let Some(first) = fatal.first() else { return Ok(()) };
+    let mut failure = Failure::new(Blame::Provider, format!("{} can't be made like this", spec.name));
+    failure.causes = fatal.iter().map(|f| f.message.clone()).collect();
+    failure.hint = first.hint.clone();
+    Err(failure)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,17 @@
+//! What core needs from the outside, as traits. `wiring.rs` of the binary joins them to their implementations.
+
+mod ask;
+mod engine;
+mod images;
+mod provider;
+mod remote;
+mod reporter;
+mod store;
+
+pub use ask::*;
+pub use engine::*;
+pub use images::*;
+pub use provider::*;
+pub use remote::*;
+pub use reporter::*;
+pub use store::*;

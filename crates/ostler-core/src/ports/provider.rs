@@ -1,0 +1,50 @@
+//! Where servers come from.
+
+use crate::{
+    error::Result,
+    model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
+    ports::Reporter,
+    spec::{LocalOptions, Size},
+};
+use async_trait::async_trait;
+
+/// A source of servers. Every method may be called again after a crash at any point, and is right then too.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Everything that would make `create` fail, and what deserves a warning, all at once. Touches nothing.
+    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
+
+    /// Makes the machine, not yet started. If one of this order's operation exists in whole or part, adopts and completes
+    /// it. After a failure, what exists is what [`Provider::remove`] of the same order removes.
+    async fn create(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord>;
+
+    /// Starts it; returns the record with what was chosen (accelerator, ports). A machine that runs is left alone.
+    async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord>;
+
+    /// Asks the guest to shut down, and takes the power away after `grace`. One that is off is left alone.
+    async fn stop(&self, machine: &MachineRecord, grace: std::time::Duration) -> Result<()>;
+
+    /// What the machines are seen to be doing, in the order given.
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>>;
+
+    /// Whether the machine's virtual hardware differs from this, and the findings that stand in the way of changing it.
+    /// Touches nothing.
+    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<Reshape>;
+
+    /// Gives it this size and these provider options. The machine must be off, and disks only grow. The file system grows
+    /// at the next boot.
+    async fn reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<MachineRecord>;
+
+    /// The record with which the machine's sshd is reached once it listens on `port` of the machine; the way that there was
+    /// keeps working. Nothing has to listen there yet.
+    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord>;
+
+    /// Takes every secret out of what the machine was seeded with, so that neither guest nor disk shows it any more.
+    async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()>;
+
+    /// Removes every trace of what `order` made, running or not. What does not exist is removed already.
+    async fn remove(&self, order: &MachineOrder) -> Result<()>;
+
+    /// The last `lines` lines of the serial console, without control sequences; empty if there is none.
+    async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>>;
+}

@@ -1,0 +1,128 @@
+//! SSH.
+
+use crate::{error::Result, ids::ServerName, secret::Secret};
+use async_trait::async_trait;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// How to log in to a server.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Which server; names its known_hosts.
+    pub server: ServerName,
+    /// Where sshd is reached from here.
+    pub address: SocketAddr,
+    /// Account.
+    pub user: String,
+    /// Host keys that may be shown, as `ssh-ed25519 AAAA...`. Nothing else is accepted.
+    pub host_keys: Vec<String>,
+    /// What proves who we are.
+    pub credential: Credential,
+}
+
+/// What a login is made with.
+#[derive(Clone, Debug)]
+pub enum Credential {
+    /// A private key in OpenSSH format.
+    Key(Secret),
+    /// The private key in a file of the user's, in any format that ssh reads without a passphrase.
+    KeyFile(PathBuf),
+    /// A password.
+    Password(Secret),
+    /// The keys of the ssh-agent at this socket, such as the user's own.
+    Agent(PathBuf),
+}
+
+/// A host key as a server shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// `ssh-ed25519 AAAA...`
+    pub key: String,
+    /// `SHA256:...`
+    pub fingerprint: String,
+}
+
+/// An ed25519 key pair.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
+    /// OpenSSH format, PEM.
+    pub private: Secret,
+    /// `ssh-ed25519 AAAA...`, without comment.
+    pub public: String,
+}
+
+/// Why a login did not come about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// Nothing that speaks SSH answered: refused, timed out, closed. Worth another try.
+    NoAnswer(String),
+    /// Another host key than the pinned ones. Never worth another try; fingerprints as `SHA256:...`.
+    HostKey {
+        /// Pinned.
+        expected: Vec<String>,
+        /// Shown by the server, where ssh said it.
+        offered: Option<String>,
+    },
+    /// sshd lets nobody from here even try, because of logins that failed before. It passes.
+    Barred(String),
+    /// The right server refused the login. Worth another try while cloud-init works, with growing pauses.
+    Refused(String),
+    /// ssh itself can't be run.
+    Broken(String),
+}
+
+/// What a remote command left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Exit status; 255 also where ssh itself failed.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// What another OpenSSH client needs to use the same trust and key; nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transport {
+    /// Where sshd is reached.
+    pub address: SocketAddr,
+    /// Account.
+    pub user: String,
+    /// Options for `ssh`: `-F none`, known_hosts, agent, host-key checking.
+    pub ssh_args: Vec<String>,
+    /// Socket of the private agent that holds the key while the session lives.
+    pub agent_socket: PathBuf,
+}
+
+/// Opens sessions.
+#[async_trait]
+pub trait Remote: Send + Sync {
+    /// A new key pair.
+    fn generate_key(&self) -> Result<KeyPair>;
+
+    /// Removes what is kept on disk of a server: its known_hosts. Nothing there: fine.
+    async fn forget(&self, server: &ServerName) -> Result<()>;
+
+    /// Returns as soon as something at `address` shows an SSH banner; `false` after `timeout`.
+    async fn banner(&self, address: SocketAddr, timeout: Duration) -> bool;
+
+    /// The host keys that whatever listens at `address` shows, best first; nobody has vouched for them. Empty: nothing there
+    /// speaks SSH.
+    async fn host_keys(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<HostKey>>;
+
+    /// Logs in. `timeout` bounds the whole attempt.
+    async fn connect(&self, login: &Login, timeout: Duration) -> Result<Box<dyn Session>, ConnectError>;
+}
+
+/// A login that stays open. Dropping it closes it and its agent.
+#[async_trait]
+pub trait Session: Send + Sync {
+    /// Runs `script` with `sh -c` on the server, `stdin` as its input. A status other than 0 is not an error.
+    async fn run(&self, script: &str, stdin: &[u8]) -> Result<Output>;
+
+    /// The same connection's trust and key for another client.
+    fn transport(&self) -> Transport;
+
+    /// Closes it, its processes and its agent.
+    async fn close(self: Box<Self>);
+}

@@ -1,0 +1,159 @@
+//! Who gets in: the public keys, and the refusal of every policy that lets nobody in.
+
+use super::{
+    SpecContext,
+    fault::{Fault, Problem, quote},
+    walk::Found,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use std::io;
+
+/// The list in either form of `authorized_keys`.
+pub(super) fn list(found: &Found) -> &Found {
+    found.get("keys").unwrap_or(found)
+}
+
+/// Lines of authorized_keys format of all entries of a list of keys.
+pub(super) fn keys(found: &Found, context: &SpecContext<'_>, faults: &mut Vec<Fault>) -> Option<Vec<String>> {
+    let mut all: Vec<String> = Vec::new();
+    let mut good = true;
+    for entry in found.list()? {
+        let keys = match entry.text() {
+            Some(text) => entry_keys(text, context).map_err(|problem| faults.push(entry.fault(problem))).ok(),
+            None => None,
+        };
+        good &= keys.is_some();
+        for key in keys.into_iter().flatten() {
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+    }
+    good.then_some(all)
+}
+
+/// Refuses what would lock the user out.
+pub(super) fn check(server: &Found, faults: &mut Vec<Fault>) {
+    let Some(ssh) = server.get("ssh") else { return };
+    let get = |key| ssh.get(key);
+    if let Some(enabled) = get("enabled").filter(|enabled| enabled.bool() == Some(false)) {
+        let problem = Problem::new("without SSH there is no way into this server");
+        faults.push(enabled.fault(problem.hint("this provider has no other way in: take it out")));
+    }
+    let Some(auth) = get("auth") else { return };
+    let keys = server.get("authorized_keys").map(list).filter(|keys| keys.list().is_some_and(<[_]>::is_empty));
+    let no_password = server.get("password").is_some_and(Found::is_null);
+    match (auth.text(), keys) {
+        (Some("key-only"), Some(keys)) => {
+            let problem = Problem::new("nobody could log in: `auth` is `key-only`, and there is no key");
+            faults.push(keys.fault(problem.hint("such as `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`")));
+        }
+        (Some("key-and-password"), _) if no_password => {
+            let problem = Problem::new("`key-and-password` needs a password");
+            faults.push(auth.fault(problem.hint("such as `password: { env: OPS_PASSWORD }`")));
+        }
+        _ => {}
+    }
+}
+
+/// The keys of one entry: it is a key itself, or the path of a file of them.
+fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Problem> {
+    if is_private(text) {
+        return Err(Problem::new("this is a PRIVATE key, and it stands in the spec")
+            .hint("take it out, make a new key pair with `ssh-keygen -t ed25519`, and name its public half"));
+    }
+    if looks_like_key(text) {
+        return parse(text).map_err(|line| {
+            let place = if text.trim().contains('\n') { format!("line {line} is") } else { "this is".to_owned() };
+            Problem::new(format!("{place} not a whole public key")).hint("it may have been cut off when it was copied")
+        });
+    }
+    if text.starts_with("~/") && context.home.is_none() {
+        return Err(Problem::new(format!("{} can't be found: there is no home directory", quote(text))));
+    }
+    if text.starts_with('~') && !text.starts_with("~/") {
+        return Err(
+            Problem::new(format!("{} can't be resolved", quote(text))).hint("only `~/` is, as your home directory")
+        );
+    }
+    let path = context.resolve(text);
+    let content = (context.read_file)(&path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())))
+            .hint("`ssh-keygen -t ed25519` makes a key pair"),
+        io::ErrorKind::InvalidData => Problem::new(format!("{} does not hold public keys", quote(text))),
+        _ => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
+    })?;
+    if is_private(&content) {
+        return Err(Problem::new(format!("{} is a PRIVATE key; it must never leave this machine", quote(text)))
+            .hint(format!("name its public half: `{}.pub`", text.trim_end_matches(".pub"))));
+    }
+    match parse(&content) {
+        Ok(keys) if keys.is_empty() => Err(Problem::new(format!("{} holds no public key", quote(text)))),
+        Ok(keys) => Ok(keys),
+        Err(line) => Err(Problem::new(format!("line {line} of {} is not a public key", quote(text)))),
+    }
+}
+
+fn is_private(text: &str) -> bool {
+    text.contains("PRIVATE KEY") || text.contains("PuTTY-User-Key-File")
+}
+
+fn looks_like_key(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or("");
+    let many = text.split_whitespace().nth(1).is_some();
+    ["ssh-", "ecdsa-", "sk-"].iter().any(|start| first.starts_with(start)) && many
+        || text.split_whitespace().any(|word| TYPES.contains(&word))
+}
+
+/// Key types that Debian 13's sshd takes by default. DSA is gone from it.
+const TYPES: [&str; 7] = [
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+];
+
+/// Keys of authorized_keys format, see sshd(8): blank lines and comments aside, each line is `[options] type base64
+/// [comment]`. The error is the number of the first line that is none.
+fn parse(text: &str) -> Result<Vec<String>, usize> {
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|(index, line)| if is_key(line) { Ok(line.to_owned()) } else { Err(index + 1) }).collect()
+}
+
+fn is_key(line: &str) -> bool {
+    if line.contains(|c: char| c.is_control() && c != '\t') {
+        return false;
+    }
+    // Options may hold blanks in quotes.
+    let mut quoted = false;
+    let words: Vec<&str> = line
+        .split(|c: char| {
+            quoted ^= c == '"';
+            !quoted && (c == ' ' || c == '\t')
+        })
+        .filter(|word| !word.is_empty())
+        .take(3)
+        .collect();
+    let at = words.iter().position(|word| TYPES.contains(word));
+    match at {
+        Some(at @ 0..=1) => words.get(at + 1).is_some_and(|blob| blob_is_of(blob, words[at])),
+        _ => false,
+    }
+}
+
+/// RFC 4253, section 6.6: the blob starts with the length and text of its type. The rest is its parts, each with its
+/// length before it.
+fn blob_is_of(blob: &str, kind: &str) -> bool {
+    let Ok(bytes) = STANDARD.decode(blob) else { return false };
+    let mut rest = bytes.as_slice();
+    let mut parts = Vec::new();
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let Some((part, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
+        parts.push(part);
+        rest = after;
+    }
+    rest.is_empty() && parts.len() > 1 && parts[0] == kind.as_bytes()
+}

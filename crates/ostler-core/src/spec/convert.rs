@@ -1,0 +1,306 @@
+//! From values that have the right shape to the typed spec, with the rules that join several keys.
+
+use super::{
+    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, LocalOptions, Network, ProviderKind,
+    RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshPolicy, Strategy, Value, access,
+    apps,
+    fault::{Fault, Problem, quote},
+    rules,
+    walk::Found,
+};
+use crate::{ids::ServerName, model::CatalogIndex};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+};
+
+/// What a file without a server lacks.
+pub(super) const SHORTEST: &str = "such as `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`";
+
+/// The spec, where nothing is at fault.
+pub(super) fn spec(
+    root: &Found,
+    context: &SpecContext<'_>,
+    index: Option<&CatalogIndex>,
+    faults: &mut Vec<Fault>,
+) -> Option<Spec> {
+    let catalog = catalog(root);
+    let servers = root.get("servers")?;
+    let entries = servers.map()?;
+    if entries.is_empty() {
+        faults.push(servers.fault(Problem::new("no server is named").hint(SHORTEST)));
+    }
+    let mut converter = Converter { context, index, faults, forwarded: HashMap::new() };
+    let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
+    Some(Spec { path: context.path.clone(), catalog: catalog?, servers: servers.into_iter().collect::<Option<_>>()? })
+}
+
+/// `None` where it is at fault.
+pub(super) fn catalog(root: &Found) -> Option<Option<CatalogSource>> {
+    let found = root.get("catalog")?;
+    if found.is_null() {
+        return Some(None);
+    }
+    let commit = found.get("commit")?;
+    Some(Some(CatalogSource {
+        url: found.get("url")?.text()?.to_owned(),
+        branch: found.get("branch")?.text()?.to_owned(),
+        commit: if commit.is_null() { None } else { Some(commit.text()?.to_owned()) },
+    }))
+}
+
+struct Converter<'a> {
+    context: &'a SpecContext<'a>,
+    /// `None` where the catalog is not known yet, and apps can't be checked.
+    index: Option<&'a CatalogIndex>,
+    faults: &'a mut Vec<Fault>,
+    /// Ports of this machine, with the key path that took each.
+    forwarded: HashMap<u16, String>,
+}
+
+impl Converter<'_> {
+    fn server(&mut self, name: &str, found: &Found) -> Option<ServerSpec> {
+        // Everything is looked at before anything is given up, so that all faults show at once.
+        let image = found.get("image").and_then(|image| self.image(image));
+        let size = found.get("size").and_then(size);
+        let networks = found.get("network").and_then(|network| self.networks(network));
+        let password = found.get("password").and_then(|password| self.secret(password));
+        let keys = found.get("authorized_keys");
+        let exclusive_keys = keys.and_then(|keys| keys.get("exclusive")?.bool()).unwrap_or(false);
+        let keys = keys.and_then(|keys| access::keys(access::list(keys), self.context, self.faults));
+        let ssh = found.get("ssh").and_then(ssh);
+        access::check(found, self.faults);
+        let (apps, app_params) = apps::resolve(found, self.index, self.faults);
+        let modules = found.get("modules").and_then(|modules| self.modules(modules));
+        let local = found.get("local").and_then(|local| self.local(local));
+        let strategy = found.get("ansible").and_then(|ansible| match ansible.get("strategy")?.text()? {
+            "linear" => Some(Strategy::Linear),
+            _ => Some(Strategy::Mitogen),
+        });
+        let provider = match found.get("provider")?.text()? {
+            "existing" => ProviderKind::Existing,
+            _ => ProviderKind::Local,
+        };
+        let existing = self.existing(provider, found);
+        Some(ServerSpec {
+            name: ServerName::parse(name).ok()?,
+            provider,
+            image: image?,
+            size: size?,
+            networks: networks?,
+            user: found.get("user")?.text()?.to_owned(),
+            password: password?,
+            authorized_keys: keys?,
+            exclusive_keys,
+            ssh: ssh?,
+            modules: modules?,
+            catalog: None,
+            apps: apps?,
+            app_params: app_params?,
+            ansible: AnsibleOptions { strategy: strategy? },
+            local: local?,
+            existing: existing?,
+        })
+    }
+
+    /// What belongs to the provider is there, and what belongs to another is not.
+    fn existing(&mut self, provider: ProviderKind, server: &Found) -> Option<Option<ExistingOptions>> {
+        let found = server.get("existing")?;
+        if provider != ProviderKind::Existing {
+            if !found.is_null() {
+                let problem = Problem::new("this server's provider is another one");
+                self.faults.push(found.fault(problem.hint("write `provider: existing`, or take this out")));
+            }
+            return Some(None);
+        }
+        for key in ["image", "size", "network", "local"] {
+            if let Some(written) = server.get(key).filter(|value| value.at != server.at) {
+                let problem = Problem::new("an existing server brings its own");
+                self.faults.push(written.fault(problem.hint("take it out")));
+            }
+        }
+        if found.is_null() {
+            let problem = Problem::new("provider `existing` needs to know the server");
+            self.faults.push(
+                server.get("provider")?.fault(problem.hint("write `existing: { address: 10.0.0.7, user: root }`")),
+            );
+            return None;
+        }
+        let key = found.get("key")?;
+        let path = if key.is_null() { None } else { Some(self.private_key(key)?) };
+        Some(Some(ExistingOptions {
+            address: found.get("address")?.text()?.to_owned(),
+            port: found.get("port")?.int()?.try_into().ok()?,
+            user: found.get("user")?.text()?.to_owned(),
+            password: self.secret(found.get("password")?)?,
+            key: path,
+            host_key: found.get("host_key")?.text().map(str::to_owned),
+        }))
+    }
+
+    /// The path of a private key that is there and needs no passphrase.
+    fn private_key(&mut self, found: &Found) -> Option<PathBuf> {
+        let path = self.context.resolve(found.text()?);
+        let problem = match (self.context.read_file)(&path) {
+            Ok(text) if text.contains("PRIVATE KEY") => return Some(path),
+            Ok(_) => Problem::new(format!("{} is not a private key", quote(&path.to_string_lossy())))
+                .hint("name the file without `.pub`"),
+            Err(error) => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
+        };
+        self.faults.push(found.fault(problem));
+        None
+    }
+
+    fn image(&self, found: &Found) -> Option<ImageRef> {
+        match found.text() {
+            Some(name) if rules::IMAGES.contains(&name) => Some(ImageRef::Named(name.to_owned())),
+            Some(path) => Some(ImageRef::Path(self.context.resolve(path))),
+            None => Some(ImageRef::Url {
+                url: found.get("url")?.text()?.to_owned(),
+                checksum: found.get("checksum")?.text()?.to_ascii_lowercase(),
+            }),
+        }
+    }
+
+    fn secret(&self, found: &Found) -> Option<Option<SecretRef>> {
+        if found.is_null() {
+            return Some(None);
+        }
+        let (kind, value) = found.map()?.first()?;
+        let value = value.text()?;
+        Some(Some(match kind.as_str() {
+            "secret" => SecretRef::Secret(value.to_owned()),
+            "env" => SecretRef::Env(value.to_owned()),
+            _ => SecretRef::File(self.context.resolve(value)),
+        }))
+    }
+
+    fn networks(&mut self, found: &Found) -> Option<Vec<Network>> {
+        match found.list() {
+            Some([]) => {
+                let problem = Problem::new("a server without a network card can't be reached");
+                self.faults.push(found.fault(problem.hint("leave `network` out for one with DHCP")));
+                None
+            }
+            Some(cards) => {
+                let cards: Vec<_> = cards.iter().map(|card| self.network(card)).collect();
+                cards.into_iter().collect()
+            }
+            None => Some(vec![self.network(found)?]),
+        }
+    }
+
+    fn network(&mut self, found: &Found) -> Option<Network> {
+        let gateway = found.get("gateway")?;
+        let address = match found.get("address")?.text() {
+            Some("dhcp") => Some(Address::Dhcp),
+            Some(text) => text.parse().ok().map(Address::Static),
+            None => None,
+        };
+        let route: Option<IpAddr> = gateway.text().and_then(|text| text.parse().ok());
+        if let (Some(route), Some(address)) = (route, address)
+            && let Err(problem) = check_gateway(route, address)
+        {
+            self.faults.push(gateway.fault(problem));
+        }
+        let dns = found.get("dns")?.list()?.iter().map(|server| server.text()?.parse().ok());
+        let search = found.get("search")?.list()?.iter().map(|domain| Some(domain.text()?.to_owned()));
+        Some(Network {
+            address: address?,
+            gateway: if gateway.is_null() { None } else { Some(route?) },
+            dns: dns.collect::<Option<_>>()?,
+            search: search.collect::<Option<_>>()?,
+        })
+    }
+
+    fn modules(&self, found: &Found) -> Option<BTreeMap<String, Option<Settings>>> {
+        let switched = found.map()?.iter().map(|(name, found)| {
+            let settings = match found.bool() {
+                Some(false) => None,
+                Some(true) => {
+                    let meta = self.context.modules.iter().find(|meta| meta.name == *name)?;
+                    Some(meta.settings.iter().map(|(key, setting)| (key.clone(), setting.default.clone())).collect())
+                }
+                None => Some(settings(found)?),
+            };
+            Some((name.clone(), settings))
+        });
+        switched.collect()
+    }
+
+    fn local(&mut self, found: &Found) -> Option<LocalOptions> {
+        let mut forward = Vec::new();
+        for (key, guest) in found.get("forward")?.map()? {
+            let host: Option<u16> = key.parse().ok();
+            if let Some(port) = host
+                && let Some(taken) = self.forwarded.insert(port, guest.path.clone())
+                && taken != guest.path
+            {
+                let problem = Problem::new(format!("port {port} of this machine is taken by `{taken}`"));
+                self.faults.push(guest.fault(problem.hint("choose another, or `auto` for any that is free")));
+            }
+            forward.push(guest.int().and_then(|guest| Some(Forward { host, guest: guest.try_into().ok()? })));
+        }
+        Some(LocalOptions { forward: forward.into_iter().collect::<Option<_>>()? })
+    }
+}
+
+impl SpecContext<'_> {
+    /// A path of the file: `~/` is the home directory, and what is relative is relative to the file's folder.
+    pub(super) fn resolve(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => self.folder.join(path),
+        }
+    }
+}
+
+fn size(found: &Found) -> Option<Size> {
+    Some(Size {
+        cpus: found.get("cpus")?.int()?.try_into().ok()?,
+        memory: found.get("memory")?.int()?.try_into().ok()?,
+        disk: found.get("disk")?.int()?.try_into().ok()?,
+    })
+}
+
+fn ssh(found: &Found) -> Option<SshPolicy> {
+    Some(SshPolicy {
+        enabled: found.get("enabled")?.bool()?,
+        auth: match found.get("auth")?.text()? {
+            "key-and-password" => SshAuth::KeyAndPassword,
+            _ => SshAuth::KeyOnly,
+        },
+        root_login: match found.get("root_login")?.text()? {
+            "yes" => RootLogin::Yes,
+            "prohibit-password" => RootLogin::ProhibitPassword,
+            _ => RootLogin::No,
+        },
+        port: found.get("port")?.int()?.try_into().ok()?,
+    })
+}
+
+fn check_gateway(gateway: IpAddr, address: Address) -> Result<(), Problem> {
+    let Address::Static(net) = address else {
+        return Err(Problem::new("a gateway needs a fixed address").hint("DHCP brings its own gateway"));
+    };
+    if gateway.is_ipv4() != net.addr().is_ipv4() {
+        let family = if net.addr().is_ipv4() { "an IPv4" } else { "an IPv6" };
+        return Err(Problem::new(format!("`{gateway}` can't be the gateway of {family} address")));
+    }
+    if !net.contains(&gateway) {
+        return Err(Problem::new(format!("`{gateway}` is outside of the subnet {}", net.trunc())));
+    }
+    if gateway == net.addr() {
+        return Err(Problem::new(format!("`{gateway}` is the server's own address")));
+    }
+    rules::not_an_end(gateway, &net)
+}
+
+/// A mapping as settings.
+pub(super) fn settings(found: &Found) -> Option<Settings> {
+    match found.value()? {
+        Value::Map(settings) => Some(settings),
+        _ => None,
+    }
+}

@@ -1,0 +1,252 @@
+//! The spec as types. All defaults are filled in and all checks are done when one of these exists.
+
+use crate::ids::ServerName;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+/// A whole spec file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spec {
+    /// The file that it came from; relative paths in it are relative to its folder.
+    pub path: PathBuf,
+    /// Where apps come from; `None`: from the catalog that ships with Ostler.
+    pub catalog: Option<CatalogSource>,
+    /// Servers in the order of the file.
+    pub servers: Vec<ServerSpec>,
+}
+
+/// A Git repository that apps come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogSource {
+    /// `https`, `http`, `ssh` or `file`; never with a password or token in it.
+    pub url: String,
+    /// Branch that is followed.
+    pub branch: String,
+    /// 40 hexadecimal digits: this commit and no other.
+    pub commit: Option<String>,
+}
+
+/// What one server shall be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServerSpec {
+    /// Its name, which is also its host name.
+    pub name: ServerName,
+    /// Where it comes from.
+    pub provider: ProviderKind,
+    /// What it boots from.
+    pub image: ImageRef,
+    /// Its virtual hardware.
+    pub size: Size,
+    /// Its network cards, at least one; the first one carries the default route.
+    pub networks: Vec<Network>,
+    /// The account that Ostler and its owner log in as.
+    pub user: String,
+    /// Password of that account, if it has one.
+    pub password: Option<SecretRef>,
+    /// Public keys (whole lines of `authorized_keys` format), read from the files that the spec names.
+    pub authorized_keys: Vec<String>,
+    /// Whether other keys of that account are taken out; Ostler's own stays.
+    #[serde(default)]
+    pub exclusive_keys: bool,
+    /// Policy of sshd.
+    pub ssh: SshPolicy,
+    /// Switched modules: name, and all settings of it with defaults filled in; `None` where switched off.
+    pub modules: BTreeMap<String, Option<Settings>>,
+    /// Where the apps come from, with the commit that the spec was read with; `None`: from the catalog that ships with Ostler.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub catalog: Option<CatalogSource>,
+    /// Apps in the order in which they run (dependencies first).
+    pub apps: Vec<String>,
+    /// Parameters of apps, defaults not filled in.
+    pub app_params: BTreeMap<String, Settings>,
+    /// How Ansible is run.
+    pub ansible: AnsibleOptions,
+    /// What only provider `local` knows.
+    pub local: LocalOptions,
+    /// What only provider `existing` knows; there exactly if that is the provider.
+    #[serde(default)]
+    pub existing: Option<ExistingOptions>,
+}
+
+/// Where servers come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProviderKind {
+    /// QEMU on this machine.
+    Local,
+    /// A server that somebody else made, reached over SSH.
+    Existing,
+}
+
+/// What a server boots from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageRef {
+    /// A name that Ostler knows, such as `debian-13`.
+    Named(String),
+    /// A qcow2 or raw file of the user's.
+    Path(PathBuf),
+    /// A download.
+    Url {
+        /// `http` or `https`.
+        url: String,
+        /// `sha256:HEX` or `sha512:HEX`.
+        checksum: String,
+    },
+}
+
+/// Virtual hardware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// Virtual CPUs.
+    pub cpus: u32,
+    /// Bytes of memory; a whole number of MiB.
+    pub memory: u64,
+    /// Bytes of the first disk; a whole number of MiB.
+    pub disk: u64,
+}
+
+/// One network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its address.
+    pub address: Address,
+    /// Default gateway; inside the subnet of a static address.
+    pub gateway: Option<IpAddr>,
+    /// Name servers; empty: as DHCP or the provider says.
+    pub dns: Vec<IpAddr>,
+    /// Search domains.
+    pub search: Vec<String>,
+}
+
+/// How a network card gets its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Address {
+    /// By DHCP.
+    Dhcp,
+    /// Static, with its prefix length.
+    Static(IpNet),
+}
+
+/// A secret that the spec names but does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SecretRef {
+    /// From Ostler's own encrypted store.
+    Secret(String),
+    /// From an environment variable of the Ostler process.
+    Env(String),
+    /// From a file; one final line feed is cut off.
+    File(PathBuf),
+}
+
+/// Policy of sshd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshPolicy {
+    /// Whether sshd runs at all once the server is ready.
+    pub enabled: bool,
+    /// How users log in.
+    pub auth: SshAuth,
+    /// Whether root may log in.
+    pub root_login: RootLogin,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// How users log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SshAuth {
+    /// Public key only.
+    KeyOnly,
+    /// Public key or password; either suffices.
+    KeyAndPassword,
+}
+
+/// Whether root may log in over SSH. The words are sshd's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RootLogin {
+    /// Never.
+    No,
+    /// With a key only.
+    ProhibitPassword,
+    /// With whatever `auth` allows.
+    Yes,
+}
+
+/// Values of a module's settings or an app's parameters.
+pub type Settings = BTreeMap<String, Value>;
+
+/// A plain value, as YAML and Ansible both know it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Value {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// Any other number.
+    Float(f64),
+    /// A text.
+    String(String),
+    /// A list.
+    List(Vec<Value>),
+    /// A mapping.
+    Map(BTreeMap<String, Value>),
+}
+
+/// How Ansible is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnsibleOptions {
+    /// Strategy plugin.
+    pub strategy: Strategy,
+}
+
+/// Ansible strategy plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Strategy {
+    /// `mitogen_linear`: one interpreter stays on the target. Faster by a factor of three to four.
+    #[default]
+    Mitogen,
+    /// Ansible's own `linear`.
+    Linear,
+}
+
+/// What only provider `local` knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalOptions {
+    /// TCP ports of 127.0.0.1 that lead to ports of the server. Key 0 means: any free one.
+    pub forward: Vec<Forward>,
+}
+
+/// What only provider `existing` knows: the way in until the target user's own is proved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExistingOptions {
+    /// IP address, or a name that this machine can resolve.
+    pub address: String,
+    /// Where its sshd listens now. Once Ostler has changed that, it keeps the new port itself.
+    pub port: u16,
+    /// An account that is root or becomes it with sudo.
+    pub user: String,
+    /// Password of that account, for the login and for sudo.
+    pub password: Option<SecretRef>,
+    /// Private key of that account. Without a key and a password: the user's ssh-agent.
+    pub key: Option<PathBuf>,
+    /// Fingerprint of its host key, `SHA256:...`. `None`: it is shown for confirmation.
+    pub host_key: Option<String>,
+}
+
+/// One forwarded TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forward {
+    /// Port on 127.0.0.1 of this machine; `None`: any free one, chosen once and kept.
+    pub host: Option<u16>,
+    /// Port of the server.
+    pub guest: u16,
+}

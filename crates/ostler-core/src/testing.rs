@@ -1,0 +1,48 @@
+//! Examples for the tests of this crate.
+
+use crate::{
+    ids::{OperationId, ServerName},
+    model::{Phase, ServerRecord},
+    spec::*,
+};
+
+/// A plain server with nothing switched on.
+pub fn server(name: &str) -> ServerSpec {
+    ServerSpec {
+        name: ServerName::parse(name).unwrap(),
+        provider: ProviderKind::Local,
+        image: ImageRef::Named("debian-13".into()),
+        size: Size { cpus: 1, memory: 1 << 30, disk: 8 << 30 },
+        networks: vec![Network { address: Address::Dhcp, gateway: None, dns: Vec::new(), search: Vec::new() }],
+        user: "admin".into(),
+        password: None,
+        authorized_keys: Vec::new(),
+        exclusive_keys: false,
+        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::ProhibitPassword, port: 22 },
+        modules: Default::default(),
+        catalog: None,
+        apps: Vec::new(),
+        app_params: Default::default(),
+        ansible: AnsibleOptions::default(),
+        local: LocalOptions::default(),
+        existing: None,
+    }
+}
+
+/// Its record when nothing is known yet.
+pub fn record(spec: &ServerSpec) -> ServerRecord {
+    ServerRecord {
+        name: spec.name.clone(),
+        provider: spec.provider,
+        phase: Phase::Create,
+        created_by: OperationId::new(),
+        desired: spec.clone(),
+        login_user: spec.user.clone(),
+        machine: None,
+        machine_next: None,
+        host_keys: Vec::new(),
+        client_key: None,
+        pending_handlers: Vec::new(),
+        unclean: false,
+    }
+}

@@ -1,0 +1,163 @@
+//! Users, keys, passwords, and every way to lock oneself out.
+
+use crate::fixture::{KEY, check_server, read, server};
+
+#[test]
+fn user_names() {
+    check_server(
+        "user: root",
+        "
+ostler.yaml:3:11: servers.web1.user: `root` can't be the user that Ostler logs in as
+  hint: name an account of its own, such as `ops`: it becomes root with sudo, and each step leaves its trace
+",
+    );
+    check_server(
+        "user: www-data",
+        "
+ostler.yaml:3:11: servers.web1.user: `www-data` is an account or group of the system itself
+  hint: choose a name of its own, such as `ops`
+",
+    );
+    check_server(
+        "user: Ann Smith",
+        "
+ostler.yaml:3:11: servers.web1.user: `Ann Smith` is not a user name
+  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`
+",
+    );
+    check_server(
+        &format!("user: {}", "a".repeat(33)),
+        "
+ostler.yaml:3:11: servers.web1.user: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a user name
+  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`
+",
+    );
+}
+
+#[test]
+fn keys_must_be_there_and_public() {
+    check_server(
+        "authorized_keys: [ keys/none.pub, ~/.ssh/none.pub, keys/empty, keys/broken, keys/shut ]",
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: there is no file `keys/none.pub`
+  hint: `ssh-keygen -t ed25519` makes a key pair
+ostler.yaml:3:39: servers.web1.authorized_keys[1]: there is no file `/home/ann/.ssh/none.pub`
+  hint: `ssh-keygen -t ed25519` makes a key pair
+ostler.yaml:3:56: servers.web1.authorized_keys[2]: `keys/empty` holds no public key
+ostler.yaml:3:68: servers.web1.authorized_keys[3]: line 2 of `keys/broken` is not a public key
+ostler.yaml:3:81: servers.web1.authorized_keys[4]: `keys/shut` can't be read: permission denied
+",
+    );
+    check_server("authorized_keys: [ ~/.ssh/id_ed25519 ]", "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: `~/.ssh/id_ed25519` is a PRIVATE key; it must never leave this machine
+  hint: name its public half: `~/.ssh/id_ed25519.pub`
+");
+    check_server(
+        "authorized_keys: [ ~bob/.ssh/id_ed25519.pub ]",
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: `~bob/.ssh/id_ed25519.pub` can't be resolved
+  hint: only `~/` is, as your home directory
+",
+    );
+    check_server(
+        "authorized_keys: [ ssh-ed25519 AAAAC3Nza ann ]",
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public key
+  hint: it may have been cut off when it was copied
+",
+    );
+    check_server(
+        "authorized_keys: [ ssh-dss AAAAB3NzaC1kc3M= ann ]",
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public key
+  hint: it may have been cut off when it was copied
+",
+    );
+}
+
+#[test]
+fn a_private_key_in_the_spec_is_refused_and_never_shown() {
+    let text = server("authorized_keys:\n  - |\n    -----BEGIN OPENSSH PRIVATE KEY-----\n    c2VjcmV0\n");
+    let message = read(&text).unwrap_err().to_string();
+    assert!(message.contains("this is a PRIVATE key"), "{message}");
+    assert!(!message.contains("c2VjcmV0"), "{message}");
+}
+
+#[test]
+fn a_key_of_another_type_than_it_says_is_refused() {
+    check_server(
+        &format!("authorized_keys: [ {} ]", KEY.replace("ssh-ed25519 ", "ssh-rsa ")),
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public key
+  hint: it may have been cut off when it was copied
+",
+    );
+}
+
+#[test]
+fn policies_that_lock_the_user_out() {
+    check_server(
+        "authorized_keys: []",
+        "
+ostler.yaml:3:22: servers.web1.authorized_keys: nobody could log in: `auth` is `key-only`, and there is no key
+  hint: such as `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`
+",
+    );
+    check_server(
+        "ssh: { enabled: false }",
+        "
+ostler.yaml:3:21: servers.web1.ssh.enabled: without SSH there is no way into this server
+  hint: this provider has no other way in: take it out
+",
+    );
+    check_server(
+        "ssh: { enabled: no }",
+        "
+ostler.yaml:3:21: servers.web1.ssh.enabled: expected `true` or `false`, found a text
+  hint: did you mean `false`?
+",
+    );
+    check_server(
+        "ssh: { auth: key-and-password }",
+        "
+ostler.yaml:3:18: servers.web1.ssh.auth: `key-and-password` needs a password
+  hint: such as `password: { env: OPS_PASSWORD }`
+",
+    );
+    check_server(
+        "authorized_keys: []\nssh: { auth: key-and-password }",
+        "
+ostler.yaml:4:18: servers.web1.ssh.auth: `key-and-password` needs a password
+  hint: such as `password: { env: OPS_PASSWORD }`
+",
+    );
+}
+
+#[test]
+fn a_password_in_the_spec_is_refused_and_never_shown() {
+    for password in [
+        "hunter2",
+        "12345",
+        "true",
+        "[ hunter2 ]",
+        "{ env: [ hunter2 ] }",
+        "{ plain: hunter2 }",
+        "{ env: a, file: b }",
+        "{}",
+    ] {
+        let message = read(&server(&format!("password: {password}"))).unwrap_err().to_string();
+        assert!(message.contains("servers.web1.password"), "{message}");
+        assert!(!message.contains("hunter2") && !message.contains("12345"), "{message}");
+    }
+    check_server("password: hunter2", "
+ostler.yaml:3:15: servers.web1.password: a secret must not stand in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+");
+    check_server(
+        "password: { env: a, file: b }",
+        "
+ostler.yaml:3:15: servers.web1.password: expected exactly one of `secret`, `env` and `file`
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`
+",
+    );
+}

@@ -1,0 +1,12 @@
+//! The reading of `ostler.yaml`, as its user sees it: what is accepted, and the exact words of each refusal.
+
+mod accepted;
+mod access;
+mod apps;
+mod existing;
+mod fixture;
+mod hostile;
+mod index;
+mod schema;
+mod shape;
+mod values;

@@ -1,0 +1,240 @@
+//! Faults of single values, and of networks, images, ports and modules.
+
+use crate::fixture::{check, check_server};
+
+#[test]
+fn impossible_sizes() {
+    check_server(
+        "size: { cpus: 0, memory: 128MiB, disk: 1GiB }",
+        "
+ostler.yaml:3:19: servers.web1.size.cpus: 0 is out of range: 1 to 256
+ostler.yaml:3:30: servers.web1.size.memory: `128MiB` is too small: at least 256MiB
+ostler.yaml:3:44: servers.web1.size.disk: `1GiB` is too small: at least 2GiB
+",
+    );
+    check_server(
+        "size: { cpus: 257, memory: 20TiB, disk: 99999999999999999999TiB }",
+        "
+ostler.yaml:3:19: servers.web1.size.cpus: 257 is out of range: 1 to 256
+ostler.yaml:3:32: servers.web1.size.memory: `20TiB` is too large: at most 16TiB
+ostler.yaml:3:45: servers.web1.size.disk: `99999999999999999999TiB` is too large: at most 64TiB
+",
+    );
+    check_server(
+        "size: { cpus: 1.5, memory: 2GB, disk: 20g }",
+        "
+ostler.yaml:3:19: servers.web1.size.cpus: expected a whole number, found a decimal number
+ostler.yaml:3:32: servers.web1.size.memory: `2GB` is not a size
+  hint: did you mean `2GiB`?
+ostler.yaml:3:43: servers.web1.size.disk: `20g` is not a size
+  hint: did you mean `20GiB`?
+",
+    );
+    check_server(
+        "size: { memory: 2048, disk: lots }",
+        "
+ostler.yaml:3:21: servers.web1.size.memory: a size needs its unit
+  hint: did you mean `2048MiB` or `2048GiB`?
+ostler.yaml:3:33: servers.web1.size.disk: `lots` is not a size
+  hint: a whole number and B, KiB, MiB, GiB or TiB, such as `2GiB`
+",
+    );
+    check_server(
+        "size: { memory: 1073741825B, disk: 1.5GiB }",
+        "
+ostler.yaml:3:21: servers.web1.size.memory: `1073741825B` is not a whole number of MiB
+  hint: did you mean `1025MiB`?
+ostler.yaml:3:40: servers.web1.size.disk: `1.5GiB` is not a size
+  hint: a whole number and B, KiB, MiB, GiB or TiB, such as `2GiB`
+",
+    );
+}
+
+#[test]
+fn addresses() {
+    check_server(
+        "network: { address: 192.168.1.20 }",
+        "
+ostler.yaml:3:25: servers.web1.network.address: `192.168.1.20` lacks its prefix
+  hint: did you mean `192.168.1.20/24`?
+",
+    );
+    check_server(
+        "network: { address: 'fd00::1' }",
+        "
+ostler.yaml:3:25: servers.web1.network.address: `fd00::1` lacks its prefix
+  hint: did you mean `fd00::1/64`?
+",
+    );
+    check_server(
+        "network: { address: 192.168.1.0/24 }",
+        "ostler.yaml:3:25: servers.web1.network.address: `192.168.1.0` is the address of the network 192.168.1.0/24 itself",
+    );
+    check_server(
+        "network: { address: 192.168.1.255/24 }",
+        "ostler.yaml:3:25: servers.web1.network.address: `192.168.1.255` is the broadcast address of 192.168.1.0/24",
+    );
+    check_server(
+        "network: { address: 127.0.0.1/8 }",
+        "ostler.yaml:3:25: servers.web1.network.address: `127.0.0.1/8` is not an address that a network card can have",
+    );
+    check_server(
+        "network: { address: 192.168.1.300/24 }",
+        "
+ostler.yaml:3:25: servers.web1.network.address: `192.168.1.300/24` is neither `dhcp` nor an address with its prefix
+  hint: such as `192.168.1.20/24`
+",
+    );
+    check_server(
+        "network: { dns: [ dns.example.org, 0.0.0.0 ], search: [ -bad-, example.org ] }",
+        "
+ostler.yaml:3:23: servers.web1.network.dns[0]: `dns.example.org` is not an IP address
+ostler.yaml:3:40: servers.web1.network.dns[1]: `0.0.0.0` is not an address of one machine
+ostler.yaml:3:61: servers.web1.network.search[0]: `-bad-` is not a domain
+  hint: such as `example.org`
+",
+    );
+    check_server(
+        "network: []",
+        "
+ostler.yaml:3:14: servers.web1.network: a server without a network card can't be reached
+  hint: leave `network` out for one with DHCP
+",
+    );
+}
+
+#[test]
+fn gateways() {
+    check_server(
+        "network: { address: 192.168.1.20/24, gateway: 192.168.2.1 }",
+        "ostler.yaml:3:51: servers.web1.network.gateway: `192.168.2.1` is outside of the subnet 192.168.1.0/24",
+    );
+    check_server(
+        "network: { address: 192.168.1.20/24, gateway: 'fd00::1' }",
+        "ostler.yaml:3:51: servers.web1.network.gateway: `fd00::1` can't be the gateway of an IPv4 address",
+    );
+    check_server(
+        "network: { address: 192.168.1.20/24, gateway: 192.168.1.20 }",
+        "ostler.yaml:3:51: servers.web1.network.gateway: `192.168.1.20` is the server's own address",
+    );
+    check_server(
+        "network: { address: 192.168.1.20/24, gateway: 192.168.1.255 }",
+        "ostler.yaml:3:51: servers.web1.network.gateway: `192.168.1.255` is the broadcast address of 192.168.1.0/24",
+    );
+    check_server(
+        "network: { gateway: 192.168.1.1 }",
+        "
+ostler.yaml:3:25: servers.web1.network.gateway: a gateway needs a fixed address
+  hint: DHCP brings its own gateway
+",
+    );
+    check_server(
+        "network:\n  - {}\n  - { address: 10.0.0.2/24, gateway: 10.0.1.1 }",
+        "ostler.yaml:5:42: servers.web1.network[1].gateway: `10.0.1.1` is outside of the subnet 10.0.0.0/24",
+    );
+}
+
+#[test]
+fn server_names() {
+    for name in ["Web1", "web_1", "-web", "web-", "a.b"] {
+        let text = format!("servers: {{ {name}: {{ authorized_keys: [ keys/ann.pub ] }} }}");
+        let expected = format!(
+            "ostler.yaml:1:12: servers.{name}: not a server name\n  hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`"
+        );
+        check(&text, &expected);
+    }
+}
+
+#[test]
+fn images() {
+    check_server(
+        "image: debian-12",
+        "
+ostler.yaml:3:12: servers.web1.image: unknown image `debian-12`
+  hint: known by name: `debian-13`; a path contains a `/` or ends in .qcow2, .img or .raw
+",
+    );
+    check_server(
+        "image: https://example.org/a.qcow2",
+        "
+ostler.yaml:3:12: servers.web1.image: an image from elsewhere needs its checksum
+  hint: write `{ url: https://…, checksum: sha256:… }`
+",
+    );
+    check_server(
+        "image: { url: ftp://example.org/a }",
+        "
+ostler.yaml:3:12: servers.web1.image.checksum: missing
+  hint: `sha256:` or `sha512:` and the sum in hexadecimal
+ostler.yaml:3:19: servers.web1.image.url: `ftp://example.org/a` is not a URL
+  hint: it starts with `https://` or `http://`
+",
+    );
+    check_server(
+        "image: { url: 'https://me:pw@example.org/a', checksum: 'md5:12' }",
+        "
+ostler.yaml:3:19: servers.web1.image.url: the URL holds a user or password
+  hint: this file is no place for secrets
+ostler.yaml:3:60: servers.web1.image.checksum: `md5:12` is not a checksum
+  hint: `sha256:` and 64 hexadecimal digits, or `sha512:` and 128
+",
+    );
+}
+
+#[test]
+fn forwarded_ports() {
+    check_server(
+        "local: { forward: { 70000: 80, http: 80, 0: 80, 8080: 0, '8081': 70000 } }",
+        "
+ostler.yaml:3:25: servers.web1.local.forward.70000: not a port of this machine
+  hint: 1 to 65535, or `auto` for any that is free
+ostler.yaml:3:36: servers.web1.local.forward.http: not a port of this machine
+  hint: 1 to 65535, or `auto` for any that is free
+ostler.yaml:3:46: servers.web1.local.forward.0: not a port of this machine
+  hint: 1 to 65535, or `auto` for any that is free
+ostler.yaml:3:59: servers.web1.local.forward.8080: 0 is out of range: 1 to 65535
+ostler.yaml:3:70: servers.web1.local.forward.8081: 70000 is out of range: 1 to 65535
+",
+    );
+    check(
+        "servers:\n  a: { authorized_keys: [ keys/ann.pub ], local: { forward: { 8080: 80 } } }\n  \
+         b: { authorized_keys: [ keys/ann.pub ], local: { forward: { 8080: 80 } } }\n",
+        "
+ostler.yaml:3:69: servers.b.local.forward.8080: port 8080 of this machine is taken by `servers.a.local.forward.8080`
+  hint: choose another, or `auto` for any that is free
+",
+    );
+}
+
+#[test]
+fn settings_of_modules() {
+    check_server(
+        "modules:\n  ufw: { preset: wbe, allow: [ 80/tcp, http, 8 ], auto_allow_app_ports: 1 }\n  \
+         fail2ban: { max_retry: 0, ban_time: forever }\n  qemu_guest_agent: maybe",
+        "
+ostler.yaml:4:22: servers.web1.modules.ufw.preset: expected one of `server-minimal`, `web`, found `wbe`
+  hint: did you mean `web`?
+ostler.yaml:4:44: servers.web1.modules.ufw.allow[1]: `http` does not have the right form
+  hint: it must match `^[0-9]+/(tcp|udp)$`
+ostler.yaml:4:50: servers.web1.modules.ufw.allow[2]: expected a text, found a whole number
+  hint: a text that looks like a number or a truth value stands in quotes
+ostler.yaml:4:77: servers.web1.modules.ufw.auto_allow_app_ports: expected `true` or `false`, found a whole number
+ostler.yaml:5:30: servers.web1.modules.fail2ban.max_retry: 0 is out of range: 1 to 100
+ostler.yaml:5:43: servers.web1.modules.fail2ban.ban_time: `forever` does not have the right form
+  hint: it must match `^[0-9]+[smhdw]?$`
+ostler.yaml:6:25: servers.web1.modules.qemu_guest_agent: expected `true` or `false` or a mapping, found a text
+",
+    );
+}
+
+#[test]
+fn what_is_not_supported_yet_is_refused() {
+    check_server(
+        "provider: proxmox",
+        "ostler.yaml:3:15: servers.web1.provider: `proxmox` is not supported yet; this version knows `local` and `existing`",
+    );
+    check_server(
+        "ansible: { strategy: free }",
+        "ostler.yaml:3:26: servers.web1.ansible.strategy: expected one of `mitogen`, `linear`, found `free`",
+    );
+}

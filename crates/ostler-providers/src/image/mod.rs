@@ -1,0 +1,112 @@
+//! Images that servers boot from: Debian's official ones, pulled and verified; the same made here; or the user's own.
+//!
+//! Pulling and building end in the same folder (`store`), so whoever needs an image asks for its name and does not care how
+//! it came. Nothing is ever built unasked: it takes minutes and other programs, so a site that is out of reach is an error
+//! which names the way out.
+
+mod build;
+mod error;
+mod pull;
+mod site;
+mod store;
+mod sum;
+
+pub use build::BUILD_PROGRAMS;
+pub use error::ImageError;
+pub use site::Patience;
+pub use store::{CachedImage, Origin};
+pub use sum::Sum;
+
+use async_trait::async_trait;
+use ostler_core::{
+    ports::{Images, Reporter},
+    spec::ImageRef,
+};
+use std::path::{Path, PathBuf};
+
+/// The cache of images in one folder.
+#[derive(Clone, Debug)]
+pub struct ImageStore {
+    folder: store::Folder,
+    site: String,
+    patience: Patience,
+}
+
+impl ImageStore {
+    /// Images in `dir`, pulled from Debian's own site. Nothing is touched yet.
+    pub fn new(dir: PathBuf) -> Self {
+        Self::with_site(dir, site::DEBIAN.into())
+    }
+
+    /// The same with a mirror of <https://cloud.debian.org/images/cloud>, by `http` or `https`.
+    pub fn with_site(dir: PathBuf, base_url: String) -> Self {
+        Self { folder: store::Folder::new(dir), site: base_url, patience: Patience::default() }
+    }
+
+    /// The same with other time-outs.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The newest official image of this name: downloaded unless it is at hand, or the site is out of reach and an older
+    /// one is at hand. An interrupted download goes on where it was. On failure, an unfinished download stays.
+    pub async fn pull(&self, name: &str, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
+        pull::named(self, site::known(name)?, reporter).await
+    }
+
+    /// Makes the image of this name from the packages of the Debian mirror that this machine uses. On failure, nothing
+    /// but a log stays.
+    pub async fn build(&self, name: &str, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
+        build::build(&self.folder, site::known(name)?.name, reporter).await
+    }
+
+    /// All images at hand, newest first.
+    pub fn list(&self) -> Result<Vec<CachedImage>, ImageError> {
+        self.folder.list()
+    }
+
+    fn at_hand(&self, image: &ImageRef) -> Result<Option<PathBuf>, ImageError> {
+        let found = match image {
+            ImageRef::Named(name) => self.folder.newest(site::known(name)?.name)?,
+            ImageRef::Path(path) => return Ok(path.is_file().then(|| path.clone())),
+            ImageRef::Url { checksum, .. } => self.folder.with_sum(&checksum.parse()?)?,
+        };
+        Ok(found.map(|image| image.path))
+    }
+
+    async fn get(&self, image: &ImageRef, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
+        if let Some(path) = self.at_hand(image)? {
+            return Ok(path);
+        }
+        match image {
+            ImageRef::Named(name) => self.pull(name, reporter).await,
+            ImageRef::Path(path) => Err(ImageError::NoSuchFile(path.clone())),
+            ImageRef::Url { url, checksum } => pull::url(self, url, checksum.parse()?, reporter).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Images for ImageStore {
+    async fn cached(&self, image: &ImageRef) -> ostler_core::Result<Option<PathBuf>> {
+        Ok(self.at_hand(image)?)
+    }
+
+    async fn ensure(&self, image: &ImageRef, reporter: &dyn Reporter) -> ostler_core::Result<PathBuf> {
+        Ok(self.get(image, reporter).await?)
+    }
+}
+
+/// For errors of a thread that ended badly, which only happens when the runtime shuts down.
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    path: &Path,
+    work: impl FnOnce(&Path) -> std::io::Result<T> + Send + 'static,
+) -> Result<T, ImageError> {
+    let owned = path.to_owned();
+    tokio::task::spawn_blocking(move || work(&owned))
+        .await
+        .map_err(std::io::Error::from)
+        .and_then(|result| result)
+        .map_err(ImageError::file(action, path))
+}

@@ -1,0 +1,213 @@
+//! What can go wrong with QEMU on this machine, who has to act, and what to do next.
+
+use ostler_core::{
+    Blame, Classify,
+    ids::{OperationId, ServerName, StateId},
+};
+use std::{io, path::PathBuf, time::Duration};
+
+/// Failure of provider `local`.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A program is not installed.
+    #[error("`{0}` is not installed")]
+    ProgramMissing(&'static str),
+    /// A file or folder can't be used.
+    #[error("can't {action} `{}`", path.display())]
+    File {
+        /// Verb.
+        action: &'static str,
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `machine.json` or another of Ostler's own files is not what Ostler writes.
+    #[error("`{}` is damaged", path.display())]
+    Damaged {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The store's record of a machine is not what this provider wrote.
+    #[error("the record of a machine is damaged: `{record}`")]
+    BadRecord {
+        /// The text.
+        record: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A folder without `machine.json` stands where the machine would be.
+    #[error("`{}` exists and is not a machine of Ostler's", .0.display())]
+    NotAMachine(PathBuf),
+    /// The machine belongs to another state directory.
+    #[error("machine `{server}` belongs to another state directory (id {found}, this is {expected})")]
+    OtherOwner {
+        /// Which.
+        server: ServerName,
+        /// Its owner.
+        found: StateId,
+        /// Who asks.
+        expected: StateId,
+    },
+    /// The machine was made by another operation.
+    #[error("a machine `{server}` exists already, made by operation {found}")]
+    OtherOperation {
+        /// Which.
+        server: ServerName,
+        /// Who made it.
+        found: OperationId,
+    },
+    /// There is no such machine.
+    #[error("machine `{0}` does not exist")]
+    Absent(ServerName),
+    /// A part of the machine is missing.
+    #[error("machine `{server}` is incomplete: no `{}`", path.display())]
+    Incomplete {
+        /// Which.
+        server: ServerName,
+        /// The missing file.
+        path: PathBuf,
+    },
+    /// Only possible while the machine is off.
+    #[error("machine `{0}` is running")]
+    Running(ServerName),
+    /// Disks only grow.
+    #[error("the disk of `{server}` has {has} MiB and can't shrink to {wanted} MiB")]
+    Shrink {
+        /// Which.
+        server: ServerName,
+        /// MiB now.
+        has: u64,
+        /// MiB ordered.
+        wanted: u64,
+    },
+    /// The disk is smaller than what the image holds.
+    #[error("a disk of {wanted} MiB is too small for image `{}`, which needs {needs} MiB", image.display())]
+    ImageTooBig {
+        /// The image.
+        image: PathBuf,
+        /// MiB that it needs.
+        needs: u64,
+        /// MiB ordered.
+        wanted: u64,
+    },
+    /// The network can't be had with QEMU's user-mode networking.
+    #[error(transparent)]
+    Network(#[from] super::net::NetworkError),
+    /// A port of this machine that the order names is taken.
+    #[error("port {port} of 127.0.0.1 can't be forwarded to `{server}`")]
+    Port {
+        /// Which.
+        port: u16,
+        /// To whom.
+        server: ServerName,
+        /// Why.
+        source: io::Error,
+    },
+    /// Every port of the range is taken.
+    #[error("no port from 20000 to 32767 of 127.0.0.1 is free")]
+    NoFreePort,
+    /// `qemu-img` failed.
+    #[error("`qemu-img {verb}` failed on `{}`: {said}", path.display())]
+    QemuImg {
+        /// Subcommand.
+        verb: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Last lines that it said.
+        said: String,
+    },
+    /// QEMU did not start.
+    #[error("QEMU did not start machine `{server}`: {said}")]
+    Launch {
+        /// Which.
+        server: ServerName,
+        /// Last lines that it said.
+        said: String,
+    },
+    /// QEMU's control socket failed.
+    #[error("QEMU's control socket of `{server}` failed")]
+    Qmp {
+        /// Which.
+        server: ServerName,
+        /// Why.
+        source: super::qmp::QmpError,
+    },
+    /// QEMU would not end.
+    #[error("process {pid} of machine `{server}` did not end within {} s of SIGKILL", waited.as_secs())]
+    WontEnd {
+        /// Which.
+        server: ServerName,
+        /// Its QEMU.
+        pid: u32,
+        /// How long.
+        waited: Duration,
+    },
+    /// A process can't be looked at or ended.
+    #[error("can't {action} process {pid}")]
+    Process {
+        /// Verb.
+        action: &'static str,
+        /// Which.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl LocalError {
+    /// For `map_err` of a file operation.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}
+
+impl Classify for LocalError {
+    fn blame(&self) -> Blame {
+        match self {
+            Self::OtherOwner { .. } | Self::OtherOperation { .. } | Self::Running(_) => Blame::User,
+            Self::Network(_) | Self::Port { .. } | Self::Shrink { .. } | Self::ImageTooBig { .. } => {
+                Blame::Configuration
+            }
+            Self::Damaged { .. } | Self::BadRecord { .. } => Blame::Bug,
+            Self::ProgramMissing(_)
+            | Self::File { .. }
+            | Self::NotAMachine(_)
+            | Self::Absent(_)
+            | Self::Incomplete { .. }
+            | Self::NoFreePort
+            | Self::QemuImg { .. }
+            | Self::Launch { .. }
+            | Self::Qmp { .. }
+            | Self::WontEnd { .. }
+            | Self::Process { .. } => Blame::Provider,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::ProgramMissing(_) => INSTALL_HINT.into(),
+            Self::NotAMachine(path) => {
+                format!("look into it, and remove it if it is of no use: `rm -r {}`", path.display())
+            }
+            Self::OtherOwner { .. } => "use the state directory that made it, or give the server another name".into(),
+            Self::OtherOperation { server, .. } => {
+                format!("destroy it first with `ostler destroy {server}`, or give the server another name")
+            }
+            Self::Running(server) => format!("shut it down first: `ostler ssh {server} -- sudo poweroff`"),
+            Self::Shrink { .. } => "set `disk` to the present size or more".into(),
+            Self::ImageTooBig { .. } => "set `disk` to that size or more".into(),
+            Self::Port { .. } => "end what listens there, or set another host port in `local.forward`".into(),
+            Self::Absent(server) => {
+                format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// How to get what is missing.
+pub(crate) const INSTALL_HINT: &str = "install QEMU: `sudo apt install qemu-system-x86 qemu-utils`";

@@ -1,0 +1,128 @@
+//! What can go wrong here besides a login that does not come about (that is core's `ConnectError`).
+
+use ostler_core::{Blame, Classify};
+use std::{io, path::PathBuf};
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// A text that should be a public key is none.
+    #[error("`{text}` is not a public key in OpenSSH format")]
+    PublicKey {
+        /// The text; public keys are no secret.
+        text: String,
+        /// Why.
+        source: ssh_key::Error,
+    },
+    /// The private key of a server can't be read. The key is not shown.
+    #[error("the private key for {server} is not in OpenSSH format")]
+    PrivateKey {
+        /// The server.
+        server: String,
+        /// Why.
+        source: ssh_key::Error,
+    },
+    /// The private key of a server is of a kind that Ostler never makes.
+    #[error("the private key for {server} is not an unencrypted ed25519 key")]
+    PrivateKeyKind {
+        /// The server.
+        server: String,
+    },
+    /// No key could be made.
+    #[error("can't generate an ed25519 key")]
+    Generate(#[source] ssh_key::Error),
+    /// A folder for sockets belongs to somebody else, or others may write to it.
+    #[error("{} must be a folder that belongs to user id {uid} with mode 0700", path.display())]
+    Hostile {
+        /// The folder.
+        path: PathBuf,
+        /// Our user id.
+        uid: u32,
+    },
+    /// The way to a socket is longer than the kernel takes.
+    #[error("{} is too long for a socket", path.display())]
+    SocketPath {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A path can't be told to ssh.
+    #[error("{} can't be written as an option of ssh", path.display())]
+    UnusablePath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A file or folder can't be made or changed.
+    #[error("can't write {}", path.display())]
+    File {
+        /// It.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A program can't be started.
+    #[error("can't run `{program}`")]
+    Program {
+        /// Its name.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The pipes to ssh broke.
+    #[error("lost the pipes to ssh for {server}")]
+    Pipe {
+        /// The server.
+        server: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A remote command wrote more than is kept in memory.
+    #[error("a command on {server} wrote more than {limit} bytes")]
+    TooMuchOutput {
+        /// The server.
+        server: String,
+        /// The bound in bytes, for each of standard output and standard error.
+        limit: usize,
+    },
+}
+
+impl Classify for RemoteError {
+    fn blame(&self) -> Blame {
+        match self {
+            RemoteError::PublicKey { .. } => Blame::Configuration,
+            RemoteError::PrivateKey { .. }
+            | RemoteError::PrivateKeyKind { .. }
+            | RemoteError::Generate(_)
+            | RemoteError::Pipe { .. } => Blame::Bug,
+            RemoteError::Hostile { .. }
+            | RemoteError::SocketPath { .. }
+            | RemoteError::UnusablePath { .. }
+            | RemoteError::File { .. }
+            | RemoteError::Program { .. } => Blame::User,
+            RemoteError::TooMuchOutput { .. } => Blame::Target,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            RemoteError::Program { program, source } if source.kind() == io::ErrorKind::NotFound => {
+                Some(format!("install `{program}`; on Debian it is in the package openssh-client"))
+            }
+            RemoteError::Hostile { path, .. } => {
+                Some(format!("look who made it (`ls -ld {}`) and remove it", path.display()))
+            }
+            RemoteError::PublicKey { .. } => Some("it should look like `ssh-ed25519 AAAA...`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// An error with its causes on one line, for where the contract takes a text.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        line = format!("{line}: {cause}");
+        source = cause.source();
+    }
+    line
+}

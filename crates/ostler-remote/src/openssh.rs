@@ -1,0 +1,129 @@
+//! The adapter itself.
+
+use crate::{
+    RemoteError,
+    agent::Agent,
+    args,
+    askpass::Askpass,
+    banner,
+    error::one_line,
+    host_keys, keys, known_hosts,
+    launch::Launcher,
+    master::Master,
+    runtime_dir::{self, Leftover, SessionDir},
+    session::SshSession,
+};
+use async_trait::async_trait;
+use ostler_core::{
+    Result,
+    ids::ServerName,
+    ports::{ConnectError, Credential, HostKey, KeyPair, Login, Remote, Session},
+};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use tokio::{sync::OnceCell, time::timeout};
+
+/// SSH through the system's `ssh`, version 9.2 or later.
+///
+/// Open sessions on a thread that lives as long as they do, such as that of a current-thread runtime: the kernel ends their
+/// processes when the thread that started them ends. That runtime must not be blocked while another client logs in with a
+/// session's [`transport`](Session::transport), for it also runs the agent that signs.
+#[derive(Debug)]
+pub struct OpenSsh {
+    state_dir: PathBuf,
+    xdg_runtime_dir: Option<PathBuf>,
+    launcher: OnceCell<Launcher>,
+}
+
+impl OpenSsh {
+    /// `state_dir`, absolute, gets `servers/NAME/known_hosts`. Sockets go to `xdg_runtime_dir` (`$XDG_RUNTIME_DIR`) if that
+    /// is private and short enough, otherwise to `/tmp/ostler-UID`. Touches nothing.
+    pub fn new(state_dir: impl Into<PathBuf>, xdg_runtime_dir: Option<PathBuf>) -> Self {
+        Self { state_dir: state_dir.into(), xdg_runtime_dir, launcher: OnceCell::new() }
+    }
+
+    async fn open(&self, login: &Login) -> Result<SshSession, ConnectError> {
+        let prepared = self.prepare(login).map_err(|error| ConnectError::Broken(one_line(&error)))?;
+        let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected } = prepared;
+        let launcher = *self.launcher.get_or_init(Launcher::detect).await;
+        clear(launcher, leftovers).await;
+        let master = Master::start(launcher, &master_argv, askpass.as_ref(), &expected).await?;
+        Ok(SshSession::new(login, ssh_args, launcher, (master, agent, dir)))
+    }
+
+    fn prepare(&self, login: &Login) -> Result<Prepared, RemoteError> {
+        let expected = login.host_keys.iter().map(|key| keys::fingerprint(key)).collect::<Result<_, _>>()?;
+        let known_hosts = known_hosts::write(&self.state_dir, &login.server, &login.host_keys)?;
+        let base = runtime_dir::base(self.xdg_runtime_dir.as_deref(), rustix::process::geteuid().as_raw());
+        let (dir, leftovers) = runtime_dir::open(&base)?;
+
+        let agent_socket = dir.agent_socket();
+        let trust = args::trust(&login.server, &known_hosts, &agent_socket)?;
+        let host = login.address.ip().to_string();
+        let control = dir.control_socket();
+        let proof = args::proof(&login.credential)?;
+        let master_argv =
+            args::master(&[proof, trust.clone()].concat(), &control, (&login.user, &host, login.address.port()))?;
+        let ssh_args = [trust, args::ride(&control)?].concat();
+        let failed = |source| RemoteError::File { path: dir.path().to_owned(), source };
+        let (mut agent, mut askpass) = (None, None);
+        match &login.credential {
+            Credential::Key(key) => {
+                let key = keys::parse_private(login.server.as_str(), key)?;
+                agent = Some(Agent::start(key, &agent_socket).map_err(failed)?);
+            }
+            Credential::Password(password) => askpass = Some(Askpass::prepare(dir.path(), password).map_err(failed)?),
+            Credential::KeyFile(_) | Credential::Agent(_) => {}
+        }
+        Ok(Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected })
+    }
+}
+
+/// Everything that a login needs before ssh is started. Dropping it removes it.
+struct Prepared {
+    agent: Option<Agent>,
+    dir: SessionDir,
+    leftovers: Vec<Leftover>,
+    ssh_args: Vec<String>,
+    master_argv: Vec<String>,
+    askpass: Option<Askpass>,
+    expected: Vec<String>,
+}
+
+/// Ends masters whose Ostler died, where the kernel did not, and removes their sockets.
+async fn clear(launcher: Launcher, leftovers: Vec<Leftover>) {
+    for leftover in leftovers {
+        if leftover.control_socket().exists()
+            && let Ok(argv) = args::end_master(&leftover.control_socket())
+        {
+            let _ = timeout(Duration::from_secs(2), launcher.command(&argv).status()).await;
+        }
+        leftover.clear();
+    }
+}
+
+#[async_trait]
+impl Remote for OpenSsh {
+    fn generate_key(&self) -> Result<KeyPair> {
+        Ok(keys::generate()?)
+    }
+
+    async fn forget(&self, server: &ServerName) -> Result<()> {
+        Ok(known_hosts::remove(&self.state_dir, server)?)
+    }
+
+    async fn banner(&self, address: SocketAddr, timeout: Duration) -> bool {
+        banner::wait(address, timeout).await
+    }
+
+    async fn host_keys(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<HostKey>> {
+        let launcher = *self.launcher.get_or_init(Launcher::detect).await;
+        Ok(host_keys::scan(launcher, address, timeout).await?)
+    }
+
+    async fn connect(&self, login: &Login, limit: Duration) -> Result<Box<dyn Session>, ConnectError> {
+        match timeout(limit, self.open(login)).await {
+            Ok(opened) => Ok(Box::new(opened?)),
+            Err(_) => Err(ConnectError::NoAnswer(format!("no login at {} within {limit:?}", login.address))),
+        }
+    }
+}

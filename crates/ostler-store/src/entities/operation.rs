@@ -1,0 +1,33 @@
+//! Operations with their steps.
+
+use sea_orm::entity::prelude::*;
+
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "operations")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub id: String,
+    pub server: String,
+    /// Whether it is the newest one of its server. Kept as a column so that listing costs as much as there are servers, not
+    /// as much as there is history.
+    pub latest: bool,
+    pub kind: String,
+    pub state: String,
+    /// JSON that only the operation's own module reads.
+    pub plan: String,
+    /// JSON that only the operation's own module reads.
+    pub outputs: String,
+    /// JSON list of steps.
+    pub steps: String,
+    /// JSON of a `Failure`.
+    pub failure: Option<String>,
+    /// Microseconds since 1970.
+    pub started: i64,
+    /// Microseconds since 1970.
+    pub ended: Option<i64>,
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}

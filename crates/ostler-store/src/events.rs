@@ -1,0 +1,103 @@
+//! The log of events.
+//!
+//! Who follows the log asks for what is newer than the last number that it saw. So a number must never be committed after a
+//! greater one: an auto-increment column gives no such promise on MySQL. Here the row of `state` holds the last number, and
+//! whoever appends locks that row until the commit. That gives numbers without gaps, too.
+
+use crate::{
+    codec::{Row, json},
+    database::{begin, now, retry},
+    entities::{event, state},
+    error::Fault,
+};
+use ostler_core::{
+    event::{Event, NewEvent},
+    ids::EventNumber,
+    ports::EventFilter,
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
+    QuerySelect, sea_query::Expr,
+};
+
+/// Rows of one INSERT: six values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
+const ROWS: usize = 1000;
+
+pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<EventNumber, Fault> {
+    if events.is_empty() {
+        return Ok(last(db).await?);
+    }
+    retry(|| async move {
+        let txn = begin(db).await?;
+        let mut number = last_for_update(&txn).await?;
+        let time = now();
+        for events in events.chunks(ROWS) {
+            let rows = events.iter().map(|event| {
+                number += 1;
+                row(number, time, event)
+            });
+            event::Entity::insert_many(rows).exec_without_returning(&txn).await?;
+        }
+        state::Entity::update_many()
+            .col_expr(state::Column::LastEvent, Expr::value(number))
+            .filter(state::Column::Id.eq(state::ROW))
+            .exec(&txn)
+            .await?;
+        txn.commit().await?;
+        Ok(EventNumber(number))
+    })
+    .await
+}
+
+pub async fn after(
+    db: &DatabaseConnection,
+    after: EventNumber,
+    filter: &EventFilter,
+    limit: u32,
+) -> Result<Vec<Event>, Fault> {
+    let mut query = event::Entity::find().filter(event::Column::Number.gt(after.0));
+    if let Some(server) = &filter.server {
+        query = query.filter(event::Column::Server.eq(server.as_str()));
+    }
+    if let Some(operation) = &filter.operation {
+        query = query.filter(event::Column::Operation.eq(operation.to_string()));
+    }
+    query.order_by_asc(event::Column::Number).limit(u64::from(limit)).all(db).await?.into_iter().map(record).collect()
+}
+
+pub async fn last(db: &DatabaseConnection) -> Result<EventNumber, DbErr> {
+    let number: Option<i64> = last_number().into_tuple().one(db).await?;
+    Ok(EventNumber(number.unwrap_or_default()))
+}
+
+async fn last_for_update(txn: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let number: Option<i64> = last_number().lock_exclusive().into_tuple().one(txn).await?;
+    number.ok_or_else(|| DbErr::RecordNotFound("the row of the table `state` is gone".into()))
+}
+
+fn last_number() -> sea_orm::Select<state::Entity> {
+    state::Entity::find_by_id(state::ROW).select_only().column(state::Column::LastEvent)
+}
+
+fn row(number: i64, time: i64, event: &NewEvent) -> event::ActiveModel {
+    let body = serde_json::to_value(&event.kind).expect("events are plain data");
+    event::ActiveModel {
+        number: Set(number),
+        time: Set(time),
+        server: Set(event.server.as_ref().map(ToString::to_string)),
+        operation: Set(event.operation.as_ref().map(ToString::to_string)),
+        kind: Set(body["event"].as_str().unwrap_or_default().to_owned()),
+        body: Set(json(&body)),
+    }
+}
+
+fn record(model: event::Model) -> Result<Event, Fault> {
+    let row = Row { noun: "event", key: &model.number };
+    Ok(Event {
+        number: EventNumber(model.number),
+        time: row.time(model.time)?,
+        server: model.server.as_deref().map(|name| row.word(name)).transpose()?,
+        operation: model.operation.as_deref().map(|id| row.parse(id)).transpose()?,
+        kind: row.json(&model.body)?,
+    })
+}

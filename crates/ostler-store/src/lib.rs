@@ -1,0 +1,201 @@
+//! The state, kept by SeaORM in SQLite (as a rule) or in MySQL/MariaDB (where several machines share it).
+//!
+//! One set of entities and migrations serves both. There is a module per noun; `database` holds all that differs between
+//! the two. Every write is one transaction that is on the disk when it returns: by `synchronous=FULL` on SQLite, on MySQL by
+//! `innodb_flush_log_at_trx_commit=1`, which is its default. Several processes may have the same state open; who has to wait
+//! for another does so in silence.
+
+mod children;
+mod codec;
+mod database;
+mod entities;
+mod error;
+mod events;
+mod key;
+mod leases;
+mod migration;
+mod operations;
+mod secrets;
+mod servers;
+
+pub use error::{DatabaseError, StoreError};
+
+use async_trait::async_trait;
+use error::Fault;
+use key::KeyFile;
+use ostler_core::{
+    error::{Failure, Result},
+    event::{Event, NewEvent},
+    ids::{EventNumber, OperationId, ServerName, StateId},
+    model::ServerRecord,
+    operation::{OperationRecord, OperationState, StepState},
+    ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
+    secret::Secret,
+};
+use sea_orm::{DatabaseConnection, EntityTrait};
+use std::{path::Path, time::Duration};
+
+/// The state in a database.
+pub struct SeaStore {
+    db: DatabaseConnection,
+    /// Where it is, for messages.
+    place: String,
+    key: KeyFile,
+}
+
+impl SeaStore {
+    /// Opens the state in a directory: `state.db`, and `key` for its secrets. What is missing is made, for its owner alone:
+    /// the directory with mode 0700, the files with 0600.
+    ///
+    /// Fails if the directory can't be used, or if a newer Ostler wrote the state.
+    pub async fn open_sqlite(dir: &Path) -> Result<Self, StoreError> {
+        let _lock = database::lock_dir(dir).await?;
+        let db = database::open_sqlite(dir).await?;
+        Self::with_schema(db, dir.join("state.db").display().to_string(), &dir.join("key")).await
+    }
+
+    /// Opens the state in a MySQL or MariaDB database, `mysql://USER:PASSWORD@HOST:PORT/DATABASE`. The database must exist;
+    /// its tables are made. `key_file` is made with the first secret; all who share the database need the same one.
+    ///
+    /// The connection itself is not encrypted: over a network, let a tunnel carry it. (Secrets are, before they are sent.)
+    ///
+    /// Fails if the server can't be reached, or if a newer Ostler wrote the state.
+    pub async fn connect(url: &Secret, key_file: &Path) -> Result<Self, StoreError> {
+        let (db, place) = database::connect_mysql(url).await?;
+        Self::with_schema(db, place, key_file).await
+    }
+
+    async fn with_schema(db: DatabaseConnection, place: String, key_file: &Path) -> Result<Self, StoreError> {
+        match migration::ensure(&db).await {
+            Ok(()) => Ok(Self { db, place, key: KeyFile::new(key_file.to_owned()) }),
+            Err(Fault::Database(error)) => Err(StoreError::Open { place, source: error.into() }),
+            Err(fault) => Err(fault.at(&place)),
+        }
+    }
+
+    /// Closes the connections and tidies the WAL up. Dropping the store is as safe, only less tidy.
+    pub async fn close(self) {
+        // What can fail here has no bearing on what was answered.
+        let _ = self.db.close().await;
+    }
+
+    fn answer<T>(&self, answer: Result<T, impl Into<Fault>>) -> Result<T> {
+        answer.map_err(|fault| Failure::from(fault.into().at(&self.place)))
+    }
+}
+
+#[async_trait]
+impl Store for SeaStore {
+    async fn state_id(&self) -> Result<StateId> {
+        let row = self.answer(entities::state::Entity::find_by_id(entities::state::ROW).one(&self.db).await)?;
+        let id = row.map(|row| row.state_id).unwrap_or_default();
+        self.answer(codec::Row { noun: "state", key: &id }.parse(&id))
+    }
+
+    async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
+        self.answer(servers::get(&self.db, name).await)
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerRecord>> {
+        self.answer(servers::all(&self.db).await)
+    }
+
+    async fn put_server(&self, server: &ServerRecord) -> Result<()> {
+        self.answer(servers::put(&self.db, server).await)
+    }
+
+    async fn remove_server(&self, name: &ServerName) -> Result<()> {
+        self.answer(servers::remove(&self.db, name).await)
+    }
+
+    async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
+        self.answer(operations::begin_one(&self.db, operation).await)
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>> {
+        self.answer(operations::get(&self.db, id).await)
+    }
+
+    async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
+        self.answer(operations::latest(&self.db, server).await)
+    }
+
+    async fn latest_operations(&self) -> Result<Vec<OperationRecord>> {
+        self.answer(operations::all_latest(&self.db).await)
+    }
+
+    async fn set_operation_state(
+        &self,
+        id: OperationId,
+        state: OperationState,
+        failure: Option<&Failure>,
+    ) -> Result<()> {
+        self.answer(operations::set_state(&self.db, id, state, failure).await)
+    }
+
+    async fn set_step(&self, id: OperationId, index: usize, state: StepState, outputs: &str) -> Result<()> {
+        self.answer(operations::set_step(&self.db, id, index, state, outputs).await)
+    }
+
+    async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
+        self.answer(events::append(&self.db, events).await)
+    }
+
+    async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
+        self.answer(events::after(&self.db, after, filter, limit).await)
+    }
+
+    async fn last_event(&self) -> Result<EventNumber> {
+        self.answer(events::last(&self.db).await)
+    }
+
+    async fn acquire_lease(
+        &self,
+        server: &ServerName,
+        owner: &LeaseOwner,
+        ttl: Duration,
+        is_dead: &(dyn for<'o> Fn(&'o LeaseOwner) -> bool + Send + Sync),
+    ) -> Result<LeaseAnswer> {
+        self.answer(leases::acquire(&self.db, server, owner, ttl, is_dead).await)
+    }
+
+    async fn renew_lease(&self, server: &ServerName, owner: &LeaseOwner, ttl: Duration) -> Result<bool> {
+        self.answer(leases::renew(&self.db, server, owner, ttl).await)
+    }
+
+    async fn release_lease(&self, server: &ServerName, owner: &LeaseOwner) -> Result<()> {
+        self.answer(leases::release(&self.db, server, owner).await)
+    }
+
+    async fn lease(&self, server: &ServerName) -> Result<Option<LeaseOwner>> {
+        self.answer(leases::get(&self.db, server).await)
+    }
+
+    async fn put_child(&self, child: &ChildRecord) -> Result<()> {
+        self.answer(children::put(&self.db, child).await)
+    }
+
+    async fn children(&self, server: &ServerName) -> Result<Vec<ChildRecord>> {
+        self.answer(children::of(&self.db, server).await)
+    }
+
+    async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
+        self.answer(children::remove(&self.db, child).await)
+    }
+
+    async fn put_secret(&self, owner: Option<&ServerName>, name: &str, secret: &Secret) -> Result<()> {
+        self.answer(secrets::put(&self.db, &self.key, owner, name, secret).await)
+    }
+
+    async fn secret(&self, owner: Option<&ServerName>, name: &str) -> Result<Option<Secret>> {
+        self.answer(secrets::get(&self.db, &self.key, owner, name).await)
+    }
+
+    async fn secret_names(&self) -> Result<Vec<String>> {
+        self.answer(secrets::names(&self.db).await)
+    }
+
+    async fn remove_secret(&self, owner: Option<&ServerName>, name: &str) -> Result<bool> {
+        self.answer(secrets::remove(&self.db, owner, name).await)
+    }
+}

@@ -1,0 +1,160 @@
+//! Operations. The newest one of each server is marked as such when it begins.
+
+use crate::{
+    codec::{Row, json, word},
+    database::{begin, now, retry},
+    entities::operation,
+    error::{Fault, StoreError},
+};
+use ostler_core::{
+    error::Failure,
+    ids::{OperationId, ServerName},
+    operation::{OperationRecord, OperationState, StepRecord, StepState},
+};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
+    QueryOrder, QuerySelect, sea_query::Expr,
+};
+
+pub async fn begin_one(db: &DatabaseConnection, record: &OperationRecord) -> Result<(), Fault> {
+    retry(|| async move {
+        let row = operation::ActiveModel {
+            id: Set(record.id.to_string()),
+            server: Set(record.server.to_string()),
+            latest: Set(true),
+            kind: Set(word(&record.kind)),
+            state: Set(word(&record.state)),
+            plan: Set(record.plan.clone()),
+            outputs: Set(record.outputs.clone()),
+            steps: Set(json(&record.steps)),
+            failure: Set(record.failure.as_ref().map(json)),
+            started: Set(record.started.as_microsecond()),
+            ended: Set(record.ended.map(|time| time.as_microsecond())),
+        };
+        let txn = begin(db).await?;
+        forget_latest(&txn, record.server.as_str()).await?;
+        operation::Entity::insert(row).exec_without_returning(&txn).await?;
+        Ok(txn.commit().await?)
+    })
+    .await
+}
+
+/// Whatever was the newest operation of a server is so no longer.
+async fn forget_latest(txn: &DatabaseTransaction, server: &str) -> Result<(), DbErr> {
+    operation::Entity::update_many()
+        .col_expr(operation::Column::Latest, Expr::value(false))
+        .filter(operation::Column::Latest.eq(true))
+        .filter(operation::Column::Server.eq(server))
+        .exec(txn)
+        .await?;
+    Ok(())
+}
+
+pub async fn get(db: &DatabaseConnection, id: OperationId) -> Result<Option<OperationRecord>, Fault> {
+    operation::Entity::find_by_id(id.to_string()).one(db).await?.map(record).transpose()
+}
+
+pub async fn latest(db: &DatabaseConnection, server: &ServerName) -> Result<Option<OperationRecord>, Fault> {
+    operation::Entity::find()
+        .filter(operation::Column::Latest.eq(true))
+        .filter(operation::Column::Server.eq(server.as_str()))
+        .one(db)
+        .await?
+        .map(record)
+        .transpose()
+}
+
+pub async fn all_latest(db: &DatabaseConnection) -> Result<Vec<OperationRecord>, Fault> {
+    operation::Entity::find()
+        .filter(operation::Column::Latest.eq(true))
+        .order_by_asc(operation::Column::Server)
+        .all(db)
+        .await?
+        .into_iter()
+        .map(record)
+        .collect()
+}
+
+pub async fn set_state(
+    db: &DatabaseConnection,
+    id: OperationId,
+    state: OperationState,
+    failure: Option<&Failure>,
+) -> Result<(), Fault> {
+    let ended = match state {
+        OperationState::Running | OperationState::Unwinding => None,
+        OperationState::Succeeded | OperationState::Failed | OperationState::Undone | OperationState::Stuck => {
+            Some(now())
+        }
+    };
+    retry(|| async move {
+        let mut row = operation::ActiveModel {
+            state: Set(word(&state)),
+            failure: Set(failure.map(json)),
+            ended: Set(ended),
+            ..Default::default()
+        };
+        let txn = begin(db).await?;
+        // What is being undone is what happens to the server now, whatever was begun after it.
+        if state == OperationState::Unwinding {
+            let server = operation::Entity::find_by_id(id.to_string())
+                .select_only()
+                .column(operation::Column::Server)
+                .into_tuple::<String>()
+                .one(&txn)
+                .await?
+                .ok_or(StoreError::NoOperation(id))?;
+            forget_latest(&txn, &server).await?;
+            row.latest = Set(true);
+        }
+        let update = operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string()));
+        match update.exec(&txn).await?.rows_affected {
+            0 => Err(StoreError::NoOperation(id).into()),
+            _ => Ok(txn.commit().await?),
+        }
+    })
+    .await
+}
+
+pub async fn set_step(
+    db: &DatabaseConnection,
+    id: OperationId,
+    index: usize,
+    state: StepState,
+    outputs: &str,
+) -> Result<(), Fault> {
+    retry(|| async move {
+        let txn = begin(db).await?;
+        let steps: Option<String> = operation::Entity::find_by_id(id.to_string())
+            .select_only()
+            .column(operation::Column::Steps)
+            .lock_exclusive()
+            .into_tuple()
+            .one(&txn)
+            .await?;
+        let steps = steps.ok_or(StoreError::NoOperation(id))?;
+        let mut steps: Vec<StepRecord> = Row { noun: "operation", key: &id }.json(&steps)?;
+        steps.get_mut(index).ok_or(StoreError::NoStep { operation: id, index })?.state = state;
+        let row =
+            operation::ActiveModel { steps: Set(json(&steps)), outputs: Set(outputs.to_owned()), ..Default::default() };
+        operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string())).exec(&txn).await?;
+        Ok(txn.commit().await?)
+    })
+    .await
+}
+
+fn record(model: operation::Model) -> Result<OperationRecord, Fault> {
+    let row = Row { noun: "operation", key: &model.id };
+    Ok(OperationRecord {
+        id: row.parse(&model.id)?,
+        server: row.word(&model.server)?,
+        kind: row.word(&model.kind)?,
+        state: row.word(&model.state)?,
+        steps: row.json(&model.steps)?,
+        failure: model.failure.as_deref().map(|text| row.json(text)).transpose()?,
+        started: row.time(model.started)?,
+        ended: model.ended.map(|time| row.time(time)).transpose()?,
+        plan: model.plan.clone(),
+        outputs: model.outputs.clone(),
+    })
+}

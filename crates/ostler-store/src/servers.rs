@@ -1,0 +1,75 @@
+//! Servers.
+
+use crate::{
+    codec::{Row, json, word},
+    database::{begin, retry},
+    entities::{child, secret, server},
+    error::Fault,
+};
+use ostler_core::{ids::ServerName, model::MachineRecord, model::ServerRecord};
+use sea_orm::{
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, Iterable, QueryFilter, QueryOrder,
+    sea_query::OnConflict,
+};
+
+pub async fn get(db: &DatabaseConnection, name: &ServerName) -> Result<Option<ServerRecord>, Fault> {
+    server::Entity::find_by_id(name.as_str()).one(db).await?.map(record).transpose()
+}
+
+pub async fn all(db: &DatabaseConnection) -> Result<Vec<ServerRecord>, Fault> {
+    server::Entity::find().order_by_asc(server::Column::Name).all(db).await?.into_iter().map(record).collect()
+}
+
+pub async fn put(db: &DatabaseConnection, record: &ServerRecord) -> Result<(), Fault> {
+    let row = server::ActiveModel {
+        name: Set(record.name.to_string()),
+        provider: Set(word(&record.provider)),
+        phase: Set(word(&record.phase)),
+        login_user: Set(record.login_user.clone()),
+        created_by: Set(record.created_by.to_string()),
+        desired: Set(json(&record.desired)),
+        machine: Set(record.machine.as_ref().map(|machine| machine.0.clone())),
+        machine_next: Set(record.machine_next.as_ref().map(|machine| machine.0.clone())),
+        host_keys: Set(json(&record.host_keys)),
+        client_key: Set(record.client_key.clone()),
+        pending_handlers: Set(json(&record.pending_handlers)),
+        unclean: Set(record.unclean),
+    };
+    let row = &row;
+    retry(|| async move {
+        let others = server::Column::iter().filter(|column| !matches!(column, server::Column::Name));
+        let replace = OnConflict::column(server::Column::Name).update_columns(others).to_owned();
+        Ok(server::Entity::insert(row.clone()).on_conflict(replace).exec_without_returning(db).await.map(drop)?)
+    })
+    .await
+}
+
+/// The lease stays: whoever removes the server holds it, and gives it back.
+pub async fn remove(db: &DatabaseConnection, name: &ServerName) -> Result<(), Fault> {
+    retry(|| async move {
+        let txn = begin(db).await?;
+        child::Entity::delete_many().filter(child::Column::Server.eq(name.as_str())).exec(&txn).await?;
+        secret::Entity::delete_many().filter(secret::Column::Owner.eq(name.as_str())).exec(&txn).await?;
+        server::Entity::delete_by_id(name.as_str()).exec(&txn).await?;
+        Ok(txn.commit().await?)
+    })
+    .await
+}
+
+fn record(model: server::Model) -> Result<ServerRecord, Fault> {
+    let row = Row { noun: "server", key: &model.name };
+    Ok(ServerRecord {
+        name: row.word(&model.name)?,
+        provider: row.word(&model.provider)?,
+        phase: row.word(&model.phase)?,
+        created_by: row.parse(&model.created_by)?,
+        desired: row.json(&model.desired)?,
+        login_user: model.login_user.clone(),
+        machine: model.machine.clone().map(MachineRecord),
+        machine_next: model.machine_next.clone().map(MachineRecord),
+        host_keys: row.json(&model.host_keys)?,
+        client_key: model.client_key.clone(),
+        pending_handlers: row.json(&model.pending_handlers)?,
+        unclean: model.unclean,
+    })
+}

@@ -1,0 +1,159 @@
+//! Records to store, and places to store them in.
+
+use ostler_core::{
+    event::{EventKind, Level, NewEvent},
+    ids::{OperationId, RunId, ServerName},
+    model::{MachineRecord, Phase, ServerRecord},
+    operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
+    ports::{ChildRecord, LeaseOwner},
+    secret::Secret,
+    spec::*,
+};
+use ostler_store::{SeaStore, StoreError};
+use ostler_testkit::mariadb::MariaDb;
+use sea_orm::{Database, DatabaseConnection};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+/// A place where a store is, to be opened more than once.
+pub struct Place {
+    dir: tempfile::TempDir,
+    /// `None`: SQLite in `dir`.
+    pub url: Option<String>,
+}
+
+impl Place {
+    pub fn sqlite() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), url: None }
+    }
+
+    pub fn mariadb() -> Option<Self> {
+        Some(Self { url: Some(MariaDb::shared()?.database()), ..Self::sqlite() })
+    }
+
+    /// The state directory.
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub async fn open(&self) -> SeaStore {
+        self.try_open().await.unwrap()
+    }
+
+    pub async fn try_open(&self) -> Result<SeaStore, StoreError> {
+        try_open(self.url.as_deref(), &self.dir()).await
+    }
+
+    /// The database as somebody with a SQL prompt has it.
+    pub async fn raw(&self) -> DatabaseConnection {
+        let file = || format!("sqlite://{}/state.db", self.dir().display());
+        Database::connect(self.url.clone().unwrap_or_else(file)).await.unwrap()
+    }
+}
+
+pub async fn open(url: Option<&str>, dir: &Path) -> SeaStore {
+    try_open(url, dir).await.unwrap()
+}
+
+async fn try_open(url: Option<&str>, dir: &Path) -> Result<SeaStore, StoreError> {
+    match url {
+        None => SeaStore::open_sqlite(dir).await,
+        Some(url) => {
+            std::fs::create_dir_all(dir).unwrap();
+            SeaStore::connect(&Secret::new(url), &dir.join("key")).await
+        }
+    }
+}
+
+pub fn name(text: &str) -> ServerName {
+    ServerName::parse(text).unwrap()
+}
+
+/// Now, as exactly as the store keeps it.
+pub fn now() -> jiff::Timestamp {
+    jiff::Timestamp::from_microsecond(jiff::Timestamp::now().as_microsecond()).unwrap()
+}
+
+pub fn server(text: &str) -> ServerRecord {
+    let ufw = BTreeMap::from([
+        ("preset".to_owned(), Value::String("web".into())),
+        ("allow_app_ports".to_owned(), Value::Bool(true)),
+        ("ports".to_owned(), Value::List(vec![Value::Int(80), Value::Int(443)])),
+    ]);
+    let modules = ["ufw", "fail2ban", "chrony", "sysctl", "unattended_upgrades"];
+    ServerRecord {
+        name: name(text),
+        provider: ProviderKind::Local,
+        phase: Phase::Provision,
+        created_by: OperationId::new(),
+        desired: ServerSpec {
+            exclusive_keys: true,
+            existing: None,
+            name: name(text),
+            provider: ProviderKind::Local,
+            image: ImageRef::Named("debian-13".into()),
+            size: Size { cpus: 2, memory: 1 << 30, disk: 8 << 30 },
+            networks: vec![Network {
+                address: Address::Static("10.0.0.5/24".parse().unwrap()),
+                gateway: Some("10.0.0.1".parse().unwrap()),
+                dns: vec!["9.9.9.9".parse().unwrap()],
+                search: vec!["example.org".into()],
+            }],
+            user: "admin".into(),
+            password: Some(SecretRef::Secret("admin-password".into())),
+            authorized_keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLE someone@somewhere".into()],
+            ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::ProhibitPassword, port: 22 },
+            modules: modules.iter().map(|module| (module.to_string(), Some(ufw.clone()))).collect(),
+            catalog: None,
+            apps: vec!["nginx".into(), "docker".into()],
+            app_params: BTreeMap::from([("nginx".into(), ufw.clone())]),
+            ansible: AnsibleOptions::default(),
+            local: LocalOptions { forward: vec![Forward { host: None, guest: 80 }] },
+        },
+        login_user: "admin".into(),
+        machine: Some(MachineRecord(r#"{"pid":1,"note":"größer"}"#.into())),
+        machine_next: Some(MachineRecord("{}".into())),
+        host_keys: vec!["ssh-ed25519 AAAAhost".into()],
+        client_key: Some("ssh-ed25519 AAAAclient".into()),
+        pending_handlers: vec![("nginx".into(), "restart nginx".into())],
+        unclean: true,
+    }
+}
+
+pub fn operation(server: &str) -> OperationRecord {
+    let step = |name: &str| StepRecord { name: name.into(), state: StepState::Pending };
+    OperationRecord {
+        id: OperationId::new(),
+        server: name(server),
+        kind: OperationKind::Create,
+        state: OperationState::Running,
+        plan: r#"{"candidates":["kvm","tcg"]}"#.into(),
+        outputs: "{}".into(),
+        steps: ["image", "disk", "seed", "start", "wait", "access", "provision"].map(step).into(),
+        failure: None,
+        started: now(),
+        ended: None,
+    }
+}
+
+pub fn notice(message: &str) -> NewEvent {
+    let kind = EventKind::Notice { level: Level::Info, message: message.into() };
+    NewEvent { server: None, operation: None, kind }
+}
+
+pub fn owner(pid: u32) -> LeaseOwner {
+    LeaseOwner {
+        host: "workstation".into(),
+        boot: "9a2e".into(),
+        machine: "m1".into(),
+        pid,
+        start_ticks: 4711,
+        doing: "up".into(),
+    }
+}
+
+pub fn child(server: &str, pid: u32) -> ChildRecord {
+    ChildRecord { server: name(server), run: RunId::new(), pid, start_ticks: u64::MAX, boot: "9a2e".into() }
+}

@@ -1,0 +1,52 @@
+//! One suite over every database that the store runs on, and what only shows between processes and on the disk.
+
+mod fixtures;
+mod listing;
+mod processes;
+mod schema;
+mod sqlite;
+mod suite;
+
+/// Makes of each case of the suite a test on SQLite and one on a real MariaDB, each on a store of its own.
+macro_rules! on_every_database {
+    ($($case:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $case() {
+                let stores = crate::fixtures::Place::sqlite();
+                crate::suite::$case(&stores.open().await).await;
+            })*
+        }
+
+        mod on_mariadb {
+            $(#[tokio::test]
+            async fn $case() {
+                let Some(stores) = crate::fixtures::Place::mariadb() else { return };
+                crate::suite::$case(&stores.open().await).await;
+            })*
+        }
+    };
+}
+
+on_every_database! {
+    the_state_has_one_id,
+    a_server_is_kept_whole_and_replaced,
+    servers_come_by_name,
+    removing_a_server_takes_its_secrets_and_children,
+    an_operation_is_kept_whole,
+    the_newest_operation_of_each_server_is_listed,
+    an_operation_ends_and_goes_on,
+    a_step_moves_with_the_outputs,
+    what_is_not_in_the_journal_is_an_error,
+    events_are_numbered_in_order,
+    events_are_filtered_and_limited,
+    many_events_go_in_at_once,
+    a_lease_is_held_by_one,
+    an_expired_lease_is_taken,
+    a_dead_owners_lease_is_taken_at_once,
+    a_lost_lease_is_not_renewed,
+    children_come_and_go,
+    secrets_are_kept_by_owner,
+    a_secret_needs_a_visible_name,
+    long_and_odd_texts_survive,
+}

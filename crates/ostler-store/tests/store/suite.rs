@@ -1,0 +1,288 @@
+//! What every database has to do.
+
+use crate::fixtures::*;
+use ostler_core::{
+    Blame, Failure,
+    event::{EventKind, NewEvent},
+    ids::{EventNumber, OperationId},
+    model::{MachineRecord, Phase},
+    operation::{OperationState, StepState},
+    ports::{EventFilter, LeaseAnswer, Store},
+    secret::Secret,
+};
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+pub async fn the_state_has_one_id(store: &dyn Store) {
+    assert_eq!(store.state_id().await.unwrap(), store.state_id().await.unwrap());
+}
+
+pub async fn a_server_is_kept_whole_and_replaced(store: &dyn Store) {
+    let mut record = server("web-1");
+    assert_eq!(store.server(&record.name).await.unwrap(), None);
+    store.put_server(&record).await.unwrap();
+    assert_eq!(store.server(&record.name).await.unwrap().as_ref(), Some(&record));
+    (record.machine, record.phase, record.unclean) = (None, Phase::Ready, false);
+    record.host_keys.clear();
+    store.put_server(&record).await.unwrap();
+    assert_eq!(store.servers().await.unwrap(), [record]);
+}
+
+pub async fn servers_come_by_name(store: &dyn Store) {
+    for name in ["b", "a-1", "a", "a1", "0"] {
+        store.put_server(&server(name)).await.unwrap();
+    }
+    let names: Vec<String> = store.servers().await.unwrap().into_iter().map(|record| record.name.into()).collect();
+    assert_eq!(names, ["0", "a", "a-1", "a1", "b"]);
+}
+
+pub async fn removing_a_server_takes_its_secrets_and_children(store: &dyn Store) {
+    let (gone, stays) = (name("gone"), name("stays"));
+    let record = operation("gone");
+    store.begin_operation(&record).await.unwrap();
+    let event = NewEvent { server: Some(gone.clone()), ..notice("made") };
+    store.append_events(&[event]).await.unwrap();
+    for server_name in [&gone, &stays] {
+        store.put_server(&server(server_name.as_str())).await.unwrap();
+        store.put_secret(Some(server_name), "key", &Secret::new("text")).await.unwrap();
+        store.put_child(&child(server_name.as_str(), 7)).await.unwrap();
+    }
+    store.put_secret(None, "key", &Secret::new("mine")).await.unwrap();
+    let holder = owner(1);
+    store.acquire_lease(&gone, &holder, MINUTE, &|_| false).await.unwrap();
+
+    store.remove_server(&gone).await.unwrap();
+    store.remove_server(&gone).await.unwrap();
+
+    assert_eq!(store.server(&gone).await.unwrap(), None);
+    assert_eq!(store.secret(Some(&gone), "key").await.unwrap(), None);
+    assert_eq!(store.children(&gone).await.unwrap(), []);
+    assert_eq!(store.latest_operation(&gone).await.unwrap(), Some(record));
+    assert_eq!(store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap().len(), 1);
+    assert!(store.renew_lease(&gone, &holder, MINUTE).await.unwrap(), "whoever removes it still holds it");
+    assert!(store.server(&stays).await.unwrap().is_some());
+    assert!(store.secret(Some(&stays), "key").await.unwrap().is_some());
+    assert_eq!(store.children(&stays).await.unwrap().len(), 1);
+    assert_eq!(store.secret(None, "key").await.unwrap(), Some(Secret::new("mine")));
+}
+
+pub async fn an_operation_is_kept_whole(store: &dyn Store) {
+    let mut record = operation("web-1");
+    record.failure = Some(Failure::new(Blame::Target, "no SSH").with_hint("look at the console"));
+    record.ended = Some(now());
+    assert_eq!(store.operation(record.id).await.unwrap(), None);
+    assert_eq!(store.latest_operation(&record.server).await.unwrap(), None);
+    store.begin_operation(&record).await.unwrap();
+    assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
+}
+
+pub async fn the_newest_operation_of_each_server_is_listed(store: &dyn Store) {
+    let (first, mut second, other) = (operation("b"), operation("b"), operation("a"));
+    // The order of beginning counts, not what a clock said.
+    second.started = first.started - jiff::SignedDuration::from_hours(1);
+    for record in [&first, &other, &second] {
+        store.begin_operation(record).await.unwrap();
+    }
+    assert_eq!(store.latest_operation(&first.server).await.unwrap().as_ref(), Some(&second));
+    assert_eq!(store.latest_operations().await.unwrap(), [other, second]);
+    assert_eq!(store.operation(first.id).await.unwrap(), Some(first));
+}
+
+pub async fn an_operation_ends_and_goes_on(store: &dyn Store) {
+    let record = operation("web-1");
+    store.begin_operation(&record).await.unwrap();
+    let failure = Failure::new(Blame::Provider, "no space").because_of("can't make the disk");
+    store.set_operation_state(record.id, OperationState::Failed, Some(&failure)).await.unwrap();
+    let failed = store.operation(record.id).await.unwrap().unwrap();
+    assert_eq!((failed.state, failed.failure), (OperationState::Failed, Some(failure)));
+    assert!(failed.ended.unwrap() >= record.started);
+    for state in [OperationState::Running, OperationState::Unwinding] {
+        store.set_operation_state(record.id, OperationState::Succeeded, None).await.unwrap();
+        store.set_operation_state(record.id, state, None).await.unwrap();
+        let running = store.operation(record.id).await.unwrap().unwrap();
+        assert_eq!((running.state, running.failure, running.ended), (state, None, None));
+    }
+}
+
+pub async fn a_step_moves_with_the_outputs(store: &dyn Store) {
+    let mut record = operation("web-1");
+    store.begin_operation(&record).await.unwrap();
+    store.set_step(record.id, 0, StepState::Done, r#"{"image":"x"}"#).await.unwrap();
+    store.set_step(record.id, 2, StepState::Started, r#"{"image":"y"}"#).await.unwrap();
+    record.steps[0].state = StepState::Done;
+    record.steps[2].state = StepState::Started;
+    record.outputs = r#"{"image":"y"}"#.into();
+    assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
+}
+
+pub async fn what_is_not_in_the_journal_is_an_error(store: &dyn Store) {
+    let (record, unknown) = (operation("web-1"), OperationId::new());
+    store.begin_operation(&record).await.unwrap();
+    let error = store.set_step(record.id, 7, StepState::Done, "{}").await.unwrap_err();
+    assert_eq!(error.message, format!("operation {} has no step 7", record.id));
+    let error = store.set_step(unknown, 0, StepState::Done, "{}").await.unwrap_err();
+    assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
+    let error = store.set_operation_state(unknown, OperationState::Failed, None).await.unwrap_err();
+    assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
+    assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
+}
+
+pub async fn events_are_numbered_in_order(store: &dyn Store) {
+    assert_eq!(store.last_event().await.unwrap(), EventNumber(0));
+    assert_eq!(store.append_events(&[]).await.unwrap(), EventNumber(0));
+    let before = now();
+    let id = OperationId::new();
+    let started = EventKind::StepStarted { index: 3, step: "disk".into(), phase: Phase::Create };
+    let first = NewEvent { server: Some(name("web-1")), operation: Some(id), kind: started.clone() };
+    assert_eq!(store.append_events(&[first, notice("two")]).await.unwrap(), EventNumber(2));
+    assert_eq!(store.append_events(&[notice("three")]).await.unwrap(), EventNumber(3));
+    assert_eq!(store.last_event().await.unwrap(), EventNumber(3));
+
+    let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!((&events[0].server, events[0].operation, &events[0].kind), (&Some(name("web-1")), Some(id), &started));
+    assert_eq!(events[2].kind, notice("three").kind);
+    assert!(events.iter().all(|event| event.time >= before && event.time <= now()));
+}
+
+pub async fn events_are_filtered_and_limited(store: &dyn Store) {
+    let ids = [OperationId::new(), OperationId::new()];
+    let events: Vec<NewEvent> = (0..12)
+        .map(|index| NewEvent {
+            server: Some(name(if index % 3 == 0 { "a" } else { "b" })),
+            operation: Some(ids[index % 2]),
+            ..notice("")
+        })
+        .collect();
+    store.append_events(&events).await.unwrap();
+    let numbers = async |after, server: Option<&str>, operation, limit| {
+        let filter = EventFilter { server: server.map(name), operation };
+        let events = store.events(EventNumber(after), &filter, limit).await.unwrap();
+        events.iter().map(|event| event.number.0).collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(0, Some("a"), None, 100).await, [1, 4, 7, 10]);
+    assert_eq!(numbers(4, Some("a"), None, 100).await, [7, 10]);
+    assert_eq!(numbers(0, None, Some(ids[1]), 3).await, [2, 4, 6]);
+    assert_eq!(numbers(1, Some("a"), Some(ids[0]), 100).await, [7]);
+    assert_eq!(numbers(12, None, None, 100).await, [0; 0]);
+}
+
+pub async fn many_events_go_in_at_once(store: &dyn Store) {
+    let events: Vec<NewEvent> = (1..=2500).map(|number| notice(&number.to_string())).collect();
+    assert_eq!(store.append_events(&events).await.unwrap(), EventNumber(2500));
+    let kept = store.events(EventNumber(0), &EventFilter::default(), 5000).await.unwrap();
+    assert!(kept.iter().map(|event| &event.kind).eq(events.iter().map(|event| &event.kind)));
+}
+
+pub async fn a_lease_is_held_by_one(store: &dyn Store) {
+    let (server, one, two) = (name("web-1"), owner(1), owner(2));
+    let alive = |_: &_| false;
+    assert_eq!(store.lease(&server).await.unwrap(), None);
+    assert_eq!(store.acquire_lease(&server, &one, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
+    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::HeldBy(one.clone()));
+    assert_eq!(store.acquire_lease(&server, &one, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
+    assert_eq!(store.acquire_lease(&name("web-2"), &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
+    store.release_lease(&server, &two).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap(), Some(one.clone()));
+    store.release_lease(&server, &one).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap(), None);
+    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
+}
+
+pub async fn an_expired_lease_is_taken(store: &dyn Store) {
+    let (server, one, two) = (name("web-1"), owner(1), owner(2));
+    store.acquire_lease(&server, &one, Duration::ZERO, &|_| false).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap(), Some(one.clone()), "it is still known who had it");
+    assert!(store.renew_lease(&server, &one, Duration::ZERO).await.unwrap(), "nobody took it");
+    let asked = |_: &_| panic!("of an expired lease, nobody asks who is dead");
+    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &asked).await.unwrap(), LeaseAnswer::Granted);
+    assert_eq!(store.lease(&server).await.unwrap(), Some(two));
+}
+
+pub async fn a_dead_owners_lease_is_taken_at_once(store: &dyn Store) {
+    let (server, dead, two) = (name("web-1"), owner(1), owner(2));
+    store.acquire_lease(&server, &dead, MINUTE, &|_| false).await.unwrap();
+    let answer = store.acquire_lease(&server, &two, MINUTE, &|holder| *holder == owner(1)).await.unwrap();
+    assert_eq!(answer, LeaseAnswer::Granted);
+    assert_eq!(store.lease(&server).await.unwrap(), Some(two.clone()));
+    let reborn = ostler_core::ports::LeaseOwner { start_ticks: 4712, ..two.clone() };
+    let answer = store.acquire_lease(&server, &reborn, MINUTE, &|_| false).await.unwrap();
+    assert_eq!(answer, LeaseAnswer::HeldBy(two), "the same process id does not make the same process");
+}
+
+pub async fn a_lost_lease_is_not_renewed(store: &dyn Store) {
+    let (server, one, two) = (name("web-1"), owner(1), owner(2));
+    assert!(!store.renew_lease(&server, &one, MINUTE).await.unwrap());
+    store.acquire_lease(&server, &one, Duration::ZERO, &|_| false).await.unwrap();
+    assert!(store.renew_lease(&server, &one, MINUTE).await.unwrap());
+    let answer = store.acquire_lease(&server, &two, MINUTE, &|_| false).await.unwrap();
+    assert_eq!(answer, LeaseAnswer::HeldBy(one.clone()), "renewing extended it");
+    store.acquire_lease(&server, &two, MINUTE, &|_| true).await.unwrap();
+    assert!(!store.renew_lease(&server, &one, MINUTE).await.unwrap());
+    store.release_lease(&server, &one).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap(), Some(two));
+}
+
+pub async fn children_come_and_go(store: &dyn Store) {
+    let (one, two) = (child("web-1", 10), child("web-1", 11));
+    let both_servers = ostler_core::ports::ChildRecord { server: name("web-2"), ..one.clone() };
+    for record in [&two, &one, &both_servers, &one] {
+        store.put_child(record).await.unwrap();
+    }
+    assert_eq!(store.children(&name("web-1")).await.unwrap(), [one.clone(), two.clone()]);
+    store.remove_child(&one).await.unwrap();
+    store.remove_child(&one).await.unwrap();
+    assert_eq!(store.children(&name("web-1")).await.unwrap(), [two]);
+    assert_eq!(store.children(&name("web-2")).await.unwrap(), [both_servers]);
+}
+
+pub async fn secrets_are_kept_by_owner(store: &dyn Store) {
+    let web = name("web-1");
+    assert_eq!(store.secret(None, "token").await.unwrap(), None);
+    assert!(!store.remove_secret(None, "token").await.unwrap());
+    for (owner, secret_name, text) in [
+        (None, "token", "old"),
+        (None, "token", "mine"),
+        (None, "Token", ""),
+        (Some(&web), "token", "its own\n\u{1F40E}"),
+    ] {
+        store.put_secret(owner, secret_name, &Secret::new(text)).await.unwrap();
+    }
+    assert_eq!(store.secret(None, "token").await.unwrap(), Some(Secret::new("mine")));
+    assert_eq!(store.secret(None, "Token").await.unwrap(), Some(Secret::new("")));
+    assert_eq!(store.secret(Some(&web), "token").await.unwrap(), Some(Secret::new("its own\n\u{1F40E}")));
+    assert_eq!(store.secret_names().await.unwrap(), ["Token", "token"]);
+    assert!(store.remove_secret(None, "token").await.unwrap());
+    assert_eq!(store.secret(None, "token").await.unwrap(), None);
+    assert_eq!(store.secret_names().await.unwrap(), ["Token"]);
+    assert!(store.secret(Some(&web), "token").await.unwrap().is_some());
+}
+
+pub async fn a_secret_needs_a_visible_name(store: &dyn Store) {
+    for bad in ["", " token", "token ", "to\0ken", &"x".repeat(256)] {
+        let error = store.put_secret(None, bad, &Secret::new("text")).await.unwrap_err();
+        assert_eq!(error.blame, Blame::User);
+    }
+    let longest = "ü".repeat(255);
+    store.put_secret(None, &longest, &Secret::new("text")).await.unwrap();
+    assert_eq!(store.secret_names().await.unwrap(), [longest]);
+}
+
+/// MySQL's `text` ends at 64 KiB, and its old `utf8` at three bytes a character.
+pub async fn long_and_odd_texts_survive(store: &dyn Store) {
+    let text = "\u{1F40E} '\"\\ \0 \u{FFFD} %_\n".repeat(50_000);
+    let (mut server, mut operation) = (server("web-1"), operation("web-1"));
+    server.machine = Some(MachineRecord(text.clone()));
+    (operation.plan, operation.outputs) = (text.clone(), text.clone());
+    operation.failure = Some(Failure::new(Blame::Bug, text.clone()));
+    store.put_server(&server).await.unwrap();
+    store.begin_operation(&operation).await.unwrap();
+    store.append_events(&[notice(&text)]).await.unwrap();
+    store.put_secret(None, "long", &Secret::new(text.clone())).await.unwrap();
+    assert_eq!(store.servers().await.unwrap(), [server]);
+    assert_eq!(store.latest_operations().await.unwrap(), [operation]);
+    let events = store.events(EventNumber(0), &EventFilter::default(), 1).await.unwrap();
+    assert_eq!(events[0].kind, notice(&text).kind);
+    assert_eq!(store.secret(None, "long").await.unwrap(), Some(Secret::new(text)));
+}

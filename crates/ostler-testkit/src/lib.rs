@@ -1,0 +1,9 @@
+//! What tests need: throw-away real targets, fakes of what cannot exist here, and a hermetic place to run the binary in.
+
+pub mod environment;
+pub mod git_site;
+pub mod image_site;
+pub mod mariadb;
+pub mod sshd;
+pub mod targets;
+pub mod world;

@@ -1,0 +1,29 @@
+//! A world to try operations on: a directory that stands for everything outside of Ostler, and ports that act on it.
+//!
+//! It lies on disk, so it outlives a process that is killed in the middle of an operation, as the real world does. What must
+//! never happen (a second machine, two runs at once, a run that meets an interrupted dpkg) is written to its log or
+//! refused. [`Faults`] make a chosen call fail, or kill the process that makes it.
+
+mod ask;
+mod disk;
+mod engine;
+mod fault;
+mod images;
+mod provider;
+mod remote;
+mod store;
+
+pub use disk::{Guest, Machine, WorldDir};
+pub use fault::{Call, Effect, Fault, Faults, Moment};
+pub use store::{FaultyStore, set_step};
+
+use std::sync::Arc;
+
+/// All ports to the world: provider, images, SSH and Ansible.
+#[derive(Clone)]
+pub struct FakeWorld {
+    /// Where.
+    pub dir: WorldDir,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}

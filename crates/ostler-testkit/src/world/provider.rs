@@ -1,0 +1,197 @@
+//! A provider whose machines are files.
+
+use super::{FakeWorld, Guest, Machine};
+use async_trait::async_trait;
+use ostler_core::{
+    Blame, Failure, Result,
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    ports::{Provider, Reporter},
+    spec::{LocalOptions, Size},
+};
+use serde_json::Value;
+use std::time::Duration;
+
+#[async_trait]
+impl Provider for FakeWorld {
+    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
+        self.faults
+            .around("provider.preflight", async {
+                if order.existing.is_some() {
+                    return Ok(Vec::new());
+                }
+                let there = self.dir.machine(order.server.as_str());
+                let foreign = there.filter(|found| (found.operation, found.owner) != (order.operation, order.owner));
+                let taken = foreign.map(|machine| Finding {
+                    fatal: true,
+                    message: format!("there is a machine {} of {}", machine.name, machine.owner),
+                    hint: None,
+                });
+                Ok(taken.into_iter().collect())
+            })
+            .await
+    }
+
+    async fn create(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
+        self.faults
+            .around("provider.create", async {
+                if order.existing.is_some() {
+                    return Ok(MachineRecord(order.server.to_string()));
+                }
+                let mut machine = match self.dir.machine(order.server.as_str()) {
+                    Some(found) if (found.operation, found.owner) == (order.operation, order.owner) => found,
+                    Some(other) => {
+                        return Err(refusal(format!("{} is the machine of {}", other.name, other.operation)));
+                    }
+                    None => {
+                        self.dir.say(&format!("made {}", order.server));
+                        Machine {
+                            name: order.server.to_string(),
+                            operation: order.operation,
+                            owner: order.owner,
+                            size: order.size,
+                            local: order.local.clone(),
+                            complete: false,
+                            on: false,
+                            seed: None,
+                            guest: None,
+                        }
+                    }
+                };
+                self.dir.put_machine(&machine);
+                self.faults.middle("provider.create")?;
+                if !order.image.exists() {
+                    return Err(refusal(format!("there is no image {}", order.image.display())));
+                }
+                machine.complete = true;
+                machine.seed = Some(order.seed.clone());
+                self.dir.put_machine(&machine);
+                Ok(MachineRecord(machine.name))
+            })
+            .await
+    }
+
+    async fn start(&self, machine: &MachineRecord, _: &dyn Reporter) -> Result<MachineRecord> {
+        self.faults
+            .around("provider.start", async {
+                let mut found = self.get(machine)?;
+                if !found.complete {
+                    return Err(refusal(format!("{} is half made", found.name)));
+                }
+                if !found.on {
+                    self.dir.say(&format!("started {}", found.name));
+                }
+                found.on = true;
+                if found.guest.is_none() {
+                    found.guest = Some(first_boot(&found.seed.as_ref().expect("not scrubbed before").user_data));
+                }
+                self.dir.put_machine(&found);
+                Ok(machine.clone())
+            })
+            .await
+    }
+
+    async fn stop(&self, machine: &MachineRecord, _: Duration) -> Result<()> {
+        self.faults
+            .around("provider.stop", async {
+                let found = self.get(machine)?;
+                if found.on {
+                    self.dir.say(&format!("stopped {}", found.name));
+                }
+                self.dir.put_machine(&Machine { on: false, ..found });
+                Ok(())
+            })
+            .await
+    }
+
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        let observe = |machine: &&MachineRecord| {
+            let found = self.dir.machine(&machine.0);
+            let power = found.as_ref().map_or(Power::Absent, |m| if m.on { Power::On } else { Power::Off });
+            let ssh = found.filter(|m| m.on).map(|m| m.address());
+            Observed { power, ssh, detail: String::new(), forwards: Vec::new(), slowness: 1 }
+        };
+        self.faults.around("provider.observe", async { Ok(machines.iter().map(observe).collect()) }).await
+    }
+
+    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<Reshape> {
+        self.faults
+            .around("provider.preflight_reshape", async {
+                let found = self.get(machine)?;
+                let differs = found.size != size || found.local != *local;
+                Ok(Reshape { changes: differs.then(|| "size".to_owned()).into_iter().collect(), findings: Vec::new() })
+            })
+            .await
+    }
+
+    async fn reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<MachineRecord> {
+        self.faults
+            .around("provider.reshape", async {
+                let found = self.get(machine)?;
+                if found.on {
+                    return Err(refusal(format!("{} is on", found.name)));
+                }
+                self.dir.put_machine(&Machine { size, local: local.clone(), ..found });
+                Ok(machine.clone())
+            })
+            .await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, _: u16) -> Result<MachineRecord> {
+        self.faults.around("provider.route_ssh", async { Ok(machine.clone()) }).await
+    }
+
+    async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
+        self.faults
+            .around("provider.scrub_seed", async {
+                let found = self.get(machine)?;
+                self.dir.put_machine(&Machine { seed: None, ..found });
+                Ok(())
+            })
+            .await
+    }
+
+    async fn remove(&self, order: &MachineOrder) -> Result<()> {
+        self.faults
+            .around("provider.remove", async {
+                if order.existing.is_some() {
+                    return Ok(());
+                }
+                let found = self.dir.machine(order.server.as_str());
+                if let Some(machine) = found.filter(|m| (m.operation, m.owner) == (order.operation, order.owner)) {
+                    self.faults.middle("provider.remove")?;
+                    self.dir.remove(&format!("machines/{}.json", machine.name));
+                    self.dir.say(&format!("removed {}", machine.name));
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+impl FakeWorld {
+    fn get(&self, machine: &MachineRecord) -> Result<Machine> {
+        self.dir.machine(&machine.0).ok_or_else(|| refusal(format!("there is no machine {}", machine.0)))
+    }
+}
+
+/// What cloud-init makes of the seed.
+fn first_boot(user_data: &str) -> Guest {
+    let json = user_data.strip_prefix("#cloud-config\n").expect("it starts like this");
+    let data: Value = serde_json::from_str(json).expect("JSON, which is YAML");
+    let user = &data["users"][0];
+    let keys = user["ssh_authorized_keys"].as_array().expect("a list of keys");
+    Guest {
+        user: user["name"].as_str().expect("a name").to_owned(),
+        authorized_keys: keys.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        host_key: data["ssh_keys"]["ed25519_public"].as_str().expect("a key").to_owned(),
+        ..Guest::default()
+    }
+}
+
+fn refusal(message: String) -> Failure {
+    Failure::new(Blame::Provider, message)
+}

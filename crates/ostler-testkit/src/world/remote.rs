@@ -1,0 +1,158 @@
+//! SSH to the world's machines: who gets in, and what the scripts do that operations send.
+
+use super::{FakeWorld, Guest};
+use async_trait::async_trait;
+use ostler_core::{
+    Result,
+    ids::{OperationId, ServerName},
+    ports::{ConnectError, Credential, HostKey, KeyPair, Login, Output, Remote, Session, Transport},
+    secret::Secret,
+};
+use std::{net::SocketAddr, time::Duration};
+
+#[async_trait]
+impl Remote for FakeWorld {
+    fn generate_key(&self) -> Result<KeyPair> {
+        self.faults.around_now("remote.generate_key", || {
+            let private = OperationId::new().to_string();
+            Ok(KeyPair { public: public_half(&private), private: Secret::new(private) })
+        })
+    }
+
+    async fn forget(&self, server: &ServerName) -> Result<()> {
+        self.faults
+            .around("remote.forget", async {
+                self.dir.remove(&format!("known_hosts/{server}"));
+                Ok(())
+            })
+            .await
+    }
+
+    async fn banner(&self, address: SocketAddr, _: Duration) -> bool {
+        self.dir.machines().iter().any(|machine| machine.on && machine.address() == address)
+    }
+
+    async fn host_keys(&self, address: SocketAddr, _: Duration) -> Result<Vec<HostKey>> {
+        let machine = self.dir.machines().into_iter().find(|machine| machine.on && machine.address() == address);
+        let keys = machine.and_then(|machine| machine.guest).map(|guest| guest.host_key).into_iter();
+        Ok(keys.map(|key| HostKey { fingerprint: format!("SHA256:{key}"), key }).collect())
+    }
+
+    async fn connect(&self, login: &Login, _: Duration) -> Result<Box<dyn Session>, ConnectError> {
+        self.faults
+            .around("remote.connect", async { Ok(self.log_in(login)) })
+            .await
+            .map_err(|failure| ConnectError::Broken(failure.message))??;
+        Ok(Box::new(FakeSession { world: self.clone(), login: login.clone() }))
+    }
+}
+
+impl FakeWorld {
+    fn log_in(&self, login: &Login) -> Result<(), ConnectError> {
+        self.dir.write(&format!("known_hosts/{}", login.server), &login.host_keys);
+        let Some(machine) = self.machine_at(login.address) else {
+            return Err(ConnectError::NoAnswer("connection refused".into()));
+        };
+        let guest = self.dir.machine(&machine).and_then(|machine| machine.guest).expect("it runs");
+        if !login.host_keys.contains(&guest.host_key) {
+            let (expected, offered) = (login.host_keys.clone(), Some(guest.host_key));
+            return Err(ConnectError::HostKey { expected, offered });
+        }
+        if !guest.lets_in(login) {
+            return Err(ConnectError::Refused("permission denied".into()));
+        }
+        Ok(())
+    }
+
+    fn machine_at(&self, address: SocketAddr) -> Option<String> {
+        let machines = self.dir.machines();
+        machines.into_iter().find(|machine| machine.on && machine.address() == address).map(|machine| machine.name)
+    }
+}
+
+const PREPARE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_prepare.sh");
+const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_activate.sh");
+const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.sh");
+const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
+const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
+const PREFETCH: &str = include_str!("../../../ostler-core/src/ops/scripts/prefetch.sh");
+
+struct FakeSession {
+    world: FakeWorld,
+    login: Login,
+}
+
+#[async_trait]
+impl Session for FakeSession {
+    async fn run(&self, script: &str, stdin: &[u8]) -> Result<Output> {
+        let stdin = String::from_utf8_lossy(stdin);
+        let call = match stdin.as_ref() {
+            PREPARE_KEY => "session.run prepare-key",
+            ACTIVATE_KEY => "session.run activate-key",
+            REPAIR => "session.run repair",
+            text if text.contains("rollback arm") => "session.run arm",
+            text if text.contains("rollback extend") => "session.run extend",
+            text if text.contains("rollback disarm") => "session.run disarm",
+            text if text.contains("rollback now") => "session.run roll-back",
+            PREFETCH => "session.run prefetch",
+            RELEASE => "session.run release",
+            text if text.ends_with(PREPARE) => "session.run prepare",
+            _ if script.contains("cloud-init status --wait") => "session.run cloud-init",
+            _ if script.contains("id -un && sudo -n true") => "session.run prove",
+            _ if script.contains("/var/log/ansible.log") => "session.run log",
+            _ => panic!("the world knows no script `{script}` with `{stdin}`"),
+        };
+        self.world.faults.around(call, async { Ok(self.act(call)) }).await
+    }
+
+    fn transport(&self) -> Transport {
+        let Login { address, user, .. } = self.login.clone();
+        Transport { address, user, ssh_args: Vec::new(), agent_socket: "/nowhere".into() }
+    }
+
+    async fn close(self: Box<Self>) {}
+}
+
+impl FakeSession {
+    fn act(&self, call: &str) -> Output {
+        let Some(name) = self.world.machine_at(self.login.address) else {
+            return Output { status: 255, stdout: String::new(), stderr: "connection lost".into() };
+        };
+        let mut stdout = String::new();
+        let change = |change: &mut dyn FnMut(&mut Guest)| self.world.dir.change_guest(&name, change);
+        match call {
+            "session.run prepare-key" => change(&mut |guest| {
+                let new = guest.next_host_key.get_or_insert_with(|| public_half(&OperationId::new().to_string()));
+                stdout = format!("{new} root@{name}\n");
+            }),
+            "session.run activate-key" => change(&mut |guest| {
+                guest.host_key = guest.next_host_key.take().unwrap_or_else(|| guest.host_key.clone());
+            }),
+            "session.run release" => change(&mut |guest| guest.authorized_keys.clear()),
+            "session.run repair" => change(&mut |guest| guest.dpkg_interrupted = false),
+            "session.run cloud-init" => stdout = r#"{"errors": [], "recoverable_errors": {}}"#.into(),
+            _ => {}
+        }
+        Output { status: 0, stdout, stderr: String::new() }
+    }
+}
+
+impl Guest {
+    fn lets_in(&self, login: &Login) -> bool {
+        match &login.credential {
+            Credential::Key(key) => {
+                self.user == login.user && self.authorized_keys.contains(&public_half(key.expose()))
+            }
+            Credential::Password(password) => self
+                .found
+                .as_ref()
+                .is_some_and(|(user, known)| (user, known.as_str()) == (&login.user, password.expose())),
+            Credential::KeyFile(_) | Credential::Agent(_) => false,
+        }
+    }
+}
+
+/// The fakes' stand-in for elliptic curves.
+fn public_half(private: &str) -> String {
+    format!("ssh-ed25519 AAAA{}", private.replace('-', ""))
+}

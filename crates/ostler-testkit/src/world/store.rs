@@ -1,0 +1,145 @@
+//! A store whose calls can go wrong.
+
+use super::Faults;
+use async_trait::async_trait;
+use ostler_core::{
+    Failure, Result,
+    event::{Event, NewEvent},
+    ids::{EventNumber, OperationId, ServerName, StateId},
+    model::ServerRecord,
+    operation::{OperationKind, OperationRecord, OperationState, StepState},
+    ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
+    secret::Secret,
+};
+use std::{sync::Arc, time::Duration};
+
+/// A real store, and what goes wrong with its writes. Reads change nothing, so there a fault has nothing to show.
+pub struct FaultyStore<S> {
+    /// The real one.
+    pub store: S,
+    /// What goes wrong.
+    pub faults: Arc<Faults>,
+}
+
+#[async_trait]
+impl<S: Store> Store for FaultyStore<S> {
+    async fn state_id(&self) -> Result<StateId> {
+        self.store.state_id().await
+    }
+
+    async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
+        self.store.server(name).await
+    }
+
+    async fn servers(&self) -> Result<Vec<ServerRecord>> {
+        self.store.servers().await
+    }
+
+    async fn put_server(&self, server: &ServerRecord) -> Result<()> {
+        self.faults.around("store.put_server", self.store.put_server(server)).await
+    }
+
+    async fn remove_server(&self, name: &ServerName) -> Result<()> {
+        self.faults.around("store.remove_server", self.store.remove_server(name)).await
+    }
+
+    async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
+        self.faults.around("store.begin_operation", self.store.begin_operation(operation)).await
+    }
+
+    async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>> {
+        self.store.operation(id).await
+    }
+
+    async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
+        self.store.latest_operation(server).await
+    }
+
+    async fn latest_operations(&self) -> Result<Vec<OperationRecord>> {
+        self.store.latest_operations().await
+    }
+
+    async fn set_operation_state(
+        &self,
+        id: OperationId,
+        state: OperationState,
+        failure: Option<&Failure>,
+    ) -> Result<()> {
+        let call = format!("store.set_operation_state {state:?}");
+        self.faults.around(&call, self.store.set_operation_state(id, state, failure)).await
+    }
+
+    async fn set_step(&self, id: OperationId, index: usize, state: StepState, outputs: &str) -> Result<()> {
+        let operation = self.store.operation(id).await?.expect("a step of an operation that was begun");
+        let call = set_step(operation.kind, &operation.steps[index].name, state);
+        self.faults.around(&call, self.store.set_step(id, index, state, outputs)).await
+    }
+
+    async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
+        self.faults.around("store.append_events", self.store.append_events(events)).await
+    }
+
+    async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
+        self.store.events(after, filter, limit).await
+    }
+
+    async fn last_event(&self) -> Result<EventNumber> {
+        self.store.last_event().await
+    }
+
+    async fn acquire_lease(
+        &self,
+        server: &ServerName,
+        owner: &LeaseOwner,
+        ttl: Duration,
+        is_dead: &(dyn for<'o> Fn(&'o LeaseOwner) -> bool + Send + Sync),
+    ) -> Result<LeaseAnswer> {
+        let work = self.store.acquire_lease(server, owner, ttl, is_dead);
+        self.faults.around("store.acquire_lease", work).await
+    }
+
+    async fn renew_lease(&self, server: &ServerName, owner: &LeaseOwner, ttl: Duration) -> Result<bool> {
+        self.faults.around("store.renew_lease", self.store.renew_lease(server, owner, ttl)).await
+    }
+
+    async fn release_lease(&self, server: &ServerName, owner: &LeaseOwner) -> Result<()> {
+        self.faults.around("store.release_lease", self.store.release_lease(server, owner)).await
+    }
+
+    async fn lease(&self, server: &ServerName) -> Result<Option<LeaseOwner>> {
+        self.store.lease(server).await
+    }
+
+    async fn put_child(&self, child: &ChildRecord) -> Result<()> {
+        self.faults.around("store.put_child", self.store.put_child(child)).await
+    }
+
+    async fn children(&self, server: &ServerName) -> Result<Vec<ChildRecord>> {
+        self.store.children(server).await
+    }
+
+    async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
+        self.faults.around("store.remove_child", self.store.remove_child(child)).await
+    }
+
+    async fn put_secret(&self, owner: Option<&ServerName>, name: &str, secret: &Secret) -> Result<()> {
+        self.faults.around("store.put_secret", self.store.put_secret(owner, name, secret)).await
+    }
+
+    async fn secret(&self, owner: Option<&ServerName>, name: &str) -> Result<Option<Secret>> {
+        self.store.secret(owner, name).await
+    }
+
+    async fn secret_names(&self) -> Result<Vec<String>> {
+        self.store.secret_names().await
+    }
+
+    async fn remove_secret(&self, owner: Option<&ServerName>, name: &str) -> Result<bool> {
+        self.faults.around("store.remove_secret", self.store.remove_secret(owner, name)).await
+    }
+}
+
+/// Name of the call that journals a step: `store.set_step Create machine Done`.
+pub fn set_step(kind: OperationKind, step: &str, state: StepState) -> String {
+    format!("store.set_step {kind:?} {step} {state:?}")
+}

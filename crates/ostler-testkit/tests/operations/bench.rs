@@ -1,0 +1,414 @@
+//! A world and a state in a temporary directory, and processes that work on them.
+
+use crate::cases::block_on;
+use futures::future::join_all;
+use ostler_core::{
+    Result,
+    event::EventKind,
+    ids::{EventNumber, OperationId, ServerName, StateId},
+    model::{CatalogIndex, Seed},
+    operation::{EventLog, Interrupt, Leaser, OperationState},
+    ops::{
+        Providers, WaitOptions, World, destroy,
+        drift::{self, Check},
+        up,
+    },
+    ports::{EventFilter, LeaseOwner, Provider, Store},
+    secret::Secret,
+    spec::*,
+};
+use ostler_process::{ProcessId, machine_id};
+use ostler_store::SeaStore;
+use ostler_testkit::world::{FakeWorld, Fault, Faults, FaultyStore, Guest, Machine, WorldDir};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use std::{
+    collections::HashMap,
+    fs,
+    ops::RangeInclusive,
+    os::unix::process::ExitStatusExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+/// What a process of Ostler is asked for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Verb {
+    Up(Box<ServerSpec>),
+    /// Makes several at once, or brings them to their specs.
+    Together(Vec<ServerSpec>),
+    Resume,
+    Destroy,
+    /// Looks at what `Up` would change.
+    Plan(Box<ServerSpec>),
+}
+
+/// What became of it.
+pub struct Ran {
+    pub result: Result<()>,
+    /// What a look found.
+    pub check: Option<Check>,
+    /// Calls of ports that it made.
+    pub calls: Vec<String>,
+    /// Whether the fault happened.
+    pub struck: bool,
+}
+
+/// Password of the account that a server had before Ostler.
+const PASSWORD: &str = "correct horse";
+
+/// A bench with a server that is there already, and what takes it over.
+pub fn found() -> (Bench, Verb) {
+    let bench = Bench::new();
+    let guest = Guest {
+        host_key: "ssh-ed25519 AAAAfound".into(),
+        found: Some(("root".into(), PASSWORD.into())),
+        ..Guest::default()
+    };
+    let id = OperationId::new();
+    bench.world().put_machine(&Machine {
+        name: "web".into(),
+        operation: id,
+        owner: StateId::new(),
+        size: web().size,
+        local: LocalOptions::default(),
+        complete: true,
+        on: true,
+        seed: None,
+        guest: Some(guest),
+    });
+    let existing = ExistingOptions {
+        address: "web.example.org".into(),
+        port: 22,
+        user: "root".into(),
+        password: Some(SecretRef::File("password".into())),
+        key: None,
+        host_key: Some("SHA256:ssh-ed25519 AAAAfound".into()),
+    };
+    let spec = ServerSpec { provider: ProviderKind::Existing, existing: Some(existing), ..web() };
+    block_on(async { bench.store().await.close().await });
+    (bench, Verb::Up(Box::new(spec)))
+}
+
+/// A server that every test works on.
+pub fn web() -> ServerSpec {
+    spec("web")
+}
+
+pub fn spec(name: &str) -> ServerSpec {
+    ServerSpec {
+        name: ServerName::parse(name).unwrap(),
+        provider: ProviderKind::Local,
+        image: ImageRef::Named("debian-13".into()),
+        size: Size { cpus: 1, memory: 1 << 30, disk: 8 << 30 },
+        networks: vec![Network { address: Address::Dhcp, gateway: None, dns: Vec::new(), search: Vec::new() }],
+        user: "admin".into(),
+        password: None,
+        authorized_keys: Vec::new(),
+        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 },
+        modules: [("ufw".to_owned(), Some(Settings::new()))].into(),
+        catalog: None,
+        apps: Vec::new(),
+        app_params: Default::default(),
+        ansible: AnsibleOptions::default(),
+        local: LocalOptions::default(),
+        exclusive_keys: false,
+        existing: None,
+    }
+}
+
+/// Makes the server, or brings it to its spec.
+pub fn up() -> Verb {
+    Verb::Up(Box::new(web()))
+}
+
+/// A bench whose state is opened, and empty.
+pub fn empty() -> Bench {
+    let bench = Bench::new();
+    block_on(async { bench.store().await.close().await });
+    bench
+}
+
+/// A bench whose server is made.
+pub fn finished() -> Bench {
+    let bench = Bench::new();
+    block_on(bench.must(&up()));
+    bench
+}
+
+/// The same server with another module.
+pub fn with_module(mut spec: ServerSpec, module: &str) -> ServerSpec {
+    spec.modules.insert(module.into(), Some(Settings::new()));
+    spec
+}
+
+/// The same server with more memory.
+pub fn with_memory(mut spec: ServerSpec, gib: u64) -> ServerSpec {
+    spec.size.memory = gib << 30;
+    spec
+}
+
+/// A world and a state. Dropping it leaves no file and no process.
+pub struct Bench(tempfile::TempDir);
+
+impl Bench {
+    /// With nothing in it.
+    pub fn new() -> Self {
+        // A kill takes nothing from the page cache, so a disk that really syncs would only slow down.
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self(dir.unwrap())
+    }
+
+    /// The same once more, as it is now.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        copy_dir(self.0.path(), copy.0.path());
+        copy
+    }
+
+    /// The machines of another bench come to be in this one's world too.
+    pub fn adopt_machines_of(&self, other: &Bench) {
+        copy_dir(&other.world().path("machines"), &self.world().path("machines"));
+    }
+
+    pub fn world(&self) -> WorldDir {
+        WorldDir::new(&self.0.path().join("world"))
+    }
+
+    pub async fn store(&self) -> SeaStore {
+        SeaStore::open_sqlite(&self.0.path().join("state")).await.unwrap()
+    }
+
+    /// Does it in this process, by a fresh store and fresh ports.
+    pub async fn run(&self, verb: &Verb, fault: Option<Fault>) -> Ran {
+        self.run_on("web", verb, fault).await
+    }
+
+    pub async fn run_on(&self, server: &str, verb: &Verb, fault: Option<Fault>) -> Ran {
+        perform(self.0.path(), server, verb, fault).await
+    }
+
+    /// Does it, and nothing may go wrong.
+    pub async fn must(&self, verb: &Verb) {
+        if let Err(failure) = self.run(verb, None).await.result {
+            panic!("{verb:?}: {failure:?}");
+        }
+    }
+
+    /// Starts a process that does it.
+    pub fn spawn(&self, verb: &Verb, fault: &Fault) -> Child {
+        let task = serde_json::to_string(&(self.0.path(), verb, fault)).unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "bench::child", "--nocapture", "--test-threads=1"]).env(TASK, task);
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
+    }
+
+    /// Does it in a process of its own, which the fault kills.
+    pub fn killed(&self, verb: &Verb, fault: &Fault) {
+        let output = self.spawn(verb, fault).wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.signal(), Some(9), "{fault} did not happen: {said}");
+    }
+
+    /// World and state, less what differs from one good run to the next: ids, keys, times.
+    pub async fn snapshot(&self) -> String {
+        let store = self.store().await;
+        let mut servers = Vec::new();
+        for server in store.servers().await.unwrap() {
+            let machine = self.world().machine(server.name.as_str());
+            let creation = store.operation(server.created_by).await.unwrap().expect("its creation is in the journal");
+            let latest = store.latest_operation(&server.name).await.unwrap().unwrap();
+            let guest = machine.clone().and_then(|machine| machine.guest).unwrap_or_default();
+            let owner = Some(&server.name);
+            let client_key = store.secret(owner, "client-key").await.unwrap();
+            servers.push(json!({
+                "recorded machine": server.machine, "desired": server.desired, "phase": server.phase,
+                "login user": server.login_user, "pending": server.pending_handlers, "unclean": server.unclean,
+                "made by its creation": machine.as_ref().map(|m| m.operation) == Some(server.created_by),
+                "creation": (creation.state, creation.steps), "latest": (latest.kind, latest.state, latest.steps),
+                "pinned": server.host_keys == [guest.host_key.clone()],
+                "gets in": server.client_key.as_ref().is_some_and(|key| guest.authorized_keys.contains(key)),
+                "client key": client_key.is_some(),
+                "bootstrap key": store.secret(owner, "bootstrap-host-key").await.unwrap().is_some(),
+                "children": store.children(&server.name).await.unwrap().len(),
+                "lease": store.lease(&server.name).await.unwrap().map(|owner| owner.doing),
+            }));
+        }
+        store.close().await;
+        let machines: Vec<Json> = self.world().machines().into_iter().map(machine_in_short).collect();
+        let mut known_hosts = self.world().names("known_hosts");
+        known_hosts.sort();
+        let all = json!({ "servers": servers, "machines": machines, "runs": self.world().names("runs"), "known_hosts": known_hosts });
+        serde_json::to_string_pretty(&all).unwrap()
+    }
+
+    /// Nothing is left of the server.
+    pub async fn assert_nothing_left(&self) {
+        let world = self.world();
+        assert_eq!(world.machines(), [], "a machine is left");
+        assert!(world.names("runs").is_empty(), "a run is left");
+        assert!(world.names("known_hosts").is_empty(), "known_hosts is left");
+        let (store, name) = (self.store().await, web().name);
+        assert!(store.servers().await.unwrap().is_empty(), "the server's record is left");
+        assert!(store.children(&name).await.unwrap().is_empty(), "a child is left");
+        assert_eq!(store.lease(&name).await.unwrap(), None, "the lease is left");
+        for secret in ["client-key", "bootstrap-host-key"] {
+            assert_eq!(store.secret(Some(&name), secret).await.unwrap(), None, "secret {secret} is left");
+        }
+        let latest = store.latest_operation(&name).await.unwrap();
+        let at_work = latest.filter(|operation| operation.state == OperationState::Running);
+        assert_eq!(at_work, None, "an operation looks at work");
+        store.close().await;
+    }
+
+    /// Whether the state knows the server.
+    pub async fn is_recorded(&self) -> bool {
+        let store = self.store().await;
+        let servers = store.servers().await.unwrap();
+        store.close().await;
+        !servers.is_empty()
+    }
+
+    /// What must never happen did not.
+    pub fn assert_log(&self, machines_made: RangeInclusive<usize>) {
+        let log = self.world().log();
+        let made = log.iter().filter(|line| *line == "made web").count();
+        assert!(machines_made.contains(&made), "{made} machines were made: {log:?}");
+        let bad = log.iter().find(|line| line.starts_with("two runs") || line.starts_with("a run met"));
+        assert_eq!(bad, None, "{log:?}");
+    }
+
+    /// Each beginning of an operation has an end.
+    pub async fn assert_events_end(&self) {
+        let store = self.store().await;
+        let events = store.events(EventNumber(0), &EventFilter::default(), u32::MAX).await.unwrap();
+        store.close().await;
+        let mut open: HashMap<Option<ServerName>, i32> = HashMap::new();
+        for event in events {
+            let open = open.entry(event.server).or_default();
+            match event.kind {
+                EventKind::OperationStarted { .. } | EventKind::UnwindStarted { .. } => *open += 1,
+                EventKind::OperationEnded { .. } => *open -= 1,
+                _ => {}
+            }
+            assert!((0..=1).contains(open), "an operation begins or ends twice");
+        }
+        assert!(open.values().all(|open| *open == 0), "an operation has no end: {open:?}");
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.world().end_all_runs();
+    }
+}
+
+const TASK: &str = "OSTLER_TEST_OPERATION_TASK";
+
+/// What a process of its own does.
+#[tokio::test]
+async fn child() {
+    let Ok(task) = std::env::var(TASK) else { return };
+    let (dir, verb, fault): (PathBuf, Verb, Fault) = serde_json::from_str(&task).unwrap();
+    let ran = perform(&dir, "web", &verb, Some(fault)).await;
+    println!("{:?}", ran.result);
+}
+
+async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) -> Ran {
+    let (ctrl_c, interrupt) = Interrupt::new();
+    let faults = Arc::new(Faults::new(fault, ctrl_c));
+    let store = SeaStore::open_sqlite(&dir.join("state")).await.unwrap();
+    let store = FaultyStore { store, faults: faults.clone() };
+    let fake = FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() };
+    let log = EventLog::new(&store);
+    let leaser = Leaser { store: &store, owner: this_owner(verb), is_dead: &is_dead };
+    let [local, existing] = [(); 2].map(|()| Box::new(fake.clone()) as Box<dyn Provider>);
+    let world = World {
+        store: &store,
+        log: &log,
+        leaser: &leaser,
+        providers: Providers::from([(ProviderKind::Local, local), (ProviderKind::Existing, existing)]),
+        images: &fake,
+        remote: &fake,
+        engine: &fake,
+        outside_secret: &|_| Ok(Secret::new(PASSWORD)),
+        modules: &[],
+        catalog: &CatalogIndex::default(),
+        catalog_tree: None,
+        ask: &fake,
+        user_agent: None,
+        accept_new_host_keys: false,
+        interrupt: &interrupt,
+        wait: WaitOptions {
+            timeout: Duration::from_secs(5),
+            interval: Duration::from_millis(20),
+            exact: true,
+            rollback_after: Duration::from_secs(10),
+        },
+        owner: store.state_id().await.unwrap(),
+    };
+    let name = ServerName::parse(server).unwrap();
+    let mut check = None;
+    let work = async {
+        match verb {
+            Verb::Up(spec) => up::up(&world, spec).await.map(drop),
+            Verb::Together(specs) => {
+                let works = specs.iter().map(|spec| leaser.hold(&spec.name, up::up(&world, spec)));
+                join_all(works).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
+            }
+            Verb::Resume => up::resume(&world, &name).await.map(drop),
+            Verb::Destroy => destroy::destroy(&world, &name).await,
+            Verb::Plan(spec) => {
+                check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?).await);
+                Ok(())
+            }
+        }
+    };
+    let result = leaser.hold(&name, work).await;
+    drop(world);
+    store.store.close().await;
+    Ran { result, check, calls: faults.calls(), struck: faults.struck() }
+}
+
+pub fn this_owner(verb: &Verb) -> LeaseOwner {
+    let ProcessId { pid, start_ticks, boot } = ProcessId::current().unwrap();
+    let doing = match verb {
+        Verb::Up(_) | Verb::Together(_) => "up",
+        Verb::Resume => "resume",
+        Verb::Destroy => "destroy",
+        Verb::Plan(_) => "plan",
+    };
+    LeaseOwner { host: "here".into(), machine: machine_id().unwrap(), boot, pid, start_ticks, doing: doing.into() }
+}
+
+pub fn is_dead(owner: &LeaseOwner) -> bool {
+    !ProcessId { pid: owner.pid, start_ticks: owner.start_ticks, boot: owner.boot.clone() }.is_alive()
+}
+
+fn machine_in_short(machine: Machine) -> Json {
+    let mut guest = machine.guest.unwrap_or_default();
+    // The client key is among the configuration.
+    for config in [&mut guest.config, &mut guest.restarted_with] {
+        config.as_object_mut().map(|config| config.remove("ostler_authorized_keys"));
+    }
+    json!({
+        "name": machine.name, "size": machine.size, "complete": machine.complete, "on": machine.on,
+        "seed": machine.seed.is_some_and(|seed| seed != Seed::empty()), "next host key": guest.next_host_key,
+        "config": guest.config, "restarted with": guest.restarted_with, "dpkg": guest.dpkg_interrupted,
+    })
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(std::result::Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

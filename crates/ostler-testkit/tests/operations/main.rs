@@ -1,0 +1,13 @@
+//! Every operation, failed and killed at every step and at every call that changes anything, then gone on with.
+//!
+//! Whatever happened, in the end the world and the state are those of a run that nothing disturbed, no machine was made
+//! twice, no two runs met, and what is destroyed leaves nothing. The steps come from the operations' own definitions.
+
+mod adopting;
+mod bench;
+mod cases;
+mod creating;
+mod destroying;
+mod failing;
+mod looking;
+mod together;

@@ -1,0 +1,112 @@
+//! Fills a state directory with servers whose machines are off, to measure how `ostler status` bears them:
+//! `populate DIR COUNT`.
+
+use ostler_core::{
+    event::EventKind,
+    ids::{OperationId, ServerName},
+    model::{MachineOrder, Phase, Seed, ServerRecord},
+    operation::{OperationKind, OperationRecord, OperationState},
+    ports::{Provider, Reporter, Store},
+    spec::{Address, ImageRef, Network, ProviderKind, RootLogin, ServerSpec, Size, SshAuth, SshPolicy},
+};
+use ostler_providers::local::LocalProvider;
+use ostler_store::SeaStore;
+use std::path::{Path, PathBuf};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(dir), Some(count)) = (arguments.next(), arguments.next()) else {
+        return Err("usage: populate DIR COUNT".into());
+    };
+    let dir = std::path::absolute(dir)?;
+    let store = SeaStore::open_sqlite(&dir).await?;
+    let provider = LocalProvider::new(dir.clone(), std::env::var_os("PATH").unwrap_or_default());
+    let image = image(&dir)?;
+    for number in 0..count.parse::<u32>()? {
+        add(&store, &provider, &image, number).await.map_err(|failure| format!("{failure}: {:?}", failure.causes))?;
+    }
+    Ok(())
+}
+
+/// An empty image: these machines are never started.
+fn image(dir: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let image = dir.join("empty.qcow2");
+    let made =
+        std::process::Command::new("qemu-img").args(["create", "-q", "-f", "qcow2"]).arg(&image).arg("1M").status()?;
+    if made.success() { Ok(image) } else { Err("qemu-img makes no image".into()) }
+}
+
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Reporter for Nobody {
+    async fn report(&self, _: EventKind) {}
+}
+
+async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u32) -> ostler_core::Result<()> {
+    let name = ServerName::parse(&format!("server-{number}")).expect("a host label");
+    let operation = OperationId::new();
+    let spec = spec(name.clone());
+    let order = MachineOrder {
+        server: name.clone(),
+        operation,
+        owner: store.state_id().await?,
+        size: spec.size,
+        networks: spec.networks.clone(),
+        image: image.to_owned(),
+        seed: Seed::empty(),
+        local: spec.local.clone(),
+        existing: None,
+    };
+    let server = ServerRecord {
+        name: name.clone(),
+        provider: ProviderKind::Local,
+        phase: Phase::Ready,
+        created_by: operation,
+        desired: spec,
+        login_user: "ops".into(),
+        machine: Some(provider.create(&order, &Nobody).await?),
+        machine_next: None,
+        host_keys: vec!["ssh-ed25519 AAAA".into()],
+        client_key: None,
+        pending_handlers: Vec::new(),
+        unclean: false,
+    };
+    store.put_server(&server).await?;
+    let record = OperationRecord {
+        id: operation,
+        server: name,
+        kind: OperationKind::Create,
+        state: OperationState::Succeeded,
+        plan: "{}".into(),
+        outputs: "{}".into(),
+        steps: Vec::new(),
+        failure: None,
+        started: jiff::Timestamp::now(),
+        ended: None,
+    };
+    store.begin_operation(&record).await
+}
+
+fn spec(name: ServerName) -> ServerSpec {
+    ServerSpec {
+        name,
+        provider: ProviderKind::Local,
+        image: ImageRef::Named("debian-13".into()),
+        size: Size { cpus: 2, memory: 1 << 30, disk: 10 << 30 },
+        networks: vec![Network { address: Address::Dhcp, gateway: None, dns: Vec::new(), search: Vec::new() }],
+        user: "ops".into(),
+        password: None,
+        authorized_keys: vec!["ssh-ed25519 AAAA".into()],
+        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 },
+        modules: std::collections::BTreeMap::new(),
+        catalog: None,
+        apps: Vec::new(),
+        app_params: std::collections::BTreeMap::new(),
+        ansible: ostler_core::spec::AnsibleOptions::default(),
+        local: ostler_core::spec::LocalOptions::default(),
+        existing: None,
+        exclusive_keys: false,
+    }
+}

@@ -1,0 +1,62 @@
+//! `ostler destroy`
+
+use crate::{
+    cli::Global,
+    commands::{
+        spec_file,
+        together::{self, ParallelArguments},
+    },
+    wiring::{Session, WaitArguments},
+};
+use ostler_core::{
+    Blame, Failure, Result,
+    ids::ServerName,
+    ops::{destroy, up::Resumed},
+};
+use std::{
+    io::{BufRead, IsTerminal},
+    process::ExitCode,
+};
+
+/// Undo everything that was created for servers.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The servers.
+    #[arg(value_parser = spec_file::server_name, required = true)]
+    names: Vec<ServerName>,
+    /// Don't ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    parallel: ParallelArguments,
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let names = together::distinct(arguments.names);
+    let session = Session::open(global, WaitArguments::default(), "destroy").await?;
+    together::must_be_known(&session, &names, destroy::unknown).await?;
+    if !arguments.yes {
+        confirm(global, &names)?;
+    }
+    together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
+        destroy::destroy(world, name).await.map(|()| Resumed::Destroyed)
+    })
+    .await
+}
+
+/// Asks for the names, so that nobody answers out of habit.
+fn confirm(global: &Global, names: &[ServerName]) -> Result<()> {
+    let names = names.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
+    if global.non_interactive || !std::io::stdin().is_terminal() {
+        return Err(Failure::new(Blame::User, format!("{names} and all data on it would be destroyed"))
+            .with_hint(format!("`ostler destroy {names} --yes` does it without asking")));
+    }
+    eprint!("{names} and all data on it will be destroyed. Type `{names}` to go on: ");
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    if read.is_ok() && answer.split_whitespace().eq(names.split(' ')) {
+        return Ok(());
+    }
+    Err(Failure::new(Blame::User, format!("{names}: not destroyed, for this was not typed")))
+}

@@ -1,0 +1,83 @@
+//! `ostler logs`
+
+use crate::{
+    cli::Global,
+    commands::spec_file,
+    output, process,
+    wiring::{Session, WaitArguments},
+};
+use ostler_core::{
+    Blame, Failure, Result,
+    ids::{EventNumber, OperationId, ServerName},
+    operation::EventLog,
+    ports::{EventFilter, Store},
+};
+use std::{process::ExitCode, time::Duration};
+
+/// Show what happened to a server.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The server; one that is destroyed still has its history.
+    #[arg(value_parser = spec_file::server_name)]
+    name: ServerName,
+    /// Go on showing what happens, until nothing is at work on the server.
+    #[arg(long, short)]
+    follow: bool,
+    /// Of this operation only [default: the newest one]
+    #[arg(long, value_name = "ID")]
+    operation: Option<OperationId>,
+    /// Everything since the server was first created.
+    #[arg(long, conflicts_with = "operation")]
+    all: bool,
+}
+
+/// How long an event of another process may go unnoticed.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Runs the command.
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let session = Session::open(global, WaitArguments::default(), "logs").await?;
+    let name = &arguments.name;
+    let operation = match arguments.operation {
+        Some(id) => session.store.operation(id).await?.filter(|operation| operation.server == *name),
+        None => session.store.latest_operation(name).await?,
+    };
+    let operation = operation.ok_or_else(|| match arguments.operation {
+        Some(id) => Failure::new(Blame::User, format!("{name} has no operation {id}"))
+            .with_hint(format!("`ostler logs {name} --all` shows them all")),
+        None => Failure::new(Blame::User, format!("nothing ever happened to a server `{name}`"))
+            .with_hint("`ostler status` lists the servers"),
+    })?;
+    let of_operation = EventFilter { server: Some(name.clone()), operation: Some(operation.id) };
+    let of_server = EventFilter { server: Some(name.clone()), operation: None };
+    let mut after = EventNumber::default();
+    // Following goes on from one operation to the next, as `up` does from making a server to applying its spec.
+    let filter = match (arguments.all, arguments.follow && arguments.operation.is_none()) {
+        (true, _) => of_server,
+        (false, false) => of_operation,
+        (false, true) => {
+            let first = session.store.events(after, &of_operation, 1).await?;
+            after = EventNumber(first.first().map_or(0, |event| event.number.0 - 1));
+            of_server
+        }
+    };
+    let log = EventLog::new(&session.store);
+    let mut face = output::face(global.output, 1);
+    loop {
+        // Asked before the events are: what ends in between is shown, and then nobody is at work.
+        let at_work = arguments.follow && at_work(&session, name).await?;
+        let events = log.next(after, &filter, if at_work { PATIENCE } else { Duration::ZERO }).await?;
+        for event in &events {
+            after = event.number;
+            face.event(event);
+        }
+        if events.is_empty() && !at_work {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// Whether an Ostler that is not known to be dead works on the server.
+async fn at_work(session: &Session, name: &ServerName) -> Result<bool> {
+    Ok(session.store.lease(name).await?.is_some_and(|owner| !process::is_dead(&owner)))
+}

@@ -1,0 +1,45 @@
+//! One command, one file: its arguments, whose doc comments are the help text, and one function.
+
+pub mod catalog;
+pub mod completions;
+pub mod destroy;
+pub mod doctor;
+pub mod image;
+pub mod logs;
+pub mod man;
+pub mod plan;
+pub mod resume;
+pub mod schema;
+pub mod secret;
+pub mod ssh;
+pub mod status;
+pub mod up;
+
+mod follow;
+mod spec_file;
+mod together;
+
+use crate::cli::{Cli, Command};
+use ostler_core::Result;
+use std::process::ExitCode;
+
+/// Runs the command.
+pub async fn run(cli: Cli) -> Result<ExitCode> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Up(arguments) => up::run(global, arguments).await,
+        Command::Plan(arguments) => plan::run(global, arguments).await,
+        Command::Status(arguments) => status::run(global, arguments).await,
+        Command::Resume(arguments) => resume::run(global, arguments).await,
+        Command::Destroy(arguments) => destroy::run(global, arguments).await,
+        Command::Logs(arguments) => logs::run(global, arguments).await,
+        Command::Ssh(arguments) => ssh::run(global, arguments).await,
+        Command::Image(command) => image::run(global, command).await,
+        Command::Secret(command) => secret::run(global, command).await,
+        Command::Catalog(command) => catalog::run(global, command).await,
+        Command::Schema(arguments) => schema::run(global, arguments).await,
+        Command::Doctor(arguments) => doctor::run(global, &arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    }
+}

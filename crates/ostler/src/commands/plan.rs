@@ -1,0 +1,171 @@
+//! `ostler plan`
+
+use crate::{
+    cli::{Global, Output},
+    commands::spec_file,
+    environment,
+    output::{
+        self,
+        preview::{check_text, count, failure_lines},
+    },
+    wiring::{Session, WaitArguments},
+};
+use ostler_core::{
+    Failure, Result,
+    ids::ServerName,
+    ops::{
+        World,
+        drift::{self, Check, Findings},
+        up,
+    },
+    plan::{Action, ServerPlan},
+    spec::ServerSpec,
+};
+use serde::Serialize;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Show what `up` would do; nothing is touched.
+///
+/// What the provider would do to machines, and what Ansible would change on servers that run: each change with its difference, from
+/// a run in check mode.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The spec file.
+    file: PathBuf,
+    /// Only these servers of it.
+    #[arg(value_parser = spec_file::server_name)]
+    names: Vec<ServerName>,
+    /// Don't ask the catalog's server: take what was fetched last.
+    #[arg(long)]
+    offline: bool,
+    /// Only what the provider would do; the servers are not asked.
+    #[arg(long)]
+    no_check: bool,
+    /// End with exit code 10 if there is something to do.
+    #[arg(long, conflicts_with = "no_check")]
+    exit_code: bool,
+    #[command(flatten)]
+    wait: WaitArguments,
+}
+
+/// Exit code where `--exit-code` asks and there is something to do. No failure has it.
+const SOMETHING_TO_DO: u8 = 10;
+
+/// What is shown of one server.
+#[derive(Serialize)]
+struct Preview {
+    #[serde(flatten)]
+    plan: ServerPlan,
+    /// None where it was not asked for, or where the plan is refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    check: Option<Check>,
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
+    let servers = spec_file::chosen(spec, &arguments.names)?;
+    let session = Session::open(global, arguments.wait, "plan").await?.with_catalog(catalog);
+    // A check takes its time, so people see what is known of each server at once.
+    let show = |text: String| {
+        if global.output == Output::Human {
+            output::print(&text);
+        }
+    };
+    let mut previews = Vec::new();
+    for server in &servers {
+        let preview = session.with_world(async |world| {
+            let plan = up::plan_for(world, server).await?;
+            show(plan_text(&plan));
+            let wanted = !arguments.no_check && plan.refused.is_none();
+            let check = if wanted { Some(check(world, server, &plan).await) } else { None };
+            if let Some(check) = &check {
+                show(check_text(&server.name, check, environment::colour()));
+            }
+            Ok(Preview { plan, check })
+        });
+        previews.push(preview.await?);
+        if session.interrupted() {
+            break;
+        }
+    }
+    output::data(global.output, &previews, || total(&previews));
+    let failures = || previews.iter().filter_map(Preview::failure);
+    if global.output == Output::Quiet {
+        failures().for_each(|failure| output::print_failure(global.output, failure));
+    }
+    let something_to_do = arguments.exit_code && previews.iter().any(Preview::has_something_to_do);
+    let well = if something_to_do { SOMETHING_TO_DO } else { 0 };
+    Ok(ExitCode::from(failures().next().map_or(well, |failure| failure.blame.exit_code())))
+}
+
+/// Looks at the server under its lease, so that nothing else runs on it meanwhile.
+async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan) -> Check {
+    if let Some(answer) = drift::without_looking(spec, plan) {
+        return answer;
+    }
+    let look = async { Ok(drift::check(world, spec, plan).await) };
+    let held = world.leaser.hold(&spec.name, look).await;
+    held.unwrap_or_else(|failure| Check::Failed { failure, until_then: Findings::default() })
+}
+
+impl Preview {
+    fn failure(&self) -> Option<&Failure> {
+        match &self.check {
+            Some(Check::Failed { failure, .. }) => Some(failure),
+            _ => self.plan.refused.as_ref(),
+        }
+    }
+
+    fn changes(&self) -> usize {
+        match &self.check {
+            Some(Check::Done(findings) | Check::Failed { until_then: findings, .. }) => findings.changes.len(),
+            _ => 0,
+        }
+    }
+
+    fn has_something_to_do(&self) -> bool {
+        // Ansible always runs; whether it finds something to do is what the check says.
+        let of_provider = self.plan.actions.iter().any(|action| !matches!(action, Action::Converge { .. }));
+        of_provider || self.changes() > 0
+    }
+}
+
+/// The last line, where there is more than one server to sum up.
+fn total(previews: &[Preview]) -> String {
+    let checked = previews.iter().filter(|preview| matches!(preview.check, Some(Check::Done(_)))).count();
+    if previews.len() < 2 || previews.iter().all(|preview| preview.check.is_none()) {
+        return String::new();
+    }
+    let with_changes = previews.iter().filter(|preview| preview.has_something_to_do()).count();
+    let changes = previews.iter().map(Preview::changes).sum();
+    format!(
+        "{}, {checked} checked: something to do on {with_changes}, {} of Ansible\n",
+        count(previews.len(), "server"),
+        count(changes, "change")
+    )
+}
+
+fn plan_text(plan: &ServerPlan) -> String {
+    let name = &plan.server;
+    let mut text: String = plan.actions.iter().map(|action| format!("{name}  {}\n", sentence(action))).collect();
+    text.extend(plan.warnings.iter().map(|finding| format!("{name}  warning: {}\n", finding.message)));
+    text.extend(plan.refused.iter().map(|failure| failure_lines(name, "refused", failure)));
+    text
+}
+
+fn sentence(action: &Action) -> String {
+    match action {
+        Action::Create => "create a machine".into(),
+        Action::Adopt => "take over the server that is there".into(),
+        Action::ResumeCreate { step } => format!("go on creating it at step `{step}`"),
+        Action::Undo => "undo its unfinished creation, for the spec asks for another machine now".into(),
+        Action::Reshape { changes } => format!("shut down, change {}, start again", changes.join(", ")),
+        Action::Start => "start it".into(),
+        Action::Converge { modules, apps } => format!(
+            "run Ansible: modules {}; apps {}",
+            if modules.is_empty() { "none".into() } else { modules.join(", ") },
+            if apps.is_empty() { "none".into() } else { apps.join(", ") },
+        ),
+    }
+}

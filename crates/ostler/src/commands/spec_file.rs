@@ -1,0 +1,81 @@
+//! Reads a spec file from disk, and the catalog that it names, for the commands that take one.
+
+use crate::{cli::Global, environment, output, wiring};
+use ostler_ansible::{Catalog, CatalogStore};
+use ostler_core::{
+    Blame, Failure, Result,
+    ids::ServerName,
+    model::CatalogIndex,
+    spec::{self, CatalogSource, ServerSpec, Spec, SpecContext},
+};
+use std::path::Path;
+
+/// The spec in `path` and the catalog that its apps come from, or every fault in it. The catalog is refreshed first, unless
+/// `offline`.
+pub async fn read(global: &Global, path: &Path, offline: bool) -> Result<(Spec, Catalog)> {
+    let text = read_text(path)?;
+    let catalog = catalog_of(global, &text, path, offline).await?;
+    let mut spec = with_context(path, &catalog.index, |context| Ok(spec::read(&text, context)?))?;
+    for server in &mut spec.servers {
+        server.catalog.clone_from(&catalog.source);
+    }
+    Ok((spec, catalog))
+}
+
+/// Only the catalog of the spec in `path`.
+pub async fn catalog(global: &Global, path: &Path, offline: bool) -> Result<Catalog> {
+    catalog_of(global, &read_text(path)?, path, offline).await
+}
+
+async fn catalog_of(global: &Global, text: &str, path: &Path, offline: bool) -> Result<Catalog> {
+    let unknown = CatalogIndex::default();
+    match with_context(path, &unknown, |context| Ok(spec::read_catalog(text, context)?))? {
+        Some(source) => sync(global, &source, offline).await,
+        None => Ok(Catalog::shipped()?),
+    }
+}
+
+/// A catalog from Git, and on standard error what its user should know.
+pub async fn sync(global: &Global, source: &CatalogSource, offline: bool) -> Result<Catalog> {
+    let catalog = CatalogStore::new(&wiring::state_dir(global)?).sync(source, offline).await?;
+    for warning in &catalog.warnings {
+        output::print_warning(global.output, warning);
+    }
+    Ok(catalog)
+}
+
+fn read_text(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Failure::new(Blame::Configuration, error.to_string())
+            .because_of(format!("the spec file {} can't be read", path.display()))
+    })
+}
+
+fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecContext<'_>) -> Result<T>) -> Result<T> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    work(&SpecContext {
+        path: path.to_owned(),
+        folder: absolute.parent().unwrap_or(Path::new("/")).to_owned(),
+        home: environment::home(),
+        modules: &ostler_ansible::module_catalog()?,
+        catalog,
+        read_file: &|path| std::fs::read_to_string(path),
+    })
+}
+
+/// The servers of a spec that the command line names; all of them if it names none.
+pub fn chosen(spec: Spec, names: &[ServerName]) -> Result<Vec<ServerSpec>> {
+    for name in names {
+        if !spec.servers.iter().any(|server| server.name == *name) {
+            let known: Vec<_> = spec.servers.iter().map(|server| server.name.as_str()).collect();
+            return Err(Failure::new(Blame::User, format!("{} has no server `{name}`", spec.path.display()))
+                .with_hint(format!("it has: {}", known.join(", "))));
+        }
+    }
+    Ok(spec.servers.into_iter().filter(|server| names.is_empty() || names.contains(&server.name)).collect())
+}
+
+/// For clap.
+pub fn server_name(text: &str) -> std::result::Result<ServerName, String> {
+    ServerName::parse(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,193 @@
+//! `ostler status`
+
+use crate::{
+    cli::Global,
+    commands::spec_file,
+    output::{self, Table},
+    wiring::{Session, WaitArguments},
+};
+use ostler_core::{
+    Failure, Result,
+    ids::{OperationId, ServerName},
+    model::{Observed, Phase, Power, ServerRecord},
+    operation::{OperationKind, OperationRecord, OperationState},
+    ops::destroy,
+    ports::Store,
+};
+use serde::Serialize;
+use std::{collections::HashMap, process::ExitCode};
+
+/// Show servers: phase, address, last operation.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Only these servers; one alone is shown in detail.
+    #[arg(value_parser = spec_file::server_name)]
+    names: Vec<ServerName>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    name: ServerName,
+    phase: Phase,
+    power: Option<Power>,
+    address: Option<std::net::SocketAddr>,
+    forwards: Vec<(std::net::SocketAddr, u16)>,
+    detail: String,
+    operation: Option<LastOperation>,
+}
+
+#[derive(Serialize)]
+struct LastOperation {
+    id: OperationId,
+    kind: OperationKind,
+    state: OperationState,
+    /// `Running` or `Unwinding` in the journal, but its Ostler is dead.
+    interrupted: bool,
+    step: Option<String>,
+    started: jiff::Timestamp,
+    failure: Option<Failure>,
+}
+
+/// Runs the command.
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let session = Session::open(global, WaitArguments::default(), "status").await?;
+    let mut servers = session.store.servers().await?;
+    let names = &arguments.names;
+    if let Some(unknown) = names.iter().find(|name| servers.iter().all(|server| server.name != **name)) {
+        return Err(destroy::unknown(unknown));
+    }
+    servers.retain(|server| names.is_empty() || names.contains(&server.name));
+    let rows = rows(&session, servers).await?;
+    output::data(global.output, &rows, || if names.len() == 1 { detail(&rows[0]) } else { table(&rows) });
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>> {
+    let observed = observe(session, &servers).await?;
+    let operations: HashMap<ServerName, OperationRecord> =
+        session.store.latest_operations().await?.into_iter().map(|op| (op.server.clone(), op)).collect();
+    let mut rows = Vec::new();
+    for server in servers {
+        let seen = observed.get(&server.name);
+        let operation = match operations.get(&server.name) {
+            Some(operation) => Some(last_operation(session, operation).await?),
+            None => None,
+        };
+        rows.push(Row {
+            phase: server.phase,
+            power: seen.map(|seen| seen.power),
+            address: seen.and_then(|seen| seen.ssh),
+            forwards: seen.map(|seen| seen.forwards.clone()).unwrap_or_default(),
+            detail: seen.map(|seen| seen.detail.clone()).unwrap_or_default(),
+            operation,
+            name: server.name,
+        });
+    }
+    Ok(rows)
+}
+
+/// What the machines do, asking each provider once.
+async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<HashMap<ServerName, Observed>> {
+    let mut all = HashMap::new();
+    for (kind, provider) in session.providers() {
+        let own: Vec<_> = servers
+            .iter()
+            .filter(|server| server.provider == kind)
+            .filter_map(|server| server.machine.as_ref().map(|machine| (&server.name, machine)))
+            .collect();
+        let machines: Vec<_> = own.iter().map(|(_, machine)| *machine).collect();
+        let seen = provider.observe(&machines).await?;
+        all.extend(own.into_iter().map(|(name, _)| name.clone()).zip(seen));
+    }
+    Ok(all)
+}
+
+async fn last_operation(session: &Session, operation: &OperationRecord) -> Result<LastOperation> {
+    use ostler_core::operation::StepState;
+    let at_work = matches!(operation.state, OperationState::Running | OperationState::Unwinding);
+    // Only an operation that claims to be at work needs a look at its lease.
+    let interrupted =
+        at_work && session.store.lease(&operation.server).await?.is_none_or(|owner| crate::process::is_dead(&owner));
+    let step = operation
+        .steps
+        .iter()
+        .find(|step| step.state != StepState::Done)
+        .filter(|_| at_work || operation.failure.is_some());
+    Ok(LastOperation {
+        id: operation.id,
+        kind: operation.kind,
+        state: operation.state,
+        interrupted,
+        step: step.map(|step| step.name.clone()),
+        started: operation.started,
+        failure: operation.failure.clone(),
+    })
+}
+
+fn table(rows: &[Row]) -> String {
+    if rows.is_empty() {
+        return "no servers; `ostler up FILE` makes some\n".into();
+    }
+    let mut table = Table::new(&["SERVER", "PHASE", "POWER", "SSH", "LAST OPERATION"]);
+    for row in rows {
+        table.row(vec![
+            row.name.to_string(),
+            row.phase.as_str().into(),
+            power(row),
+            row.address.map_or_else(|| "-".into(), |address| address.to_string()),
+            row.operation.as_ref().map_or_else(|| "-".into(), sentence),
+        ]);
+    }
+    table.render()
+}
+
+fn power(row: &Row) -> String {
+    match row.power {
+        Some(Power::On) => "on",
+        Some(Power::Off) => "off",
+        Some(Power::Absent) => "gone",
+        None => "-",
+    }
+    .into()
+}
+
+fn sentence(operation: &LastOperation) -> String {
+    let kind = match operation.kind {
+        OperationKind::Create => "create",
+        OperationKind::Apply => "apply",
+    };
+    let state = match operation.state {
+        OperationState::Running | OperationState::Unwinding if operation.interrupted => "interrupted",
+        OperationState::Running => "running",
+        OperationState::Succeeded => "succeeded",
+        OperationState::Failed => "failed",
+        OperationState::Unwinding => "unwinding",
+        OperationState::Undone => "undone",
+        OperationState::Stuck => "stuck",
+    };
+    let step = operation.step.as_ref().map(|step| format!(" at `{step}`")).unwrap_or_default();
+    format!("{kind} {state}{step}, {}", operation.started.strftime("%Y-%m-%d %H:%M:%S UTC"))
+}
+
+fn detail(row: &Row) -> String {
+    let mut lines = vec![
+        format!("server     {}", row.name),
+        format!("phase      {}", row.phase.as_str()),
+        format!("power      {}", power(row)),
+        format!("machine    {}", row.detail),
+    ];
+    lines.extend(row.address.map(|address| format!("ssh        {address}")));
+    lines.extend(row.forwards.iter().map(|(here, there)| format!("forward    {here} -> {there}")));
+    if let Some(operation) = &row.operation {
+        lines.push(format!("operation  {} ({})", sentence(operation), operation.id));
+        if let Some(failure) = &operation.failure {
+            lines.push(format!("failure    {failure}"));
+            lines.extend(failure.causes.iter().map(|cause| format!("           {cause}")));
+            lines.extend(failure.hint.iter().map(|hint| format!("hint       {hint}")));
+        }
+        if operation.interrupted {
+            lines.push(format!("hint       `ostler resume {}` goes on", row.name));
+        }
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,62 @@
+//! Every environment variable and default path that Ostler knows, in one place.
+
+use ostler_core::{Blame, Failure, Result};
+use std::{io::IsTerminal, path::PathBuf};
+
+/// The user's own ssh-agent.
+pub fn ssh_agent() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK").filter(|socket| !socket.is_empty()).map(PathBuf::from)
+}
+
+/// Names the state directory; `--state-dir` goes before it.
+pub const STATE_DIR: &str = "OSTLER_STATE_DIR";
+/// Where Debian's images are pulled from instead of <https://cloud.debian.org/images/cloud>: a mirror of one's own.
+pub const IMAGE_SITE: &str = "OSTLER_IMAGE_SITE";
+
+/// Whether what goes to standard output may be coloured: it is a terminal, and `NO_COLOR` (no-color.org) is not set.
+pub fn colour() -> bool {
+    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// `/var/lib/ostler` as root, else `$XDG_STATE_HOME/ostler`, by default `~/.local/state/ostler`.
+pub fn default_state_dir() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(PathBuf::from("/var/lib/ostler"));
+    }
+    if let Some(state) = absolute("XDG_STATE_HOME") {
+        return Ok(state.join("ostler"));
+    }
+    let home = home().ok_or_else(|| {
+        Failure::new(Blame::User, "there is no home directory for the state")
+            .with_hint(format!("set HOME, {STATE_DIR} or `--state-dir`"))
+    })?;
+    Ok(home.join(".local/state/ostler"))
+}
+
+/// The user's home directory.
+pub fn home() -> Option<PathBuf> {
+    absolute("HOME")
+}
+
+/// Folder for sockets that the login session made, if it did.
+pub fn runtime_dir() -> Option<PathBuf> {
+    absolute("XDG_RUNTIME_DIR")
+}
+
+/// Where programs are looked for.
+pub fn search_path() -> std::ffi::OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into())
+}
+
+/// Where the JSON-line log goes: `/var/log/ostler` for root's default state, else `log/` in the state directory.
+pub fn log_dir(state_dir: &std::path::Path) -> PathBuf {
+    if state_dir == std::path::Path::new("/var/lib/ostler") {
+        PathBuf::from("/var/log/ostler")
+    } else {
+        state_dir.join("log")
+    }
+}
+
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
+}

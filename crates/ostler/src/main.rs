@@ -1,0 +1,33 @@
+//! The `ostler` binary: reads the command line, calls one verb, shows what happens.
+
+mod ask;
+mod cli;
+mod commands;
+mod environment;
+mod log_file;
+mod output;
+mod process;
+mod wiring;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let output = cli.global.output;
+    // One thread: children that must die with Ostler are bound to the thread that started them (PR_SET_PDEATHSIG).
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the asynchronous runtime can't be started: {error}");
+            return ExitCode::from(70);
+        }
+    };
+    match runtime.block_on(commands::run(cli)) {
+        Ok(code) => code,
+        Err(failure) => {
+            output::print_failure(output, &failure);
+            ExitCode::from(failure.blame.exit_code())
+        }
+    }
+}

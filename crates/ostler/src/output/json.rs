@@ -1,0 +1,40 @@
+//! For programs: one event a line.
+
+use super::{Ended, Face};
+use ostler_core::{event::Event, ops::up::Resumed};
+use serde::Serialize;
+use serde_json::json;
+
+/// Prints events as they are stored, and a last line for each server with `"event": "outcome"`.
+pub struct Json;
+
+impl Face for Json {
+    fn event(&mut self, event: &Event) {
+        super::print(&format!("{}\n", text(event)));
+    }
+
+    fn warning(&mut self, message: &str) {
+        eprintln!("{}", text(&json!({ "warning": message })));
+    }
+
+    fn ended(&mut self, ended: Ended) {
+        let Ended { server, result, time, access } = ended;
+        let mut line = match result {
+            Ok(Resumed::Up(outcome)) => {
+                json!({ "ok": true, "created": outcome.created, "changed": outcome.changed, "access": access })
+            }
+            Ok(Resumed::Destroyed) => json!({ "ok": true, "destroyed": true }),
+            Ok(Resumed::NothingToDo) => json!({ "ok": true, "nothing_to_do": true }),
+            Err(failure) => json!({ "ok": false, "failure": failure }),
+        };
+        line["event"] = json!("outcome");
+        line["server"] = json!(server);
+        line["seconds"] = json!((time.as_secs_f64() * 1000.0).round() / 1000.0);
+        super::print(&format!("{}\n", text(&line)));
+    }
+}
+
+/// One line of JSON.
+pub fn text<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| format!("{{\"error\":\"{error}\"}}"))
+}

@@ -1,0 +1,108 @@
+//! How things are shown: one trait, and an implementation for people, for programs, and for neither.
+
+mod board;
+mod diff;
+mod human;
+mod json;
+pub mod preview;
+mod table;
+
+pub use table::Table;
+
+use crate::cli::Output;
+use ostler_core::{Failure, Result, event::Event, ids::ServerName, ops::up::Resumed, text::plain};
+use serde::Serialize;
+use std::{net::SocketAddr, time::Duration};
+
+/// Shows the events of long work, and how it came out.
+pub trait Face {
+    /// Something happened.
+    fn event(&mut self, event: &Event);
+    /// Something about showing itself went wrong.
+    fn warning(&mut self, message: &str);
+    /// The work on a server came to an end.
+    fn ended(&mut self, ended: Ended);
+    /// All of it came to an end.
+    fn finish(&mut self) {}
+}
+
+/// How the work on a server ended.
+pub struct Ended {
+    /// Which.
+    pub server: ServerName,
+    /// What it came to.
+    pub result: Result<Resumed>,
+    /// How long it took.
+    pub time: Duration,
+    /// How the server is reached now.
+    pub access: Access,
+}
+
+/// How a server is reached.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Access {
+    /// sshd, as seen from here.
+    pub ssh: Option<SocketAddr>,
+    /// Forwarded ports: address here, port there.
+    pub forwards: Vec<(SocketAddr, u16)>,
+}
+
+/// The face that the user asked for, for work on so many servers.
+pub fn face(output: Output, servers: usize) -> Box<dyn Face> {
+    match output {
+        Output::Human => Box::new(human::Human::new(servers)),
+        Output::Json => Box::new(json::Json),
+        Output::Quiet => Box::new(Quiet { many: servers > 1 }),
+    }
+}
+
+/// Prints a command's result: as JSON, as text for people, or not at all.
+pub fn data<T: Serialize>(output: Output, data: &T, human: impl FnOnce() -> String) {
+    match output {
+        Output::Human => print(&human()),
+        Output::Json => print(&format!("{}\n", json::text(data))),
+        Output::Quiet => {}
+    }
+}
+
+/// Prints a failure to standard error: what failed, its causes, what shows it, what to do.
+pub fn print_failure(output: Output, failure: &Failure) {
+    if output == Output::Json {
+        eprintln!("{}", json::text(&serde_json::json!({ "error": failure })));
+    } else {
+        eprint!("{}", human::failure_text(failure));
+    }
+}
+
+/// Prints a warning of a command that has no events yet to standard error.
+pub fn print_warning(output: Output, message: &str) {
+    if output == Output::Json {
+        eprintln!("{}", json::text(&serde_json::json!({ "warning": message })));
+    } else {
+        eprintln!("warning: {}", plain(message));
+    }
+}
+
+/// Writes to standard output; a reader that went away is no error of ours.
+pub(crate) fn print(text: &str) {
+    use std::io::Write;
+    if std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()).is_err() {
+        // As every program of a pipeline: when nobody reads any more, there is nothing more to say. Work goes on.
+    }
+}
+
+struct Quiet {
+    many: bool,
+}
+
+impl Face for Quiet {
+    fn event(&mut self, _: &Event) {}
+    fn warning(&mut self, message: &str) {
+        eprintln!("warning: {message}");
+    }
+    fn ended(&mut self, ended: Ended) {
+        if let Err(failure) = &ended.result {
+            eprint!("{}", human::failure_of(&ended.server, failure, self.many));
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Joins core's ports to their implementations. The only place that names concrete types.
+
+use crate::{ask::Terminal, cli::Global, environment, log_file::LogFile, output::Access, process};
+use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
+use ostler_core::{
+    Blame, Failure, Result,
+    ids::{ServerName, StateId},
+    model::{ModuleMeta, Power, ServerRecord},
+    operation::{EventLog, Interrupt, Leaser},
+    ops::{Providers, WaitOptions, World},
+    ports::{Provider, Store},
+    secret::Secret,
+    spec::{ProviderKind, SecretRef},
+};
+use ostler_providers::{existing::ExistingProvider, image::ImageStore, local::LocalProvider};
+use ostler_remote::OpenSsh;
+use ostler_store::SeaStore;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+/// How servers are reached.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct WaitArguments {
+    /// Longest wait for each of SSH and cloud-init [default: 120, five times that where the machine is emulated]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
+    timeout: Option<u64>,
+    /// Longest pause between two tries.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=60))]
+    interval: u64,
+    /// How long a server waits for new settings of SSH and firewall to be proved before it puts the old ones back; five times
+    /// that where the machine is emulated.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    rollback_after: u64,
+    /// Take the host key of an existing server as it is shown at the first connection. Nobody compares it then.
+    #[arg(long)]
+    accept_new_host_keys: bool,
+}
+
+impl Default for WaitArguments {
+    fn default() -> Self {
+        Self { timeout: None, interval: 3, rollback_after: 60, accept_new_host_keys: false }
+    }
+}
+
+impl WaitArguments {
+    fn options(self) -> WaitOptions {
+        let default = WaitOptions::default();
+        WaitOptions {
+            timeout: self.timeout.map_or(default.timeout, Duration::from_secs),
+            interval: Duration::from_secs(self.interval),
+            exact: self.timeout.is_some(),
+            rollback_after: Duration::from_secs(self.rollback_after),
+        }
+    }
+}
+
+/// An open state directory with everything around it.
+pub struct Session {
+    /// The state.
+    pub store: SeaStore,
+    /// SSH.
+    pub remote: OpenSsh,
+    /// Images.
+    pub images: ImageStore,
+    engine: GroupingEngine,
+    state_dir: PathBuf,
+    owner: StateId,
+    modules: Vec<ModuleMeta>,
+    catalog: Catalog,
+    wait: WaitOptions,
+    ask: Terminal,
+    accept_new_host_keys: bool,
+    doing: &'static str,
+    log_file: Option<LogFile>,
+    interrupt: (watch::Sender<bool>, Interrupt),
+}
+
+impl Session {
+    /// Opens the state directory; `doing` is what others are told who find a lease of ours.
+    pub async fn open(global: &Global, wait: WaitArguments, doing: &'static str) -> Result<Self> {
+        let state_dir = state_dir(global)?;
+        let store = SeaStore::open_sqlite(&state_dir).await?;
+        let owner = store.state_id().await?;
+        let images = match std::env::var(environment::IMAGE_SITE) {
+            Ok(site) if !site.is_empty() => ImageStore::with_site(state_dir.join("images"), site),
+            _ => ImageStore::new(state_dir.join("images")),
+        };
+        Ok(Self {
+            store,
+            remote: OpenSsh::new(state_dir.clone(), environment::runtime_dir()),
+            images,
+            engine: GroupingEngine::new(AnsibleEngine::new(&state_dir, &state_dir)),
+            owner,
+            modules: ostler_ansible::module_catalog()?,
+            catalog: Catalog::shipped()?,
+            wait: wait.options(),
+            ask: Terminal::new(global.non_interactive),
+            accept_new_host_keys: wait.accept_new_host_keys,
+            doing,
+            log_file: open_log(&environment::log_dir(&state_dir)),
+            interrupt: Interrupt::new(),
+            state_dir,
+        })
+    }
+
+    /// The same with the catalog that a spec was read with.
+    pub fn with_catalog(mut self, catalog: Catalog) -> Self {
+        self.catalog = catalog;
+        self
+    }
+
+    /// The same with the catalog that is on record for these servers: the very commit, fetched again if it is gone.
+    pub async fn with_recorded_catalog(self, servers: &[ServerName]) -> Result<Self> {
+        let mut sources = Vec::new();
+        for server in servers {
+            let source = self.store.server(server).await?.and_then(|record| record.desired.catalog);
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        let [Some(source)] = sources.as_slice() else {
+            if sources.len() > 1 {
+                return Err(Failure::new(Blame::User, "these servers were planned with different catalogs")
+                    .with_hint("resume them one after the other, or plan them anew by `ostler up`"));
+            }
+            return Ok(self);
+        };
+        let catalog = CatalogStore::new(&self.state_dir).sync(source, false).await.map_err(|error| {
+            Failure::from(error).with_hint("`ostler up` with the spec file plans anew, with the catalog as it is now")
+        })?;
+        Ok(self.with_catalog(catalog))
+    }
+
+    /// Calls `work` with the world. The first Ctrl-C (or SIGTERM) asks it to stop at the next step boundary; the second one
+    /// drops it, and with it its child processes.
+    pub async fn with_world<T>(&self, work: impl AsyncFnOnce(&World<'_>) -> Result<T>) -> Result<T> {
+        let log = EventLog::new(&self.store);
+        let is_dead = |owner: &_| process::is_dead(owner);
+        let leaser = Leaser { store: &self.store, owner: process::this_owner(self.doing), is_dead: &is_dead };
+        let world = World {
+            store: &self.store,
+            log: &log,
+            leaser: &leaser,
+            providers: self.providers(),
+            images: &self.images,
+            remote: &self.remote,
+            engine: &self.engine,
+            outside_secret: &outside_secret,
+            modules: &self.modules,
+            catalog: &self.catalog.index,
+            catalog_tree: self.catalog.tree.clone(),
+            ask: &self.ask,
+            user_agent: environment::ssh_agent(),
+            accept_new_host_keys: self.accept_new_host_keys,
+            interrupt: &self.interrupt.1,
+            wait: self.wait,
+            owner: self.owner,
+        };
+        tokio::select! {
+            result = work(&world) => result,
+            stopped = self.second_interrupt() => Err(stopped),
+        }
+    }
+
+    /// Where the JSON-line log is written; none if its folder can't be made.
+    pub fn log_file(&self) -> Option<&LogFile> {
+        self.log_file.as_ref()
+    }
+
+    /// Says that `server` is worked on: runs of Ansible that are asked for at about the same time are joined.
+    pub fn expect(&self, server: &ServerName) -> Expected {
+        self.engine.expect(server)
+    }
+
+    /// Where servers come from.
+    pub fn providers(&self) -> Providers {
+        let local: Box<dyn Provider> = Box::new(LocalProvider::new(self.state_dir.clone(), environment::search_path()));
+        Providers::from([(ProviderKind::Local, local), (ProviderKind::Existing, Box::new(ExistingProvider))])
+    }
+
+    /// How a server is reached; nothing where that is not known.
+    pub async fn access_of(&self, record: &ServerRecord) -> Access {
+        self.observed_access(record).await.unwrap_or_default()
+    }
+
+    async fn observed_access(&self, record: &ServerRecord) -> Result<Access> {
+        let Some(machine) = &record.machine else { return Ok(Access::default()) };
+        let observed = self.providers()[&record.provider].observe(&[machine]).await?.pop();
+        Ok(observed
+            .filter(|observed| observed.power == Power::On)
+            .map(|observed| Access { ssh: observed.ssh, forwards: observed.forwards })
+            .unwrap_or_default())
+    }
+
+    /// Whether Ctrl-C was pressed.
+    pub fn interrupted(&self) -> bool {
+        self.interrupt.1.is_set()
+    }
+
+    async fn second_interrupt(&self) -> Failure {
+        let (Ok(mut interrupts), Ok(mut terminations)) =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+        else {
+            return std::future::pending().await;
+        };
+        for time in 1..=2 {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            if time == 1 {
+                eprintln!("stopping at the end of this step; Ctrl-C again stops at once");
+                self.interrupt.0.send_replace(true);
+            }
+        }
+        Interrupt::failure()
+    }
+}
+
+/// The log is a copy: that it can't be written is worth a line, and no more.
+fn open_log(dir: &Path) -> Option<LogFile> {
+    LogFile::open(dir).inspect_err(|error| eprintln!("warning: no log is written to {}: {error}", dir.display())).ok()
+}
+
+/// The state directory of this invocation.
+pub fn state_dir(global: &Global) -> Result<PathBuf> {
+    let dir = match &global.state_dir {
+        Some(dir) => dir.clone(),
+        None => environment::default_state_dir()?,
+    };
+    std::path::absolute(&dir).map_err(|error| {
+        Failure::new(Blame::User, error.to_string())
+            .because_of(format!("the state directory {} can't be used", dir.display()))
+    })
+}
+
+/// Resolves the secrets that Ostler does not keep itself.
+fn outside_secret(reference: &SecretRef) -> Result<Secret> {
+    let missing = |what: String, cause: String| {
+        Failure::new(Blame::Configuration, cause).because_of(what).with_hint(
+            "provide it, or let Ostler keep it: `ostler secret set NAME`, and `{ secret: NAME }` in the spec",
+        )
+    };
+    match reference {
+        SecretRef::Env(name) => std::env::var(name).map(Secret::new).map_err(|error| {
+            missing(format!("the secret in environment variable {name} can't be had"), error.to_string())
+        }),
+        SecretRef::File(path) => std::fs::read_to_string(path)
+            .map(|text| Secret::new(text.strip_suffix('\n').unwrap_or(&text)))
+            .map_err(|error| missing(format!("the secret in {} can't be had", path.display()), error.to_string())),
+        SecretRef::Secret(name) => {
+            Err(Failure::new(Blame::Bug, format!("secret `{name}` was asked for outside of the store")))
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Ostler against real servers that are there already: systemd-nspawn machines of the test kit.
+//!
+//! They need root and are slow for unit tests, so they are ignored by default; `cargo xtask test` runs them.
+
+mod adopt;
+mod disturbed;
+mod lockout;
+#[path = "../e2e/runs.rs"]
+mod runs;
+mod scale;
+mod support;

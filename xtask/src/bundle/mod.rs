@@ -1,0 +1,133 @@
+//! `cargo xtask bundle`: makes the Ansible that Ostler carries, so that users need neither Python nor pip.
+//!
+//! Debian's Python 3.11 (it needs no newer glibc than Debian 12 has), wheels from PyPI and collections out of the `ansible`
+//! wheel are put into one relocatable tree. Versions and sums of every input stand in `ansible/bundle.lock`; the same lock
+//! gives the same bytes. `--relock` takes what the mirrors have now, and is the only thing that writes the lock.
+
+mod archive;
+mod assemble;
+mod debs;
+mod error;
+mod licences;
+mod lock;
+mod process;
+mod verify;
+mod wheels;
+
+pub use error::BundleError;
+
+use lock::Lock;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// Make the Ansible bundle from the locked Debian packages and wheels
+#[derive(clap::Args, Default)]
+pub struct Arguments {
+    /// Take the newest versions that the mirrors have, and rewrite ansible/bundle.lock
+    #[arg(long)]
+    pub relock: bool,
+    /// Build even if target/bundle is up to date
+    #[arg(long)]
+    pub force: bool,
+    /// Run the bundle in a Debian 13 root without Python (needs root and mmdebstrap)
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// Where inputs and outputs lie.
+pub struct Paths {
+    /// `ansible/bundle.lock`
+    pub lock: PathBuf,
+    /// `target/bundle`
+    pub out: PathBuf,
+    /// Downloads, by file name.
+    pub cache: PathBuf,
+}
+
+impl Paths {
+    fn of_workspace() -> Self {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
+        let out = workspace.join("target/bundle");
+        Self { lock: workspace.join("ansible/bundle.lock"), cache: out.join("cache"), out }
+    }
+
+    /// The bundle itself.
+    pub fn archive(&self) -> PathBuf {
+        self.out.join("ostler-ansible.tar.zst")
+    }
+
+    fn sum(&self) -> PathBuf {
+        self.out.join("ostler-ansible.tar.zst.sha256")
+    }
+
+    fn licences(&self) -> PathBuf {
+        self.out.join("LICENSES")
+    }
+
+    /// Written last; says from which lock and recipe the outputs were made.
+    fn stamp(&self) -> PathBuf {
+        self.out.join("stamp")
+    }
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Result<(), BundleError> {
+    let paths = Paths::of_workspace();
+    fs::create_dir_all(&paths.cache).map_err(BundleError::at(&paths.cache))?;
+    if arguments.relock {
+        Lock { debs: debs::newest(&paths)?, wheels: wheels::newest(&paths)? }.write(&paths.lock)?;
+    }
+    let lock = Lock::read(&paths.lock)?;
+    if arguments.force || !is_current(&paths, &lock) {
+        build(&paths, &lock)?;
+    } else {
+        println!("{} is up to date", paths.archive().display());
+    }
+    if arguments.verify {
+        verify::run(&paths)?;
+    }
+    Ok(())
+}
+
+fn build(paths: &Paths, lock: &Lock) -> Result<(), BundleError> {
+    let started = Instant::now();
+    for stale in [paths.stamp(), paths.sum()] {
+        if stale.exists() {
+            fs::remove_file(&stale).map_err(BundleError::at(&stale))?;
+        }
+    }
+    debs::download(paths, &lock.debs)?;
+    wheels::download(paths, &lock.wheels)?;
+    let tree = tempfile::tempdir_in(&paths.out).map_err(BundleError::at(&paths.out))?;
+    let licences = assemble::assemble(paths, lock, tree.path())?;
+    let (unpacked, packed, sum) = archive::pack(tree.path(), &paths.archive())?;
+    write(&paths.licences(), &licences)?;
+    write(&paths.sum(), &format!("{sum}  ostler-ansible.tar.zst\n"))?;
+    write(&paths.stamp(), &stamp(lock))?;
+    println!(
+        "{}: {:.1} MB, {:.1} MB unpacked, {:.0} s, sha256 {sum}",
+        paths.archive().display(),
+        packed as f64 / 1e6,
+        unpacked as f64 / 1e6,
+        started.elapsed().as_secs_f64(),
+    );
+    Ok(())
+}
+
+fn is_current(paths: &Paths, lock: &Lock) -> bool {
+    [paths.archive(), paths.sum(), paths.licences()].iter().all(|path| path.exists())
+        && fs::read_to_string(paths.stamp()).is_ok_and(|text| text == stamp(lock))
+}
+
+/// Lock and recipe together: a changed recipe makes another bundle from the same inputs.
+fn stamp(lock: &Lock) -> String {
+    let recipe = concat!(include_str!("assemble.rs"), include_str!("archive.rs"), include_str!("licences.rs"));
+    format!("{}\n", archive::sha256_hex(format!("{}{recipe}", lock.to_text()).as_bytes()))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), BundleError> {
+    fs::write(path, text).map_err(BundleError::at(path))
+}

@@ -1,0 +1,29 @@
+//! Runs the programs that the recipe is made of.
+
+use super::BundleError;
+use std::process::{Command, Output};
+
+/// Runs `command` to its end; anything but status 0 is an error with its standard error in it.
+pub fn succeed(command: &mut Command) -> Result<Output, BundleError> {
+    let output = run(command)?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let said = [&output.stdout[..], &output.stderr].concat(); // ansible-playbook fails on stdout
+    Err(BundleError::Command {
+        command: format!("{command:?}"),
+        said: String::from_utf8_lossy(&said).trim_end().to_owned(),
+    })
+}
+
+/// Runs `command` to its end, whatever its status.
+pub fn run(command: &mut Command) -> Result<Output, BundleError> {
+    command
+        .output()
+        .map_err(|source| BundleError::Spawn { program: command.get_program().to_string_lossy().into_owned(), source })
+}
+
+/// Standard error as text.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).trim_end().to_owned()
+}

@@ -1,0 +1,112 @@
+//! Which crates are in the binary, and under which licences: a text for the package, with every licence's own words.
+
+use crate::shell::{ShellError, output};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// What `cargo metadata` says, as far as it is needed here (doc.rust-lang.org/cargo/commands/cargo-metadata.html).
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+    resolve: Resolve,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    id: String,
+    name: String,
+    version: String,
+    license: Option<String>,
+    repository: Option<String>,
+    /// None for those of this workspace.
+    source: Option<String>,
+    manifest_path: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Resolve {
+    nodes: Vec<Node>,
+}
+
+#[derive(Deserialize)]
+struct Node {
+    id: String,
+    deps: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    pkg: String,
+    dep_kinds: Vec<DependencyKind>,
+}
+
+#[derive(Deserialize)]
+struct DependencyKind {
+    /// None: part of the program; else `build` or `dev`.
+    kind: Option<String>,
+}
+
+/// The text. A crate that names no licence is an error: nothing may be shipped of which that is not known.
+pub fn text() -> Result<String, ShellError> {
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
+    let json = output(Command::new(env!("CARGO")).args(arguments))?;
+    let metadata: Metadata = serde_json::from_str(&json).map_err(|error| ShellError::Unmet(error.to_string()))?;
+    let crates = linked(&metadata, "ostler");
+    let mut list = String::from("Crates in the binary, with their licences (SPDX). The texts follow.\n\n");
+    // Most crates carry the same words.
+    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for package in crates {
+        let Package { name, version, .. } = package;
+        let licence = package.license.as_ref().ok_or_else(|| {
+            ShellError::Unmet(format!("crate {name} {version} does not say under which licence it is"))
+        })?;
+        let place = package.repository.as_deref().unwrap_or("https://crates.io");
+        let _ = writeln!(list, "{name} {version}: {licence} ({place})"); // a string takes all that is written
+        for words in words(package.manifest_path.parent().unwrap_or(Path::new("."))) {
+            texts.entry(words).or_default().push(format!("{name} {version}"));
+        }
+    }
+    for (words, of) in texts {
+        let _ = write!(list, "\n{}\n{}\n\n{}\n", "-".repeat(78), of.join(", "), words.trim_end());
+    }
+    Ok(list)
+}
+
+/// Crates of others that are part of the program `root`, by name.
+fn linked<'a>(metadata: &'a Metadata, root: &str) -> Vec<&'a Package> {
+    let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+    let mut open: Vec<&str> =
+        metadata.packages.iter().filter(|package| package.name == root).map(|package| package.id.as_str()).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if seen.insert(id)
+            && let Some(node) = nodes.get(id)
+        {
+            let parts = node.deps.iter().filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.is_none()));
+            open.extend(parts.map(|dep| dep.pkg.as_str()));
+        }
+    }
+    let foreign = |package: &&Package| seen.contains(package.id.as_str()) && package.source.is_some();
+    let mut crates: Vec<&Package> = metadata.packages.iter().filter(foreign).collect();
+    crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
+    crates
+}
+
+/// The licence files of a crate.
+fn words(folder: &Path) -> Vec<String> {
+    let is_licence = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();
+        ["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"].iter().any(|word| name.starts_with(word))
+    };
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .map(|entries| entries.flatten().map(|entry| entry.path()).filter(is_licence).collect())
+        .unwrap_or_default();
+    files.sort();
+    files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
+}
