@@ -4,7 +4,7 @@ use super::*;
 use ostler_core::{
     event::TaskResult,
     ids::ServerName,
-    model::{AppMeta, CatalogIndex},
+    model::{AppMeta, CatalogIndex, Facts},
     ports::{RunHost, Transport},
     secret::Secret,
 };
@@ -95,7 +95,9 @@ impl Server {
         let metas: Vec<&AppMeta> = apps.iter().map(meta).collect();
         let packages: Vec<&String> = metas.iter().flat_map(|meta| &meta.packages).collect();
         let roles: Vec<&String> = metas.iter().map(|meta| &meta.role).collect();
-        let mut host_vars = json!({ "modules": {}, "apps": roles, "ostler_packages": packages });
+        let all_facts = metas.iter().any(|meta| meta.facts == Facts::All);
+        let mut host_vars =
+            json!({ "modules": {}, "apps": roles, "ostler_packages": packages, "ostler_all_facts": all_facts });
         host_vars.as_object_mut().unwrap().extend(vars.as_object().unwrap().clone());
         let host = RunHost {
             name: ServerName::parse(self.target.name()).unwrap(),
