@@ -35,6 +35,8 @@ fn host_vars(host: &RunHost) -> Value {
         ("ansible_user".to_owned(), json!(transport.user)),
         ("ansible_ssh_common_args".to_owned(), json!(quoted(&transport.ssh_args))),
         ("ansible_python_interpreter".to_owned(), json!("/usr/bin/python3")),
+        // What is large, mitogen compresses by itself.
+        ("mitogen_ssh_compression".to_owned(), json!(false)),
     ]);
     vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), json!(value))));
     vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), json!({ SECRET_MARK: secret.expose() }))));
@@ -138,6 +140,7 @@ pub(crate) mod tests {
                 "ansible_user": "ada",
                 "ansible_ssh_common_args": r#"'-F' 'none' '-o' 'UserKnownHostsFile=/a b/it'"'"'s'"#,
                 "ansible_python_interpreter": "/usr/bin/python3",
+                "mitogen_ssh_compression": false,
                 "modules": [1],
                 "ostler_password": {"__ostler_secret__": "hunter2"},
             }}}})

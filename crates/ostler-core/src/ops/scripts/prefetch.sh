@@ -3,10 +3,11 @@
 set -u
 exec 9>/run/ostler-prefetch.lock
 flock -n 9 || exit 0
+known=$(dpkg-query --show --showformat='${Package}=${db:Status-Status} ' "$@" 2>/dev/null)
 missing=
 for package; do
-  case $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) in
-  installed) ;;
+  case " $known" in
+  *" $package=installed "*) ;;
   *) missing="$missing $package" ;;
   esac
 done

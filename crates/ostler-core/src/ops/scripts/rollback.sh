@@ -47,7 +47,7 @@ save() {
     command -v $tool >/dev/null && $tool -S 2>/dev/null | grep '^-P ' >"saved.new/policies-$tool"
   done
   echo "$1" >saved.new/client
-  sync
+  sync -f /etc /var/lib/ostler
   rm -rf saved
   mv saved.new saved
 }
@@ -67,7 +67,7 @@ restore_files() {
   elif [ -e /etc/ufw/ufw.conf ]; then
     sed -i 's/^ENABLED=.*/ENABLED=no/' /etc/ufw/ufw.conf
   fi
-  sync
+  sync -f /etc /var/lib/ostler
 }
 
 restore_firewall() {
