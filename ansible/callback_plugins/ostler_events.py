@@ -357,7 +357,9 @@ def _smells(key, value):
 
 def _forms(text):
     raw = text.encode("utf-8", "replace")
-    forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1], repr(raw)[2:-1]}
+    in_json = {json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    forms = {text, *in_json, repr(text)[1:-1], repr(raw)[2:-1]}
+    forms |= {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in in_json for ascii in (True, False)}
     # Within single quotes of a shell; of SQL and YAML; within double quotes of a shell; in HTML and XML.
     forms |= {text.replace("'", "'\"'\"'"), text.replace("'", r"'\''"), text.replace("'", "''"), re.sub(r'(["$`\\])', r"\\\1", text), html.escape(text)}
     forms |= {

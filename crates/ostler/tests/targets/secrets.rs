@@ -47,9 +47,16 @@ fn no_secret_is_anywhere_but_in_the_files_that_a_role_declares() {
     let watch = bench.watch(&planted);
     let mut said = Vec::new();
 
+    // What can't be had is found before anything is touched.
+    bench.write_spec(true, "fail: false");
+    let early = bench.run(&["up", "ostler.yaml", "web"]);
+    assert_eq!(early.code, 3, "{}", early.stderr);
+    assert!(early.stderr.contains("`ostler secret set token` stores it"), "{}", early.stderr);
+    assert_eq!(bench.run(&["status", "web"]).code, 2, "nothing is recorded of it");
+    said.push(early);
+
     // What goes well.
     bench.store_token(TOKEN);
-    bench.write_spec(true, "fail: false");
     said.push(bench.run(&["plan", "ostler.yaml"]).ok());
     let first = bench.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     for task in ["leaky : Print each in every form", "leaky : Write them by a template", "leaky : Write each"] {
