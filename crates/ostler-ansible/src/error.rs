@@ -106,7 +106,8 @@ impl Classify for AnsibleError {
                 Some("look at them with `ps`; a dead disk or network share can hold them".to_owned())
             }
             Self::Refused { .. } => Some(
-                "it is what `catalog.vault_password` of the spec names: `ostler secret set NAME` stores another".to_owned(),
+                "it is what `catalog.vault_password` of the spec names: `ostler secret set NAME` stores another"
+                    .to_owned(),
             ),
             _ => None,
         }

@@ -50,7 +50,9 @@ fn host_vars(host: &RunHost) -> Value {
 /// A value with the texts of the secrets that it names.
 fn told(value: &spec::Value, secrets: &BTreeMap<SecretRef, Secret>) -> Value {
     match value {
-        spec::Value::Secret(name) => marked(secrets.get(name).expect("a run is given the secrets that its variables name")),
+        spec::Value::Secret(name) => {
+            marked(secrets.get(name).expect("a run is given the secrets that its variables name"))
+        }
         spec::Value::List(items) => items.iter().map(|item| told(item, secrets)).collect(),
         spec::Value::Map(map) => {
             Value::Object(map.iter().map(|(key, value)| (key.clone(), told(value, secrets))).collect())

@@ -35,7 +35,12 @@ impl Bench {
     }
 
     fn source(&self, branch: &str, commit: Option<&str>) -> CatalogSource {
-        CatalogSource { url: self.site.url(), branch: branch.into(), commit: commit.map(str::to_owned), vault_password: None }
+        CatalogSource {
+            url: self.site.url(),
+            branch: branch.into(),
+            commit: commit.map(str::to_owned),
+            vault_password: None,
+        }
     }
 
     fn store(&self) -> CatalogStore {

@@ -98,7 +98,9 @@ pub fn plan(spec: &ServerSpec, known: &Known) -> ServerPlan {
 fn other_params(a: &ServerSpec, b: &ServerSpec) -> Vec<String> {
     let all = [a, b].map(|spec| {
         let params = spec.app_params.iter();
-        params.flat_map(|(app, params)| params.iter().map(move |(key, value)| (format!("{app}.{key}"), value))).collect()
+        params
+            .flat_map(|(app, params)| params.iter().map(move |(key, value)| (format!("{app}.{key}"), value)))
+            .collect()
     });
     let [a, b]: [BTreeMap<String, &Value>; 2] = all;
     let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();

@@ -110,7 +110,8 @@ impl Findings<'_> {
             } else if is_yaml {
                 match read_text(&whole, u64::MAX) {
                     Ok(text) if vault::is_encrypted(text.as_bytes()) => {
-                        let hint = "specs that use it name the password: `catalog: { vault_password: { secret: NAME } }`";
+                        let hint =
+                            "specs that use it name the password: `catalog: { vault_password: { secret: NAME } }`";
                         self.warn(&path, vec![fault("it is encrypted, and was not looked into", Some(hint.into()))]);
                     }
                     Ok(text) => self.fault(&path, yaml_fault(&text).into_iter().collect()),

@@ -62,7 +62,8 @@ impl Catalog {
     pub fn encrypted_file(&self, apps: &[String]) -> Option<PathBuf> {
         let tree = self.tree.as_ref()?;
         let roles = self.index.apps.iter().filter(|meta| apps.contains(&meta.name)).map(|meta| &meta.role);
-        let file = roles.map(|role| tree.join("roles/apps").join(role)).find_map(|role| vault::first_encrypted(&role))?;
+        let file =
+            roles.map(|role| tree.join("roles/apps").join(role)).find_map(|role| vault::first_encrypted(&role))?;
         file.strip_prefix(tree).ok().map(Path::to_owned)
     }
 }

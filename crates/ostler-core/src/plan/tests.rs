@@ -141,7 +141,10 @@ fn a_plan_names_what_is_switched_on() {
     web.modules = [("ufw".into(), Some(Settings::new())), ("swap".into(), None)].into();
     web.apps = vec!["nginx".into()];
     let actions = plan(&web, &Known::default()).actions;
-    assert_eq!(actions[1], Action::Converge { modules: vec!["ufw".into()], apps: vec!["nginx".into()], params: Vec::new() });
+    assert_eq!(
+        actions[1],
+        Action::Converge { modules: vec!["ufw".into()], apps: vec!["nginx".into()], params: Vec::new() }
+    );
 }
 
 #[test]

@@ -150,8 +150,12 @@ fn a_catalog_that_can_be_fetched() {
     }
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let pinned = source(&format!("{{ url: 'https://host/c', branch: release/1.x, commit: '{commit}' }}"));
-    let expected =
-        CatalogSource { url: "https://host/c".into(), branch: "release/1.x".into(), commit: Some(commit.into()), vault_password: None };
+    let expected = CatalogSource {
+        url: "https://host/c".into(),
+        branch: "release/1.x".into(),
+        commit: Some(commit.into()),
+        vault_password: None,
+    };
     assert_eq!(pinned.map_err(|error| error.to_string()), Ok(Some(expected)));
     let vaulted = source("{ url: 'https://host/c', vault_password: { file: vault.txt } }");
     let vaulted = vaulted.map_err(|error| error.to_string()).expect("a good source").expect("a source");

@@ -110,7 +110,8 @@ mod tests {
 
     #[test]
     fn arguments_environments_and_files_are_seen() {
-        let planted = Arc::new(Planted::new(&[("a", "argument-Vh3Zq8"), ("e", "environment-Wn5Yr2"), ("f", "file-Km6Tx9")]));
+        let planted =
+            Arc::new(Planted::new(&[("a", "argument-Vh3Zq8"), ("e", "environment-Wn5Yr2"), ("f", "file-Km6Tx9")]));
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("file"), "file-Km6Tx9").expect("a file");
         let mut child = Command::new("sh")

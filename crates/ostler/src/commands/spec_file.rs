@@ -54,8 +54,9 @@ fn no_vault_password(spec: &Path, server: &ServerSpec, file: &Path) -> Failure {
         file.display(),
         server.name
     );
-    Failure::new(Blame::Configuration, message)
-        .with_hint("write `vault_password: { secret: NAME }` beside the catalog's `url`; `ostler secret set NAME` stores it")
+    Failure::new(Blame::Configuration, message).with_hint(
+        "write `vault_password: { secret: NAME }` beside the catalog's `url`; `ostler secret set NAME` stores it",
+    )
 }
 
 fn read_text(path: &Path) -> Result<String> {

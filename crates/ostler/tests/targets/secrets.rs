@@ -65,21 +65,31 @@ fn no_secret_is_anywhere_but_in_the_files_that_a_role_declares() {
     assert!(first.stdout.contains("********"), "its events are shown, masked");
     assert_eq!(bench.web.read("/etc/leaky/token"), TOKEN, "the role got the secrets themselves");
     assert_eq!(bench.web.read("/etc/leaky/nasty"), NASTY);
-    assert_eq!(bench.web.read("/etc/leaky/vaulted") + &bench.web.read("/etc/leaky/in_file"), [VAULTED, IN_FILE].concat());
+    assert_eq!(
+        bench.web.read("/etc/leaky/vaulted") + &bench.web.read("/etc/leaky/in_file"),
+        [VAULTED, IN_FILE].concat()
+    );
     said.push(first);
 
     // The old one is on the server still, and only there.
     bench.store_token(LATER_TOKEN);
     let plan = bench.run(&["plan", "ostler.yaml", "web", "--exit-code"]);
     assert_eq!(plan.code, 10, "{}", plan.stderr);
-    assert!(plan.stdout.contains("+token = ********") || plan.stdout.contains("(what differs is masked)"), "{}", plan.stdout);
+    assert!(
+        plan.stdout.contains("+token = ********") || plan.stdout.contains("(what differs is masked)"),
+        "{}",
+        plan.stdout
+    );
     said.push(plan);
 
     // What fails, under the other strategy.
     bench.write_spec(true, "fail: true");
     let failed = bench.run(&["up", "ostler.yaml", "web"]);
     assert_eq!(failed.code, 5, "{}", failed.stderr);
-    assert!(failed.stdout.contains("other parameters leaky.fail") || failed.stderr.contains("leaky : Fail with them in the message"));
+    assert!(
+        failed.stdout.contains("other parameters leaky.fail")
+            || failed.stderr.contains("leaky : Fail with them in the message")
+    );
     said.push(failed);
     said.push(bench.run(&["resume", "web", "--output", "quiet"]));
     for arguments in [
@@ -104,7 +114,11 @@ fn no_secret_is_anywhere_but_in_the_files_that_a_role_declares() {
     bench.write_spec(false, "fail: false");
     let missing = bench.run(&["up", "ostler.yaml", "web"]);
     assert_eq!(missing.code, 3, "{}", missing.stderr);
-    assert!(missing.stderr.contains("catalog.vault_password: missing: roles/apps/leaky/defaults/main.yml"), "{}", missing.stderr);
+    assert!(
+        missing.stderr.contains("catalog.vault_password: missing: roles/apps/leaky/defaults/main.yml"),
+        "{}",
+        missing.stderr
+    );
     said.push(missing);
 
     bench.environment.write("vault", VAULT);
@@ -114,7 +128,11 @@ fn no_secret_is_anywhere_but_in_the_files_that_a_role_declares() {
 
     let seen = watch.finish();
     for part in ["launch.py", "ssh ", "sudo"] {
-        assert!(seen.commands.iter().any(|command| command.contains(part)), "no `{part}` was seen: {:?}", seen.commands);
+        assert!(
+            seen.commands.iter().any(|command| command.contains(part)),
+            "no `{part}` was seen: {:?}",
+            seen.commands
+        );
     }
     assert_eq!(seen.leaks, Default::default(), "seen in processes, or in the folder of a run");
     for finished in &said {

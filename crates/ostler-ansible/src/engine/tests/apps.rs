@@ -147,10 +147,14 @@ fn secret(text: &str) -> serde_json::Value {
 #[track_caller]
 fn assert_logins(server: &Server, password: &str) {
     server.target.write("/root/password", password);
-    server.tell("[ \"$(PGPASSWORD=\"$(cat /root/password)\" psql -h localhost -U given postgres -Atc 'SELECT 1')\" = 1 ]");
+    server.tell(
+        "[ \"$(PGPASSWORD=\"$(cat /root/password)\" psql -h localhost -U given postgres -Atc 'SELECT 1')\" = 1 ]",
+    );
     server.tell("[ \"$(MYSQL_PWD=\"$(cat /root/password)\" mariadb -h 127.0.0.1 -u given -Ne 'SELECT 1')\" = 1 ]");
     // smbclient is another package: the hash is the proof (MD4 of the text in UTF-16, which OpenSSL's legacy provider has).
-    let hash = server.tell("iconv -t UTF-16LE </root/password | openssl dgst -md4 -provider legacy -provider default -r | cut -c1-32");
+    let hash = server.tell(
+        "iconv -t UTF-16LE </root/password | openssl dgst -md4 -provider legacy -provider default -r | cut -c1-32",
+    );
     let stored = server.tell("pdbedit -w bob | cut -d: -f4");
     assert_eq!(stored.trim(), hash.trim().to_uppercase());
 }
