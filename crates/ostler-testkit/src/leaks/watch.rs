@@ -14,7 +14,7 @@ use std::{
 };
 
 /// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(15);
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// Looks at arguments and environments of all processes, and at the files of a folder, until it is told to stop.
 #[derive(Debug)]
