@@ -1,6 +1,6 @@
 //! Everything that is wrong with a catalog's files.
 
-use super::CatalogError;
+use super::{CatalogError, vault};
 use crate::embedded::OWN_ROLES;
 use ostler_core::{
     model::CatalogIndex,
@@ -108,15 +108,15 @@ impl Findings<'_> {
             if whole.is_dir() && depth < 16 {
                 self.yaml_below(&path, depth + 1);
             } else if is_yaml {
-                let fault = match read_text(&whole, u64::MAX) {
-                    Ok(text) if text.starts_with("$ANSIBLE_VAULT") => Some(fault(
-                        "it is encrypted, and Ostler has no key for it",
-                        Some("secrets come from the spec".into()),
-                    )),
-                    Ok(text) => yaml_fault(&text),
-                    Err(error) => Some(fault(format!("can't be read: {error}"), None)),
-                };
-                self.fault(&path, fault.into_iter().collect());
+                match read_text(&whole, u64::MAX) {
+                    Ok(text) if vault::is_encrypted(text.as_bytes()) => {
+                        let hint =
+                            "specs that use it name the password: `catalog: { vault_password: { secret: NAME } }`";
+                        self.warn(&path, vec![fault("it is encrypted, and was not looked into", Some(hint.into()))]);
+                    }
+                    Ok(text) => self.fault(&path, yaml_fault(&text).into_iter().collect()),
+                    Err(error) => self.fault(&path, vec![fault(format!("can't be read: {error}"), None)]),
+                }
             }
         }
     }

@@ -238,6 +238,7 @@ pub(super) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Tr
         name: ctx.server().clone(),
         transport,
         vars: host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record),
+        secrets: host_vars::secret_params(ctx.world, &ctx.spec).await?,
         secret_vars: host_vars::secret(ctx.world, &ctx.spec).await?,
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     model::{AppMeta, AppPort, CatalogIndex, Facts, ModuleMeta, ServerRecord},
     ops::World,
     secret::Secret,
-    spec::{ServerSpec, Settings, Value},
+    spec::{SecretRef, ServerSpec, Settings, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +66,21 @@ pub(super) async fn secret(world: &World<'_>, spec: &ServerSpec) -> Result<BTree
         let hash = password::hash(world.owner, spec.name.as_str(), &spec.user, &password)?;
         vars.insert("ostler_user_password_hash".into(), hash);
     }
+    if let Some(reference) = spec.vault_password() {
+        vars.insert("ostler_vault_password".into(), world.resolve(reference).await?);
+    }
     Ok(vars)
+}
+
+/// The texts of the secrets that parameters of apps name.
+pub(super) async fn secret_params(world: &World<'_>, spec: &ServerSpec) -> Result<BTreeMap<SecretRef, Secret>> {
+    let mut named = Vec::new();
+    spec.app_params.values().flat_map(Settings::values).for_each(|value| value.secrets(&mut named));
+    let mut secrets = BTreeMap::new();
+    for reference in named {
+        secrets.insert(reference.clone(), world.resolve(reference).await?);
+    }
+    Ok(secrets)
 }
 
 /// Parameters as variables of their own, named as roles usually name them: `nginx_worker_connections`.

@@ -15,7 +15,10 @@ use super::{
     walk::{Found, walk},
 };
 use crate::model::{AppMeta, AppPort, CatalogIndex, Proto};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    path::PathBuf,
+};
 
 /// What an `index.json` says.
 #[derive(Clone, Debug)]
@@ -141,7 +144,9 @@ impl Reading {
         };
         let mut apps = Vec::new();
         for (found, node) in list.iter().zip(nodes) {
-            let meta = found.value().and_then(|value| serde_json::from_value(serde_json::to_value(value).ok()?).ok());
+            let meta = found
+                .value(&|path| PathBuf::from(path))
+                .and_then(|value| serde_json::from_value(serde_json::to_value(value).ok()?).ok());
             apps.extend(meta.map(|meta| Placed { meta, found, node }));
         }
         // What one app says of another is only looked at where all of them can be read.

@@ -1,13 +1,13 @@
 //! A node held against its shape: faults, and the same values with defaults filled in.
 
 use super::{
-    Value,
+    SecretRef, Value,
     fault::{At, Fault, Problem, join, nearest, quote},
     node::{Entry, Kind, Node},
     shape::{Choice, Field, Presence, Shape, Text, plain},
     size,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// A value that has been looked at, with its place.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ enum Content {
     Plain(Value),
     List(Vec<Found>),
     Map(Vec<(String, Found)>),
+    /// Where it is kept (`secret`, `env` or `file`), and its name there.
+    Secret(String, Box<Found>),
 }
 
 impl Found {
@@ -57,14 +59,26 @@ impl Found {
         matches!(self.content, Content::Plain(Value::Null))
     }
 
-    /// The value without its places; `None` where any part of it is at fault.
-    pub fn value(&self) -> Option<Value> {
+    /// The name of a secret; `file` is made a path by `resolve`.
+    pub fn secret(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Option<SecretRef> {
+        let Content::Secret(kind, found) = &self.content else { return None };
+        let name = found.text()?;
+        Some(match kind.as_str() {
+            "secret" => SecretRef::Secret(name.to_owned()),
+            "env" => SecretRef::Env(name.to_owned()),
+            _ => SecretRef::File(resolve(name)),
+        })
+    }
+
+    /// The value without its places; `None` where any part of it is at fault. Files of secrets are made paths by `resolve`.
+    pub fn value(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Option<Value> {
         Some(match &self.content {
             Content::Bad => return None,
             Content::Plain(value) => value.clone(),
-            Content::List(items) => Value::List(items.iter().map(Found::value).collect::<Option<_>>()?),
+            Content::Secret(..) => Value::Secret(self.secret(resolve)?),
+            Content::List(items) => Value::List(items.iter().map(|item| item.value(resolve)).collect::<Option<_>>()?),
             Content::Map(entries) => {
-                let entries = entries.iter().map(|(key, found)| Some((key.clone(), found.value()?)));
+                let entries = entries.iter().map(|(key, found)| Some((key.clone(), found.value(resolve)?)));
                 Value::Map(entries.collect::<Option<BTreeMap<_, _>>>()?)
             }
         })
@@ -250,7 +264,7 @@ fn secret(node: &Node, path: &str, faults: &mut Vec<Fault>) -> Result<Content, P
         Ok(())
     });
     let path = join(path, key);
-    Ok(Content::Map(vec![(key.clone(), walk(value, &Shape::Text(rules), &path, faults))]))
+    Ok(Content::Secret(key.clone(), Box::new(walk(value, &Shape::Text(rules), &path, faults))))
 }
 
 fn map(entries: &[Entry], key: &Text, value: &Shape, path: &str, faults: &mut Vec<Fault>) -> Content {

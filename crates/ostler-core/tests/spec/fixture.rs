@@ -54,7 +54,11 @@ pub fn catalog() -> CatalogIndex {
             "name": "mail", "role": "mail", "ports": port(25),
             "params": {
                 "type": "object",
-                "properties": { "domain": { "type": "string" } },
+                "properties": {
+                    "domain": { "type": "string" },
+                    "password": { "type": "string", "writeOnly": true, "description": "Of the postmaster" },
+                    "accounts": { "type": "object", "additionalProperties": { "type": "string", "writeOnly": true } },
+                },
                 "required": ["domain"],
                 "additionalProperties": true,
             },

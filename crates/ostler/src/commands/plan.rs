@@ -162,10 +162,11 @@ fn sentence(action: &Action) -> String {
         Action::Undo => "undo its unfinished creation, for the spec asks for another machine now".into(),
         Action::Reshape { changes } => format!("shut down, change {}, start again", changes.join(", ")),
         Action::Start => "start it".into(),
-        Action::Converge { modules, apps } => format!(
-            "run Ansible: modules {}; apps {}",
+        Action::Converge { modules, apps, params } => format!(
+            "run Ansible: modules {}; apps {}{}",
             if modules.is_empty() { "none".into() } else { modules.join(", ") },
             if apps.is_empty() { "none".into() } else { apps.join(", ") },
+            if params.is_empty() { String::new() } else { format!("; other parameters {}", params.join(", ")) },
         ),
     }
 }

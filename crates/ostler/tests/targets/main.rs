@@ -8,4 +8,5 @@ mod lockout;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
+mod secrets;
 mod support;

@@ -108,6 +108,7 @@ impl Server {
                 agent_socket: "/nonexistent".into(),
             },
             vars: serde_json::from_value(host_vars).unwrap(),
+            secrets: Default::default(),
             secret_vars: vault_password
                 .map(|password| ("ostler_vault_password".to_owned(), Secret::new(password)))
                 .into_iter()
@@ -115,7 +116,10 @@ impl Server {
         };
         let request = RunRequest { hosts: vec![host], check, ..request(Strategy::Mitogen) };
         let (observer, receiver) = Observer::new(false);
-        let summary = self.bench.run(&request, &observer).await.unwrap();
+        let summary = match self.bench.run(&request, &observer).await {
+            Ok(summary) => summary,
+            Err(failure) => RunSummary { status: -1, hosts: BTreeMap::new(), stderr_tail: vec![failure.to_string()] },
+        };
         let reports = all(receiver).await;
         let said = serde_json::to_string(&reports).unwrap();
         let result = |report| if let AnsibleReport::TaskResult(result) = report { Some(*result) } else { None };
