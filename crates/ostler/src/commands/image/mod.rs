@@ -45,7 +45,7 @@ async fn show_getting(
     session: &Session,
     get: impl AsyncFnOnce(&dyn Reporter) -> Result<PathBuf>,
 ) -> Result<ExitCode> {
-    let mut face = output::face(global.output, 1);
+    let mut face = output::face(global.output, 1, &session.stage);
     let path = session
         .with_world(async |world| {
             let after = world.store.last_event().await?;
