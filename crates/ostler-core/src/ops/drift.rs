@@ -192,7 +192,10 @@ impl Findings {
         match report {
             // A handler is named by the change that notifies it.
             AnsibleReport::TaskResult(task) if !task.aggregate && !task.handler => self.add_task(task),
-            AnsibleReport::Warning { message, .. } => self.warnings.push(message.trim().to_owned()),
+            // Many a task repeats one.
+            AnsibleReport::Warning { message, .. } if !self.warnings.iter().any(|known| known == message.trim()) => {
+                self.warnings.push(message.trim().to_owned());
+            }
             _ => {}
         }
     }

@@ -212,8 +212,9 @@ fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
     match (rules.check, &rules.pattern) {
         (Some(check), _) => check(text),
         (None, Some(pattern)) if !pattern.is_match(text) => {
-            Err(Problem::new(format!("{} does not have the right form", quote(text)))
-                .hint(format!("it must match `{pattern}`")))
+            // A pattern is for programs; people learn from an example.
+            let hint = rules.example.clone().unwrap_or_else(|| format!("it must match `{pattern}`"));
+            Err(Problem::new(format!("{} does not have the right form", quote(text))).hint(hint))
         }
         _ => Ok(()),
     }

@@ -60,7 +60,10 @@ pub fn catalog() -> CatalogIndex {
             "name": "mail", "role": "mail", "ports": port(25),
             "params": {
                 "type": "object",
-                "properties": { "domain": { "type": "string" } },
+                "properties": {
+                    "domain": { "type": "string" },
+                    "relay": { "type": "string", "pattern": "^[a-z.]+:[0-9]+$", "description": "Where it goes, such as relay:25" },
+                },
                 "required": ["domain"],
                 "additionalProperties": true,
             },

@@ -126,6 +126,17 @@ fn numbers_of_parameters_that_are_none() {
 }
 
 #[test]
+fn a_form_is_shown_by_an_example_where_there_is_one() {
+    check_server(
+        "apps: [ mail ]\napp_params: { mail: { domain: a, relay: b } }",
+        "
+ostler.yaml:4:43: servers.web1.app_params.mail.relay: `b` does not have the right form
+  hint: Where it goes, such as relay:25
+",
+    );
+}
+
+#[test]
 fn indexes_of_catalogs() {
     let app = |rest: &str| format!(r#"{{"apps":[{{"name":"a","role":"a",{rest}}}]}}"#);
     let port = r#"{"port":80,"proto":"tcp","scope":"public"}"#;

@@ -46,7 +46,7 @@ impl Network {
     /// Run on this machine: its end of the pair. `namespaces` is a process in the lab's network namespace.
     pub fn on_host(self, namespaces: u32) -> String {
         format!(
-            "link add ot{n} type veth peer name tester netns {namespaces}\naddress add {host}/24 dev ot{n}\nlink set ot{n} up\n",
+            "link add ot{n} type veth peer name host netns {namespaces}\naddress add {host}/24 dev ot{n}\nlink set ot{n} up\n",
             n = self.0,
             host = self.host(),
         )
@@ -55,7 +55,7 @@ impl Network {
     /// Run in the lab's network namespace.
     pub fn in_lab(self) -> String {
         let mut batch =
-            "link set lo up\nlink add lan type bridge\nlink set tester up master lan\nlink set lan up\n".to_owned();
+            "link set lo up\nlink add lan type bridge\nlink set host up master lan\nlink set lan up\n".to_owned();
         for host in [GATEWAY, NEIGHBOUR] {
             batch += &format!(
                 "address add {}/24 dev lan\naddress add {}/64 dev lan nodad\naddress add {}/64 dev lan nodad\n",
