@@ -5,7 +5,7 @@ use crate::{
     commands::spec_file,
     environment,
     output::{
-        self, TICK,
+        self,
         preview::{check_text, count, failure_lines, place},
     },
     wiring::{Session, WaitArguments},
@@ -112,15 +112,17 @@ async fn check(
         return answer;
     }
     let (stage, name) = (&session.stage, &spec.name);
-    if output == Output::Human {
-        stage.set_message(&format!("{name}  looking at it"));
-        stage.start(TICK);
-    }
-    let told = |report: &AnsibleReport| {
-        if let AnsibleReport::TaskStarted { role, task, .. } = report {
-            stage.set_message(&format!("{name}  checking  {}", place(role, task, &None)));
+    let now = |doing: &str| {
+        if output == Output::Human {
+            stage.set_message(&format!("{name}  checking  {doing}"));
         }
     };
+    let told = |report: &AnsibleReport| {
+        if let AnsibleReport::TaskStarted { role, task, .. } = report {
+            now(&place(role, task, &None));
+        }
+    };
+    now("logging in");
     let look = async { Ok(drift::check(world, spec, plan, &told).await) };
     let held = world.leaser.hold(name, look).await;
     stage.stop();

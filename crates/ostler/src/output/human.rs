@@ -3,10 +3,11 @@
 //! Of several servers each has its live line, and only what deserves attention stays; a table at the end sums up.
 
 use super::{
-    Access, Ended, Face, Stage, TICK, Table,
+    Access, Ended, Face, Stage, Table,
     board::Board,
     diff::{self, Mark},
     preview::place,
+    stage::TICK,
 };
 use indicatif::ProgressStyle;
 use ostler_core::{

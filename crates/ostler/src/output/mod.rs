@@ -8,7 +8,7 @@ pub mod preview;
 mod stage;
 mod table;
 
-pub use stage::{Stage, TICK};
+pub use stage::Stage;
 pub use table::Table;
 
 use crate::cli::Output;

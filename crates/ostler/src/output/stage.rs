@@ -35,7 +35,7 @@ enum Line {
 pub struct Hush(Stage);
 
 /// How often a live line moves.
-pub const TICK: Duration = Duration::from_millis(100);
+pub(super) const TICK: Duration = Duration::from_millis(100);
 
 impl Default for Stage {
     fn default() -> Self {
@@ -61,20 +61,19 @@ impl Stage {
         self.state().live.set_style(style);
     }
 
-    /// What the live line says.
+    /// What the live line says; it is shown if it was not.
     pub fn set_message(&self, message: &str) {
         let message = plain(message);
-        let state = self.state();
+        let mut state = self.state();
         state.live.set_message(message);
+        if state.tick.is_none() {
+            state.start(TICK);
+        }
     }
 
     /// Shows the live lines, and moves them that often. Its clock begins anew.
     pub fn start(&self, tick: Duration) {
-        let mut state = self.state();
-        state.tick = Some(tick);
-        if !state.asking {
-            state.show();
-        }
+        self.state().start(tick);
     }
 
     /// Takes the live lines away.
@@ -109,6 +108,13 @@ impl Stage {
 }
 
 impl State {
+    fn start(&mut self, tick: Duration) {
+        self.tick = Some(tick);
+        if !self.asking {
+            self.show();
+        }
+    }
+
     fn show(&self) {
         if let Some(tick) = self.tick {
             self.live.reset();

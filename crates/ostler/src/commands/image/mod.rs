@@ -61,7 +61,9 @@ async fn show_getting(
             let filter = EventFilter { server: None, operation: Some(id) };
             follow::while_working(world.log, &filter, after, face.as_mut(), session.log_file(), work).await
         })
-        .await?;
+        .await;
+    face.finish();
+    let path = path?;
     output::data(global.output, &serde_json::json!({ "image": path }), || format!("{}\n", path.display()));
     Ok(ExitCode::SUCCESS)
 }
