@@ -17,6 +17,9 @@ use std::{
 /// Make the Debian package, with manual pages and completions
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Take the release binary as it is
+    #[arg(long)]
+    no_build: bool,
     /// Install it in a Debian 13 root, and run it there (needs root and mmdebstrap)
     #[arg(long)]
     verify: bool,
@@ -30,7 +33,9 @@ const OUT: &str = "target/deb";
 /// Runs the command.
 pub fn run_deb(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     bundle::run(&bundle::Arguments::default())?;
-    run(Command::new(env!("CARGO")).args(["build", "--release", "--locked", "--package", "ostler"]))?;
+    if !arguments.no_build {
+        run(Command::new(env!("CARGO")).args(["build", "--release", "--locked", "--package", "ostler"]))?;
+    }
     parts(Path::new("target/release/ostler"))?;
     let package = package()?;
     println!("{}: {:.1} MB", package.display(), fs::metadata(&package)?.len() as f64 / 1e6);

@@ -8,7 +8,8 @@ const PASSWORD: &str = "correct horse battery staple";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (Some(dir), Some(Ok(servers))) = (arguments.next(), arguments.next().map(|count| count.parse::<usize>())) else {
+    let (Some(dir), Some(Ok(servers))) = (arguments.next(), arguments.next().map(|count| count.parse::<usize>()))
+    else {
         panic!("usage: lab DIR SERVERS")
     };
     let dir = Path::new(&dir);

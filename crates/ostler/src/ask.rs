@@ -89,6 +89,9 @@ impl Ask for Terminal {
             io::stderr().write_all(prompt.as_bytes())?;
             let mut line = String::new();
             io::stdin().lock().read_line(&mut line)?;
+            if !line.ends_with('\n') {
+                eprintln!();
+            }
             Ok(line)
         };
         let answer = matches!(self.ask(ask).await?.trim().to_ascii_lowercase().as_str(), "y" | "yes");

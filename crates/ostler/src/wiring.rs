@@ -1,6 +1,13 @@
 //! Joins core's ports to their implementations. The only place that names concrete types.
 
-use crate::{ask::Terminal, cli::Global, environment, log_file::LogFile, output::{Access, Stage}, process};
+use crate::{
+    ask::Terminal,
+    cli::Global,
+    environment,
+    log_file::LogFile,
+    output::{Access, Stage},
+    process,
+};
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
 use ostler_core::{
     Blame, Failure, Result,

@@ -64,7 +64,10 @@ fn what_the_command_line_can_not_mean_is_said() {
         (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (&["secret", "rm", "nope"], "there is no secret `nope`\n\nhint: `ostler secret list` names them"),
         (&["image", "pull", "debian-12"], "there is no image `debian-12`\n\nhint: known: debian-13"),
-        (&["catalog", "sync", "--url", "ftp://x/y"], "--url: not the URL of a Git repository that Ostler can fetch\n\nhint: fetched are"),
+        (
+            &["catalog", "sync", "--url", "ftp://x/y"],
+            "--url: not the URL of a Git repository that Ostler can fetch\n\nhint: fetched are",
+        ),
     ] {
         let finished = environment.run(arguments);
         assert_eq!(finished.code, 2, "{arguments:?}: {}", finished.stderr);

@@ -143,10 +143,11 @@ impl Converter<'_> {
     fn private_key(&mut self, found: &Found) -> Option<PathBuf> {
         let path = self.context.resolve(found.text()?);
         let problem = match (self.context.read_file)(&path) {
-            Ok(text) if access::has_passphrase(&text) => {
-                Problem::new(format!("{} has a passphrase, and nobody is there to type it", quote(&path.to_string_lossy())))
-                    .hint("load it into your ssh-agent and leave `key` out, or name a key without one")
-            }
+            Ok(text) if access::has_passphrase(&text) => Problem::new(format!(
+                "{} has a passphrase, and nobody is there to type it",
+                quote(&path.to_string_lossy())
+            ))
+            .hint("load it into your ssh-agent and leave `key` out, or name a key without one"),
             Ok(text) if text.contains("PRIVATE KEY") => return Some(path),
             Ok(_) => Problem::new(format!("{} is not a private key", quote(&path.to_string_lossy())))
                 .hint("name the file without `.pub`"),

@@ -159,7 +159,9 @@ fn wrong(node: &Node, shape: &Shape) -> Problem {
             None => problem,
         },
         Kind::List(items) if fits(shape, &Kind::Map(Vec::new())) => match items.first().map(|item| &item.kind) {
-            Some(Kind::Text(word)) => problem.hint(format!("a mapping has names and values: `{}: …`", printable(word, 20))),
+            Some(Kind::Text(word)) => {
+                problem.hint(format!("a mapping has names and values: `{}: …`", printable(word, 20)))
+            }
             _ => problem.hint("a mapping has names and values, and no dashes: `NAME: …`"),
         },
         _ => problem,

@@ -4,7 +4,7 @@
 
 use super::{
     Access, Ended, Face, Stage, Table,
-    board::Board,
+    board::{Board, cut},
     diff::{self, Mark},
     preview::place,
     stage::TICK,
@@ -271,7 +271,11 @@ impl Face for Human {
         let mut table = Table::new(&["SERVER", "RESULT", "CHANGED", "TIME", "ADDRESS OR FAILURE"]);
         self.ended.sort();
         self.ended.drain(..).for_each(|row| table.row(row.map(|cell| plain(&cell)).to_vec()));
-        self.stage.print(&format!("\n{}", table.render()));
+        // A failure may be long, and stands above with its causes; in a file nothing is cut.
+        let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+        let width = if width == 0 { usize::MAX } else { width };
+        let lines: String = table.render().lines().map(|line| format!("{}\n", cut(line, width))).collect();
+        self.stage.print(&format!("\n{lines}"));
     }
 }
 
