@@ -79,10 +79,6 @@ fn single_values_of_a_server() {
             "3:24: ssh.root_login: expected one of `no`, `prohibit-password`, `yes`, found a whole number",
         ),
         (
-            "password:",
-            "3:5: password: expected a secret, found nothing\n  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`",
-        ),
-        (
             "password: { vault: a }",
             "3:15: password: expected one of `secret`, `env` and `file`\n  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`",
         ),
@@ -165,7 +161,7 @@ fn a_key_that_was_cut_off_among_several_says_which_line() {
     check_server(
         &two,
         "
-ostler.yaml:4:9: servers.web1.authorized_keys[0]: line 2 is not a whole public key
+ostler.yaml:5:9: servers.web1.authorized_keys[0]: line 2 is not a whole public key
   hint: it may have been cut off when it was copied
 ",
     );
