@@ -120,6 +120,7 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         "/usr/share/zsh/vendor-completions/_ostler",
         "/usr/share/fish/vendor_completions.d/ostler.fish",
         "/usr/share/man/man1/ostler-plan.1.gz",
+        "/usr/share/doc/ostler/modules/ufw.md",
         "/usr/share/doc/ostler/copyright",
         "/usr/share/doc/ostler/bundle-licences",
         "/usr/share/doc/ostler/crate-licences",
@@ -130,8 +131,9 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     run(&mut inside(&["apt-get", "-qq", "-y", "purge", "ostler"]))?;
-    if root.join("usr/bin/ostler").exists() {
-        return Err(Box::new(unmet("the package was removed, and ostler is still there")));
+    let mut paths = files.lines().map(|file| root.join(file.trim_start_matches('/')));
+    if let Some(left) = paths.find(|path| path.is_file()) {
+        return Err(Box::new(unmet(&format!("the package was removed, and {} is still there", left.display()))));
     }
     println!("the package installs, runs and goes in a Debian 13 root");
     Ok(())
