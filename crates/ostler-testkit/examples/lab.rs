@@ -2,7 +2,7 @@
 //! `DIR/ostler.yaml` with a spec of them, their password and a key, and takes them away when its standard input ends or at Ctrl-C.
 
 use ostler_testkit::targets::{Lab, TargetOptions};
-use std::{fs, io::Read, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -35,5 +35,5 @@ fn main() {
     fs::write(dir.join("password"), PASSWORD).expect("the password is written");
     fs::write(dir.join("ostler.yaml"), spec).expect("the spec is written");
     println!("{} is ready; its servers go when this ends", dir.join("ostler.yaml").display());
-    let _ = std::io::stdin().read(&mut [0]);
+    let _ = std::io::stdin().read_line(&mut String::new());
 }

@@ -47,7 +47,9 @@ impl Terminal {
             biased;
             () = self.interrupt.wait() => {
                 // Whoever reads a secret has switched the echo off, and is not waited for.
-                before.map(|before| tcsetattr(io::stdin(), OptionalActions::Now, &before));
+                if let Some(before) = before {
+                    let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before); // it is gone, then
+                }
                 eprintln!();
                 Err(Interrupt::failure())
             }
