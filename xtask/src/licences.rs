@@ -56,10 +56,15 @@ pub fn text() -> Result<String, ShellError> {
 
 /// Crates of others that are part of the program, by name; a line of `tree` begins with `NAME vVERSION`.
 fn linked<'a>(metadata: &'a Metadata, tree: &str) -> Vec<&'a Package> {
-    let parts: BTreeSet<(&str, &str)> = tree.lines().filter_map(|line| line.split_once(" v")).collect();
+    let mut parts: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for line in tree.lines() {
+        let mut words = line.split(' ');
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            parts.insert((name, version.trim_start_matches('v')));
+        }
+    }
     let is_part = |package: &&Package| {
-        let version = |rest: &str| rest.split(' ').next() == Some(&package.version);
-        package.source.is_some() && parts.iter().any(|(name, rest)| *name == package.name && version(rest))
+        package.source.is_some() && parts.contains(&(package.name.as_str(), package.version.as_str()))
     };
     let mut crates: Vec<&Package> = metadata.packages.iter().filter(is_part).collect();
     crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
