@@ -1,6 +1,13 @@
 //! Joins core's ports to their implementations. The only place that names concrete types.
 
-use crate::{ask::Terminal, cli::Global, environment, log_file::LogFile, output::Access, process};
+use crate::{
+    ask::Terminal,
+    cli::Global,
+    environment,
+    log_file::LogFile,
+    output::{Access, Stage},
+    process,
+};
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
 use ostler_core::{
     Blame, Failure, Result,
@@ -68,6 +75,8 @@ pub struct Session {
     pub remote: OpenSsh,
     /// Images.
     pub images: ImageStore,
+    /// The terminal.
+    pub stage: Stage,
     engine: GroupingEngine,
     state_dir: PathBuf,
     owner: StateId,
@@ -87,6 +96,8 @@ impl Session {
         let state_dir = state_dir(global)?;
         let store = SeaStore::open_sqlite(&state_dir).await?;
         let owner = store.state_id().await?;
+        let interrupt = Interrupt::new();
+        let stage = Stage::default();
         let images = match std::env::var(environment::IMAGE_SITE) {
             Ok(site) if !site.is_empty() => ImageStore::with_site(state_dir.join("images"), site),
             _ => ImageStore::new(state_dir.join("images")),
@@ -100,11 +111,12 @@ impl Session {
             modules: ostler_ansible::module_catalog()?,
             catalog: Catalog::shipped()?,
             wait: wait.options(),
-            ask: Terminal::new(global.non_interactive),
+            ask: Terminal::new(global.non_interactive, stage.clone(), interrupt.1.clone()),
+            stage,
             accept_new_host_keys: wait.accept_new_host_keys,
             doing,
             log_file: open_log(&environment::log_dir(&state_dir)),
-            interrupt: Interrupt::new(),
+            interrupt,
             state_dir,
         })
     }
@@ -215,7 +227,7 @@ impl Session {
                 _ = terminations.recv() => {}
             }
             if time == 1 {
-                eprintln!("stopping at the end of this step; Ctrl-C again stops at once");
+                self.stage.print_error("stopping at the end of this step; Ctrl-C again stops at once\n");
                 self.interrupt.0.send_replace(true);
             }
         }

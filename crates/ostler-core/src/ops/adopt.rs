@@ -106,7 +106,7 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
     match ctx
         .world
         .ask
-        .confirm(&format!("{name} at {address} shows the host key {fingerprint}. Is that its own?"))
+        .confirm(&format!("{name} at {address} shows the host key\n  {fingerprint}\nIs that its own?"))
         .await?
     {
         Some(true) => Ok(first),

@@ -144,6 +144,11 @@ impl Converter<'_> {
     fn private_key(&mut self, found: &Found) -> Option<PathBuf> {
         let path = self.context.resolve(found.text()?);
         let problem = match (self.context.read_file)(&path) {
+            Ok(text) if access::has_passphrase(&text) => Problem::new(format!(
+                "{} has a passphrase, and nobody is there to type it",
+                quote(&path.to_string_lossy())
+            ))
+            .hint("load it into your ssh-agent and leave `key` out, or name a key without one"),
             Ok(text) if text.contains("PRIVATE KEY") => return Some(path),
             Ok(_) => Problem::new(format!("{} is not a private key", quote(&path.to_string_lossy())))
                 .hint("name the file without `.pub`"),
@@ -153,10 +158,18 @@ impl Converter<'_> {
         None
     }
 
-    fn image(&self, found: &Found) -> Option<ImageRef> {
+    fn image(&mut self, found: &Found) -> Option<ImageRef> {
         match found.text() {
             Some(name) if rules::IMAGES.contains(&name) => Some(ImageRef::Named(name.to_owned())),
-            Some(path) => Some(ImageRef::Path(self.context.resolve(path))),
+            Some(path) => {
+                let path = self.context.resolve(path);
+                if !(self.context.is_file)(&path) {
+                    let problem = Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())));
+                    self.faults.push(found.fault(problem));
+                    return None;
+                }
+                Some(ImageRef::Path(path))
+            }
             None => Some(ImageRef::Url {
                 url: found.get("url")?.text()?.to_owned(),
                 checksum: found.get("checksum")?.text()?.to_ascii_lowercase(),

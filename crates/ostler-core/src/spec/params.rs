@@ -115,18 +115,19 @@ fn setting(setting: &Setting, path: &str) -> Result<Shape, ShapeError> {
     Ok(match setting.kind {
         SettingType::Bool => Shape::Bool,
         SettingType::Int => Shape::Int { min: setting.min.unwrap_or(i64::MIN), max: setting.max.unwrap_or(i64::MAX) },
-        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), path)?),
+        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), &setting.help, path)?),
         SettingType::Choice => Shape::Choice(setting.choices.iter().map(|word| Choice::new(word, "")).collect()),
         SettingType::List => {
             let pattern = setting.items.as_ref().and_then(|items| items.pattern.as_deref());
-            Shape::List(Box::new(Shape::Text(text(pattern, path)?)))
+            Shape::List(Box::new(Shape::Text(text(pattern, &setting.help, path)?)))
         }
     })
 }
 
-fn text(pattern: Option<&str>, path: &str) -> Result<Text, ShapeError> {
+fn text(pattern: Option<&str>, help: &str, path: &str) -> Result<Text, ShapeError> {
     let compile = |pattern| Regex::new(pattern).map_err(|source| ShapeError::Pattern { path: path.to_owned(), source });
-    Ok(Text { pattern: pattern.map(compile).transpose()?, ..Text::any("a text") })
+    let example = help.contains("such as").then(|| help.to_owned());
+    Ok(Text { pattern: pattern.map(compile).transpose()?, example, ..Text::any("a text") })
 }
 
 fn check_default(default: &Value, shape: &Shape, path: &str) -> Result<(), ShapeError> {
@@ -201,7 +202,10 @@ fn schema_shape(schema: &Json, path: &str) -> Result<Shape, ShapeError> {
             min: bound("minimum")?.unwrap_or(f64::NEG_INFINITY),
             max: bound("maximum")?.unwrap_or(f64::INFINITY),
         },
-        Some("string") => Shape::Text(text(schema.get("pattern").and_then(Json::as_str), path)?),
+        Some("string") => {
+            let word = |key: &str| schema.get(key).and_then(Json::as_str);
+            Shape::Text(text(word("pattern"), word("description").unwrap_or_default(), path)?)
+        }
         Some("array") => Shape::List(Box::new(match schema.get("items") {
             Some(items) => schema_shape(items, &format!("{path}[]"))?,
             None => Shape::Any,

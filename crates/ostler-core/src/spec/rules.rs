@@ -117,10 +117,7 @@ pub(super) fn login_name(text: &str) -> Result<(), Problem> {
 pub(super) fn host() -> Text {
     Text::checked("an IP address or a host name", None, |text| {
         if let Ok(address) = text.parse::<IpAddr>() {
-            if address.is_unspecified() || address.is_multicast() {
-                return Err(Problem::new(format!("{} is not an address of one machine", quote(text))));
-            }
-            return Ok(());
+            return of_one_machine(address);
         }
         if text.contains('@') {
             return Err(Problem::new("the address holds a user").hint("the user stands under `user`"));
@@ -133,7 +130,8 @@ pub(super) fn host() -> Text {
         }
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if digits || (domain().check.expect("it has one"))(text).is_err() {
-            return Err(Problem::new(format!("{} is neither an IP address nor a host name", quote(text))));
+            return Err(Problem::new(format!("{} is neither an IP address nor a host name", quote(text)))
+                .hint("such as `10.0.0.7` or `box.example.org`"));
         }
         Ok(())
     })
@@ -156,12 +154,16 @@ pub(super) fn fingerprint() -> Text {
 
 pub(super) fn ip() -> Text {
     Text::checked("an IP address", None, |text| match text.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() || address.is_multicast() => {
-            Err(Problem::new(format!("{} is not an address of one machine", quote(text))))
-        }
-        Ok(_) => Ok(()),
+        Ok(address) => of_one_machine(address),
         Err(_) => Err(Problem::new(format!("{} is not an IP address", quote(text)))),
     })
+}
+
+fn of_one_machine(address: IpAddr) -> Result<(), Problem> {
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(Problem::new(format!("`{address}` is not an address of one machine")));
+    }
+    Ok(())
 }
 
 /// `dhcp`, or an address that a network card can have, with its prefix.

@@ -2,7 +2,7 @@
 
 use super::{
     SecretRef, Value,
-    fault::{At, Fault, Problem, join, nearest, quote},
+    fault::{At, Fault, Problem, join, nearest, printable, quote},
     node::{Entry, Kind, Node},
     shape::{Choice, Field, Presence, Shape, Text, plain},
     size,
@@ -164,9 +164,28 @@ fn wrong(node: &Node, shape: &Shape) -> Problem {
             "no" | "off" => problem.hint("did you mean `false`?"),
             _ => problem,
         },
-        Kind::Text(_) if is_mostly_a_list(shape) => problem.hint("a list stands in brackets: `[ … ]`"),
+        Kind::Text(_) | Kind::Map(_) if is_mostly_a_list(shape) => problem.hint("a list stands in brackets: `[ … ]`"),
+        Kind::Text(text) if fits(shape, &Kind::Int(0)) && text.parse::<i64>().is_ok() => {
+            problem.hint(format!("without the quotes it is one: `{text}`"))
+        }
+        Kind::Text(_) | Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) => match first_required(shape) {
+            Some(key) => problem.hint(format!("write `{{ {key}: … }}`")),
+            None => problem,
+        },
+        Kind::List(items) if fits(shape, &Kind::Map(Vec::new())) => match items.first().map(|item| &item.kind) {
+            Some(Kind::Text(word)) => {
+                problem.hint(format!("a mapping has names and values: `{}: …`", printable(word, 20)))
+            }
+            _ => problem.hint("a mapping has names and values, and no dashes: `NAME: …`"),
+        },
         _ => problem,
     }
+}
+
+/// The key that a mapping of this shape has in any case.
+fn first_required(shape: &Shape) -> Option<&str> {
+    let Shape::Object { fields, .. } = shape else { return None };
+    fields.iter().find(|field| matches!(field.presence, Presence::Required)).map(|field| field.key.as_str())
 }
 
 fn is_mostly_a_list(shape: &Shape) -> bool {
@@ -209,8 +228,9 @@ fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
     match (rules.check, &rules.pattern) {
         (Some(check), _) => check(text),
         (None, Some(pattern)) if !pattern.is_match(text) => {
-            Err(Problem::new(format!("{} does not have the right form", quote(text)))
-                .hint(format!("it must match `{pattern}`")))
+            // A pattern is for programs; people learn from an example.
+            let hint = rules.example.clone().unwrap_or_else(|| format!("it must match `{pattern}`"));
+            Err(Problem::new(format!("{} does not have the right form", quote(text))).hint(hint))
         }
         _ => Ok(()),
     }

@@ -75,6 +75,7 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
         modules: &ostler_ansible::module_catalog()?,
         catalog,
         read_file: &|path| std::fs::read_to_string(path),
+        is_file: &|path| path.is_file(),
     })
 }
 
