@@ -35,6 +35,9 @@ fn host_vars(host: &RunHost) -> Value {
         ("ansible_user".to_owned(), json!(transport.user)),
         ("ansible_ssh_common_args".to_owned(), json!(quoted(&transport.ssh_args))),
         ("ansible_python_interpreter".to_owned(), json!("/usr/bin/python3")),
+        // Mitogen's own figures stand before ours on the command line, where the first one counts: half a minute, not five.
+        ("mitogen_ssh_keepalive_interval".to_owned(), json!(10)),
+        ("mitogen_ssh_keepalive_count".to_owned(), json!(3)),
     ]);
     vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), json!(value))));
     vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), json!({ SECRET_MARK: secret.expose() }))));
