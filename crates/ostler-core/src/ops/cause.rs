@@ -141,8 +141,7 @@ mod tests {
     #[test]
     fn the_hint_is_a_command_to_type() {
         let server = ServerName::parse("web").unwrap();
-        for cause in
-            [Cause::NoSpace, Cause::Locked { file: String::new(), holder: None }, Cause::NoName { name: None }]
+        for cause in [Cause::NoSpace, Cause::Locked { file: String::new(), holder: None }, Cause::NoName { name: None }]
         {
             assert!(cause.hint(&server).ends_with("; then `ostler resume web`"), "{cause:?}");
         }
