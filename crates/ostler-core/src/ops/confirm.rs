@@ -7,6 +7,7 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
+    model::Power,
     ops::{
         Context, RUN_AS_ROOT,
         cause::{self, Cause},
@@ -145,8 +146,13 @@ impl Armed<'_> {
         let new = match wait::for_new_login(self.ctx, &user, limit).await {
             Ok(new) => new,
             Err(failure) if alive => return Err(self.roll_back(session, failure).await),
-            Err(_) => {
+            Err(failure) => {
                 session.close().await;
+                // Another host key, or a machine that is off, says more than silence.
+                let is_on = self.ctx.observe().await.is_ok_and(|observed| observed.power == Power::On);
+                if failure.hint.is_some() || !is_on {
+                    return Err(failure);
+                }
                 let failure = wait::silent(self.ctx.server(), self.heard()).because_of(format!(
                     "the new settings of SSH and firewall of {} are not proved",
                     self.ctx.server()
