@@ -38,7 +38,9 @@ options:
 LISTS = "/var/lib/apt/lists"
 # What was missing when Ostler installed it, one name in a line: switching a module off leaves alone what somebody else had set up.
 RECORD = "/var/lib/ostler/packages"
-APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+# apt's own three retries, with growing pauses for each file, take minutes where names can't be looked up at all.
+APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Acquire::Retries=1"]
+APT_GET += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 
 LOCKED = re.compile(r"[Cc]ould not get lock|another process")
 # apt's words for who it is: `Could not get lock FILE. It is held by process PID (NAME)`.
