@@ -43,6 +43,9 @@ fn host_vars(host: &RunHost) -> Value {
         ("ansible_python_interpreter".to_owned(), json!("/usr/bin/python3")),
         // What is large, mitogen compresses by itself.
         ("mitogen_ssh_compression".to_owned(), json!(false)),
+        // Mitogen's own figures stand before ours on the command line, where the first one counts: half a minute, not five.
+        ("mitogen_ssh_keepalive_interval".to_owned(), json!(10)),
+        ("mitogen_ssh_keepalive_count".to_owned(), json!(3)),
     ]);
     vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), told(value, &host.secrets))));
     vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), marked(secret))));
@@ -184,6 +187,8 @@ pub(crate) mod tests {
                 "ansible_ssh_common_args": r#"'-F' 'none' '-o' 'UserKnownHostsFile=/a b/it'"'"'s'"#,
                 "ansible_python_interpreter": "/usr/bin/python3",
                 "mitogen_ssh_compression": false,
+                "mitogen_ssh_keepalive_interval": 10,
+                "mitogen_ssh_keepalive_count": 3,
                 "modules": [1],
                 "ostler_password": {"__ostler_secret__": "hunter2"},
             }}}})

@@ -34,7 +34,8 @@ use tokio::{
 /// How servers are reached.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct WaitArguments {
-    /// Longest wait for each of SSH and cloud-init [default: 120, five times that where the machine is emulated]
+    /// Longest wait for each of SSH and cloud-init [default: 120, five times that where the machine is emulated], and for
+    /// another package manager that is at work on the server [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: Option<u64>,
     /// Longest pause between two tries.

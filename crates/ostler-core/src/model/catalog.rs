@@ -17,7 +17,7 @@ pub struct CatalogIndex {
 pub struct AppMeta {
     /// Key in the spec.
     pub name: String,
-    /// Role under `roles/apps/`; what the playbook includes.
+    /// What the playbook includes: a role under `roles/apps/`, or `NAMESPACE.COLLECTION.ROLE`.
     pub role: String,
     /// One line.
     #[serde(default)]

@@ -151,7 +151,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, 
 
 /// A task that fails in check mode ends the look at its server.
 fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> Result<()> {
-    apply::judge(ctx, Phase::Provision, summary, reports).map_err(|failure| {
+    apply::judge(ctx, Phase::Provision, summary, reports, &apply::Around::default()).map_err(|failure| {
         let server = ctx.server();
         let changes = reports.iter().any(apply::is_change);
         let hint = if changes {

@@ -36,7 +36,7 @@ pub struct IndexReading {
 /// A role that an index names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolePlace {
-    /// Its name: a good one, fit to be a folder's.
+    /// Its name: a good one, fit to be a folder's; of a role of a collection with two dots.
     pub role: String,
     /// Line, from 1.
     pub line: usize,
@@ -84,7 +84,12 @@ fn shape() -> Shape {
     ]);
     let app = Shape::object(vec![
         Field::new("name", Shape::Text(rules::app_name()), Required, "what specs call it"),
-        Field::new("role", Shape::Text(rules::app_name()), Required, "its folder under `roles/apps/`"),
+        Field::new(
+            "role",
+            Shape::Text(rules::app_role()),
+            Required,
+            "its folder under `roles/apps/`, or `NAMESPACE.COLLECTION.ROLE`",
+        ),
         Field::new("description", text("a text"), word(""), ""),
         Field::new("version", text("a version in quotes"), null(), ""),
         Field::new("packages", list(Shape::Text(rules::package())), empty(), ""),

@@ -355,6 +355,29 @@ pub(super) fn app_name() -> Text {
     })
 }
 
+/// The role of an app: a folder of the catalog, or `NAMESPACE.COLLECTION.ROLE`.
+pub(super) fn app_role() -> Text {
+    let pattern = "^([a-z][a-z0-9_-]{0,39}|[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*)$";
+    Text::checked("the role of an app", Some(pattern), |text| {
+        let plain = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_lowercase())
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let parts: Vec<&str> = text.split('.').collect();
+        let good = match parts.as_slice() {
+            [name] => plain(&name.replace('-', "_")) && name.len() <= 40,
+            parts => parts.len() == 3 && parts.iter().all(|part| plain(part)) && text.len() <= 200,
+        };
+        if good {
+            return Ok(());
+        }
+        Err(Problem::new(format!("{} is not a name for a role", quote(text))).hint(
+            "a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: \
+             `NAMESPACE.COLLECTION.ROLE`",
+        ))
+    })
+}
+
 /// Name of a Debian package: Debian Policy 5.6.1.
 pub(super) fn package() -> Text {
     Text::checked("a Debian package", Some("^[a-z0-9][a-z0-9+.-]+$"), |text| {

@@ -45,8 +45,8 @@ fn every_fault_has_its_place() {
   hint: did you mean `depends`?
 4:14: apps[1].name: `Web 2` is not a name for an app
   hint: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter
-4:31: apps[1].role: `../etc` is not a name for an app
-  hint: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter
+4:31: apps[1].role: `../etc` is not a name for a role
+  hint: a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: `NAMESPACE.COLLECTION.ROLE`
 4:60: apps[1].ports[0].port: 0 is out of range: 1 to 65535
 4:72: apps[1].ports[0].proto: expected one of `tcp`, `udp`, found `sctp`
   hint: did you mean `tcp`?
@@ -57,6 +57,15 @@ fn every_fault_has_its_place() {
   hint: known here: `apps`
 "
     );
+}
+
+#[test]
+fn a_role_may_be_one_of_a_collection() {
+    let index = |role: &str| format!(r#"{{"apps": [{{"name": "a", "role": "{role}"}}]}}"#);
+    assert_eq!(said(&index("community.zabbix.zabbix_agent")), "");
+    for bad in ["community.zabbix", "a.b.c.d", "a..c", "a.b-c.d", "a.b.", "../a.b.c", "A.b.c"] {
+        assert!(said(&index(bad)).contains("is not a name for a role"), "{bad} is taken");
+    }
 }
 
 #[test]
