@@ -87,7 +87,7 @@ fn single_values_of_a_server() {
             "password: { secret: 7 }",
             "3:25: password.secret: expected a name or path, found a whole number\n  hint: a text that looks like a number or a truth value stands in quotes",
         ),
-        ("user: !!int ops", "3:17: user: the value is not of the type that its tag says"),
+        ("user: !!int ops", "3:11: user: the value is not of the type that its tag says"),
         (
             "apps: [ 7 ]",
             "3:13: apps[0]: expected the name of an app, found a whole number\n  hint: a text that looks like a number or a truth value stands in quotes",
