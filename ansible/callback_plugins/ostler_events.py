@@ -156,7 +156,7 @@ class CallbackModule(CallbackBase):
         event = {
             "host": host,
             "role": _role(task),
-            "top_role": task.get_vars().get("ostler_role"),
+            "top_role": task.get_vars().get("ostler_step", {}).get("role"),
             "task": name,
             "task_id": task._uuid,
             "module": _module(task),

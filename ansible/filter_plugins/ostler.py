@@ -11,7 +11,7 @@ MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
 def in_steps(modules, apps, user, ssh, pending, all_facts):
-    """All that a run does, in order: files of tasks/, each with the role (or module) that it is for.
+    """All that a run does, in order: files of tasks/, each with the role that it is for.
 
     `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw applied after the user is set up.
     """
@@ -26,7 +26,7 @@ def in_steps(modules, apps, user, ssh, pending, all_facts):
     if ssh and "ufw" in on:
         steps.append({"tasks": "close_old_port", "role": "ufw"})
     if all_facts:
-        steps.append({"tasks": "gather_facts", "role": "setup"})
+        steps.append({"tasks": "gather_facts"})
     return steps + apply(map(str, apps))
 
 

@@ -57,8 +57,13 @@ fn each_ends_in_one_clear_message_and_resume_finishes_the_job() {
 fn finishes(environment: &TestEnvironment, target: &Target) {
     let name = target.name();
     environment.run(&["resume", name, "--rollback-after", ROLLBACK_AFTER]).ok();
-    assert_eq!(target.probe(Source::Lan, 2200), Verdict::Open, "{name}");
-    assert_eq!(target.probe(Source::PublicV4, 80), Verdict::Open, "{name}: nginx serves");
+    // The first packets after a cut may be lost: neighbours have to find one another again.
+    for (source, port) in [(Source::Lan, 2200), (Source::PublicV4, 80)] {
+        let begun = Instant::now();
+        while target.probe(source, port) != Verdict::Open {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{name}: port {port} is closed for {source:?}");
+        }
+    }
     let again = environment.run(&["up", "ostler.yaml", name, "--output", "json"]).ok();
     assert_eq!(again.changes(), [""; 0], "{name}");
 }
@@ -101,14 +106,24 @@ fn assert_says(failure: &Value, server: &str, place: &str, cause: &str) {
     assert!(hint.contains(&format!("`ostler resume {server}`")), "{failure:#}");
 }
 
-fn task_begins(module: &'static str) -> impl Fn(&Value) -> bool {
-    move |event| event["report"] == "task_started" && event["module"] == module
+/// Nothing has been done on the server yet.
+fn at_once(event: &Value) -> bool {
+    event["event"] == "operation_started"
+}
+
+/// The old settings are saved; nothing is fetched or installed.
+fn ansible_begins(event: &Value) -> bool {
+    event["report"] == "run_started"
+}
+
+fn packages_begin(event: &Value) -> bool {
+    event["report"] == "task_started" && event["module"] == "ostler_packages"
 }
 
 const INSTALL: &str = "`Install the packages of all modules and apps` (ostler_packages)";
 
 fn cut_while_packages_are_installed(environment: &TestEnvironment, target: &Target) {
-    let (failure, _, took) = up_until(environment, target, task_begins("ostler_packages"), Target::cut);
+    let (failure, _, took) = up_until(environment, target, packages_begin, Target::cut);
     assert!(took < CUT_IS_NOTICED, "{took:?}");
     assert_says(&failure, "cut", &format!("cut was lost at {INSTALL}"), "no sign of life since ");
     target.heal();
@@ -129,7 +144,7 @@ fn cut_before_the_new_settings_are_proved(environment: &TestEnvironment, target:
 }
 
 fn full_disk(environment: &TestEnvironment, target: &Target) {
-    let (failure, _, _) = up_until(environment, target, task_begins("ansible.builtin.setup"), Target::fill_disk);
+    let (failure, _, _) = up_until(environment, target, ansible_begins, Target::fill_disk);
     assert_says(&failure, "full", "full failed at", "no space is left on the server: / (");
     assert_eq!(target.probe(Source::Lan, 22), Verdict::Open);
     target.free_disk();
@@ -141,7 +156,7 @@ fn lock_of_apt(environment: &TestEnvironment, target: &Target) {
                       fcntl.lockf(lock, fcntl.LOCK_EX); signal.pause()";
         target.exec(&format!("systemd-run -q --unit=holder python3 -c \"{holder}\"")).ok();
     };
-    let (failure, said, _) = up_until(environment, target, task_begins("ansible.builtin.setup"), hold);
+    let (failure, said, _) = up_until(environment, target, at_once, hold);
     let pid = target.exec("systemctl show -P MainPID holder").ok().stdout;
     let holds = format!("process {} (python3) holds /var/lib/dpkg/lock-frontend", pid.trim());
     assert_says(&failure, "locked", &format!("locked failed at {INSTALL}"), &holds);
@@ -150,7 +165,7 @@ fn lock_of_apt(environment: &TestEnvironment, target: &Target) {
 }
 
 fn no_name_resolution(environment: &TestEnvironment, target: &Target) {
-    let (failure, _, _) = up_until(environment, target, task_begins("ansible.builtin.setup"), Target::break_dns);
+    let (failure, _, _) = up_until(environment, target, at_once, Target::break_dns);
     assert_says(&failure, "nameless", &format!("nameless failed at {INSTALL}"), "the server can't look up ");
     target.mend_dns();
 }
