@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 const FETCH: &str = include_str!("scripts/prefetch.sh");
 
-/// Fetches what is missing of `packages` to the server's disk, and installs nothing. Whether that works is no matter here: the
-/// task that installs them meets the same trouble, and says so.
+/// Fetches the index to the server's disk, or where that is fresh what is missing of `packages`, and installs nothing. Whether that
+/// works is no matter here: the task that installs them meets the same trouble, and says so.
 pub(super) async fn fetch(session: &dyn Session, packages: &BTreeSet<String>) {
     // Names come from the metadata of modules and apps; anything that is no package name is not for a shell.
     let plain = |name: &&String| {

@@ -1,5 +1,6 @@
-# Run as root while Ansible is still on its way: fetches the packages ($@) that a run will install, and installs nothing. Who
-# installs waits for the lock. A failure is no matter: the task that installs has the same, and says so.
+# Run as root while Ansible is still on its way: fetches the index, or where that is fresh the packages ($@) that a run will
+# install, and installs nothing. Who installs waits for the lock. A failure is no matter: the task that installs has the same, and
+# says so.
 set -u
 exec 9>/run/ostler-prefetch.lock
 flock -n 9 || exit 0
@@ -19,6 +20,7 @@ lists=/var/lib/apt/lists
 # As old as the task itself accepts it.
 if [ -z "$(find $lists -maxdepth 1 -name '*_Packages*' 2>/dev/null)" ] ||
   [ -z "$(find $lists $lists/partial -maxdepth 0 -mmin -1440 2>/dev/null)" ]; then
-  $get -o Acquire::Languages=none update
+  # By the time that this is done Ansible has come, and opening apt's cache once more than needed costs a second.
+  exec $get -o Acquire::Languages=none update
 fi
 $get --no-install-recommends --download-only install $missing
