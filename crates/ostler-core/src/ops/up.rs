@@ -42,9 +42,9 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     };
     let image = match spec.provider {
         ProviderKind::Local => world.images.cached(&spec.image).await?.unwrap_or_default(),
-        ProviderKind::Existing => PathBuf::new(),
+        ProviderKind::Existing | ProviderKind::Proxmox => PathBuf::new(),
     };
-    let order = create::order(world, spec, made_by, image, Seed::empty());
+    let order = create::order(world, spec, made_by, image, Seed::empty(), None);
     known.preflight = provider.preflight(&order).await?;
     Ok(known)
 }

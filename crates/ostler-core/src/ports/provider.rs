@@ -3,10 +3,19 @@
 use crate::{
     error::Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
-    ports::Reporter,
+    ports::{Images, Reporter},
     spec::{LocalOptions, Size},
 };
 use async_trait::async_trait;
+use std::path::PathBuf;
+
+/// Keeps what a provider has chosen before it acts on it, so that it finds after a crash what it may have made. It is the
+/// `found` of the next order for the same machine.
+#[async_trait]
+pub trait Keep: Send + Sync {
+    /// Durable when it returns; what was kept before is replaced.
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()>;
+}
 
 /// A source of servers. Every method may be called again after a crash at any point, and is right then too.
 #[async_trait]
@@ -14,9 +23,14 @@ pub trait Provider: Send + Sync {
     /// Everything that would make `create` fail, and what deserves a warning, all at once. Touches nothing.
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
 
+    /// Gets what the machine boots from; the answer is the `image` of later orders. Most providers take a file of this machine.
+    async fn image(&self, order: &MachineOrder, images: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
+        images.ensure(&order.image_ref, reporter).await
+    }
+
     /// Makes the machine, not yet started. If one of this order's operation exists in whole or part, adopts and completes
     /// it. After a failure, what exists is what [`Provider::remove`] of the same order removes.
-    async fn create(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord>;
+    async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord>;
 
     /// Starts it; returns the record with what was chosen (accelerator, ports). A machine that runs is left alone.
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord>;

@@ -20,6 +20,16 @@ pub(super) fn server_name() -> Text {
     })
 }
 
+/// A provider's name, which is also a kind for those that need no entry of their own.
+pub(super) fn provider_name() -> Text {
+    Text::checked("the name of a provider", Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), |text| {
+        ServerName::parse(text).map(drop).map_err(|_| {
+            Problem::new(format!("{} is not the name of a provider", quote(text)))
+                .hint("1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`")
+        })
+    })
+}
+
 pub(super) fn user_name() -> Text {
     Text::checked("a user name", Some("^[a-z_][a-z0-9_-]{0,31}$"), |text| {
         if text == "root" {

@@ -146,7 +146,7 @@ fn every_fault_is_shown_at_once() {
 catalog: { url: git://git.example.org/catalog.git, branch: stable, commit: null }
 servers:
   Web_1:
-    provider: proxmox
+    provider: hetzner
     size: { cpus: 0, memory: 2GB, disk: 1GiB }
     network: { address: 192.168.1.20, gateway: 10.0.0.1 }
     user: root
@@ -162,7 +162,7 @@ ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can f
   hint: fetched are `https://`, `http://`, `ssh://` and `file://`
 ostler.yaml:3:3: servers.Web_1: not a server name
   hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`
-ostler.yaml:4:15: servers.Web_1.provider: `proxmox` is not supported yet; this version knows `local` and `existing`
+ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet
 ostler.yaml:5:19: servers.Web_1.size.cpus: 0 is out of range: 1 to 256
 ostler.yaml:5:30: servers.Web_1.size.memory: `2GB` is not a size
   hint: did you mean `2GiB`?

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Provider, Reporter},
+    ports::{Keep, Provider, Reporter},
     spec::{LocalOptions, Size},
 };
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl Provider for FakeWorld {
             .await
     }
 
-    async fn create(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
+    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
         self.faults
             .around("provider.create", async {
                 if order.existing.is_some() {

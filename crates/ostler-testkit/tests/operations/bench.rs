@@ -116,6 +116,7 @@ pub fn spec(name: &str) -> ServerSpec {
         local: LocalOptions::default(),
         exclusive_keys: false,
         existing: None,
+        proxmox: None,
     }
 }
 

@@ -1,0 +1,65 @@
+//! This machine, where it is the node itself: root there may do what no token can.
+
+use super::{Machine, error::ProxmoxError};
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+/// This machine.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pve: PathBuf,
+    search_path: OsString,
+}
+
+impl Host {
+    /// With the programs of `search_path`, which is written as `PATH` is.
+    pub fn new(search_path: impl Into<OsString>) -> Self {
+        Self::with_cluster_files("/etc/pve".into(), search_path)
+    }
+
+    /// The same with the cluster's file system somewhere else.
+    pub fn with_cluster_files(pve: PathBuf, search_path: impl Into<OsString>) -> Self {
+        Self { pve, search_path: search_path.into() }
+    }
+
+    /// Name of the node that this machine is, if it is one: `/etc/pve/local` leads to `nodes/NAME`.
+    pub fn node(&self) -> Option<String> {
+        let local = std::fs::read_link(self.pve.join("local")).ok()?;
+        Some(local.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Takes the lock off a VM whose making was broken off. Anywhere but on its node that can't be done, and the error says what
+    /// to type there.
+    pub(super) async fn unlock(&self, machine: &Machine) -> Result<(), ProxmoxError> {
+        let program = self.find("qm").filter(|_| self.node().as_deref() == Some(&machine.node));
+        let Some(program) = program else {
+            return Err(ProxmoxError::Locked { vmid: machine.vmid, node: machine.node.clone() });
+        };
+        self.run(&program, &["unlock", &machine.vmid.to_string()]).await
+    }
+
+    async fn run(&self, program: &Path, arguments: &[&str]) -> Result<(), ProxmoxError> {
+        let output = tokio::process::Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", &self.search_path)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|source| ProxmoxError::File { path: program.display().to_string(), source })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(ProxmoxError::Qm { what: arguments.join(" "), said })
+    }
+
+    fn find(&self, name: &str) -> Option<PathBuf> {
+        env::split_paths(&self.search_path).map(|folder| folder.join(name)).find(|path| path.is_file())
+    }
+}

@@ -1,0 +1,169 @@
+//! One VM on its node.
+
+use super::{
+    Machine,
+    client::Client,
+    error::ProxmoxError,
+    form::{Form, encode},
+    task,
+    wire::{VmConfig, VmStatus},
+};
+use ostler_core::{event::EventKind, ports::Reporter};
+use std::time::Duration;
+
+/// A VM, which may not exist.
+pub struct Vm<'a> {
+    /// How its node is reached.
+    pub client: &'a Client,
+    /// What is known of it.
+    pub machine: &'a Machine,
+}
+
+/// What is found under a machine's VMID.
+pub enum Found {
+    /// No VM at all.
+    Absent,
+    /// A VM that is not ours.
+    Other,
+    /// Ours, whole.
+    Whole(VmConfig),
+    /// Ours, and its worker was killed on the node: it stays locked.
+    Broken,
+}
+
+impl<'a> Vm<'a> {
+    /// The VM of a record.
+    pub fn of(client: &'a Client, machine: &'a Machine) -> Self {
+        Self { client, machine }
+    }
+
+    /// `/nodes/NODE/qemu/VMID` and what follows.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/nodes/{}/qemu/{}{rest}", encode(&self.machine.node), self.machine.vmid)
+    }
+
+    /// Its configuration, if there is a VM of this VMID.
+    async fn config(&self) -> Result<Option<VmConfig>, ProxmoxError> {
+        match self.client.get(&self.path("/config"), &Form::new()).await {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its configuration, if it carries the mark of the machine's operation.
+    pub async fn ours(&self) -> Result<Option<VmConfig>, ProxmoxError> {
+        Ok(self.config().await?.filter(|config| self.is_marked(config)))
+    }
+
+    fn is_marked(&self, config: &VmConfig) -> bool {
+        config.text("description").is_some_and(|text| text.contains(&self.machine.operation.to_string()))
+    }
+
+    /// What there is, after any task that still makes it has ended.
+    pub async fn find(&self, reporter: &dyn Reporter) -> Result<Found, ProxmoxError> {
+        let mut waited = false;
+        loop {
+            let Some(config) = self.config().await? else { return Ok(Found::Absent) };
+            if self.is_marked(&config) {
+                return Ok(Found::Whole(config));
+            }
+            if config.text("lock").as_deref() != Some("create") {
+                return Ok(Found::Other);
+            }
+            let makings = task::makings(self.client, &self.machine.node, self.machine.vmid).await?;
+            let ours: Vec<String> = makings.into_iter().filter(|upid| !self.machine.seen.contains(upid)).collect();
+            if ours.is_empty() {
+                return Ok(Found::Other);
+            }
+            let mut running = None;
+            for upid in &ours {
+                if task::runs(self.client, upid).await? {
+                    running = Some(upid);
+                }
+            }
+            match running {
+                Some(upid) => {
+                    // How it ends is seen by what there is then.
+                    let what = format!("create VM {}", self.machine.vmid);
+                    match task::finish(self.client, upid, &what, reporter).await {
+                        Ok(()) | Err(ProxmoxError::Task { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                // It may have ended between the two looks.
+                None if !waited => {
+                    waited = true;
+                    tokio::time::sleep(self.client.patience.poll).await;
+                }
+                None => return Ok(Found::Broken),
+            }
+        }
+    }
+
+    /// Whether it runs.
+    pub async fn runs(&self) -> Result<bool, ProxmoxError> {
+        let status: VmStatus = self.client.get(&self.path("/status/current"), &Form::new()).await?;
+        Ok(status.status == "running")
+    }
+
+    /// Starts it, unless it runs.
+    pub async fn start(&self, reporter: &dyn Reporter) -> Result<(), ProxmoxError> {
+        if self.runs().await? {
+            return Ok(());
+        }
+        self.act("/status/start", Form::new(), "start", reporter).await
+    }
+
+    /// Asks the guest to shut down, and takes the power away after `grace`.
+    pub async fn shut_down(&self, grace: Duration) -> Result<(), ProxmoxError> {
+        let form = Form::new().with("timeout", grace.as_secs()).with("forceStop", 1);
+        self.act("/status/shutdown", form, "shut down", &Silent).await
+    }
+
+    /// Takes its power away.
+    pub async fn power_off(&self) -> Result<(), ProxmoxError> {
+        self.act("/status/stop", Form::new(), "stop", &Silent).await
+    }
+
+    /// Removes it, with its disks and what names it elsewhere. Volumes that only have its number stay: they may be others'.
+    pub async fn destroy(&self) -> Result<(), ProxmoxError> {
+        let answer = self.client.delete(&self.path(""), &Form::new().with("purge", 1)).await?;
+        self.await_task(answer, "destroy", &Silent).await
+    }
+
+    /// Grows its first disk to `bytes`.
+    pub async fn grow(&self, bytes: u64) -> Result<(), ProxmoxError> {
+        let form = Form::new().with("disk", "scsi0").with("size", format!("{}M", bytes >> 20));
+        let answer = self.client.put(&self.path("/resize"), &form).await?;
+        self.await_task(answer, "grow the disk of", &Silent).await
+    }
+
+    async fn act(&self, path: &str, form: Form, verb: &str, reporter: &dyn Reporter) -> Result<(), ProxmoxError> {
+        let upid: String = self.client.post(&self.path(path), &form).await?;
+        task::finish(self.client, &upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await
+    }
+
+    async fn await_task(
+        &self,
+        answer: Option<serde_json::Value>,
+        verb: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<(), ProxmoxError> {
+        match answer.as_ref().and_then(|answer| answer.as_str()) {
+            Some(upid) => {
+                task::finish(self.client, upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await
+            }
+            // 8.4 resizes at once.
+            None => Ok(()),
+        }
+    }
+}
+
+/// For tasks whose log nobody needs to read unless they fail.
+pub struct Silent;
+
+#[async_trait::async_trait]
+impl Reporter for Silent {
+    async fn report(&self, _: EventKind) {}
+}
