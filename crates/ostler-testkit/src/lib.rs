@@ -4,6 +4,7 @@ pub mod environment;
 pub mod git_site;
 pub mod image_site;
 pub mod mariadb;
+pub mod pve;
 pub mod sshd;
 pub mod targets;
 pub mod world;
