@@ -155,17 +155,17 @@ pub enum ProxmoxError {
         /// Why.
         source: io::Error,
     },
-    /// `qm` failed on this host.
-    #[error("`qm {what}` failed: {said}")]
-    Qm {
-        /// Arguments.
+    /// This machine is no node.
+    #[error("this machine is not a Proxmox VE host")]
+    NotAHost,
+    /// A program of Proxmox VE's failed on this host.
+    #[error("`{what}` failed: {said}")]
+    Program {
+        /// The program with its arguments.
         what: String,
         /// What it said.
         said: String,
     },
-    /// The token can't be had.
-    #[error("{0}")]
-    Token(String),
 }
 
 impl ProxmoxError {
@@ -206,9 +206,8 @@ impl Classify for ProxmoxError {
             | Self::UntrustedCertificate { .. }
             | Self::Unauthorized { .. }
             | Self::Taken { .. }
-            | Self::Shrink { .. }
-            | Self::Token(_) => Blame::Configuration,
-            Self::Running(_) => Blame::User,
+            | Self::Shrink { .. } => Blame::Configuration,
+            Self::Running(_) | Self::NotAHost => Blame::User,
             Self::Image(error) => error.blame(),
             _ => Blame::Provider,
         }
@@ -236,6 +235,7 @@ impl Classify for ProxmoxError {
             Self::Absent { server, .. } => {
                 format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")
             }
+            Self::NotAHost => "run it as root on the node".into(),
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),
             Self::Image(error) => return error.hint(),
             _ => return None,

@@ -4,7 +4,7 @@ use super::{Machine, error::ProxmoxError};
 use std::{
     env,
     ffi::OsString,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Stdio,
 };
 
@@ -35,15 +35,21 @@ impl Host {
     /// Takes the lock off a VM whose making was broken off. Anywhere but on its node that can't be done, and the error says what
     /// to type there.
     pub(super) async fn unlock(&self, machine: &Machine) -> Result<(), ProxmoxError> {
-        let program = self.find("qm").filter(|_| self.node().as_deref() == Some(&machine.node));
-        let Some(program) = program else {
+        if self.find("qm").is_none() || self.node().as_deref() != Some(&machine.node) {
             return Err(ProxmoxError::Locked { vmid: machine.vmid, node: machine.node.clone() });
-        };
-        self.run(&program, &["unlock", &machine.vmid.to_string()]).await
+        }
+        self.output("qm", &["unlock", &machine.vmid.to_string()]).await.map(drop)
     }
 
-    async fn run(&self, program: &Path, arguments: &[&str]) -> Result<(), ProxmoxError> {
-        let output = tokio::process::Command::new(program)
+    /// A file of the cluster's file system.
+    pub(super) fn cluster_file(&self, name: &str) -> PathBuf {
+        self.pve.join(name)
+    }
+
+    /// Runs a program of Proxmox VE's to its end; returns what it printed.
+    pub(super) async fn output(&self, name: &'static str, arguments: &[&str]) -> Result<String, ProxmoxError> {
+        let program = self.find(name).ok_or(ProxmoxError::NotAHost)?;
+        let output = tokio::process::Command::new(&program)
             .args(arguments)
             .env_clear()
             .env("PATH", &self.search_path)
@@ -53,10 +59,10 @@ impl Host {
             .await
             .map_err(|source| ProxmoxError::File { path: program.display().to_string(), source })?;
         if output.status.success() {
-            return Ok(());
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        Err(ProxmoxError::Qm { what: arguments.join(" "), said })
+        Err(ProxmoxError::Program { what: format!("{name} {}", arguments.join(" ")), said })
     }
 
     fn find(&self, name: &str) -> Option<PathBuf> {

@@ -16,6 +16,7 @@ mod image;
 mod preflight;
 mod remove;
 mod reshape;
+mod setup;
 mod task;
 mod tls;
 mod vm;
@@ -24,7 +25,7 @@ mod wire;
 pub use client::Patience;
 pub use error::ProxmoxError;
 pub use host::Host;
-pub use tls::{fingerprint, with_colons};
+pub use setup::{Made, Setup, TOKEN, USER};
 
 use crate::image::ImageStore;
 use async_trait::async_trait;

@@ -295,7 +295,7 @@ impl Look<'_> {
 
 /// Privileges on the VM. Reading the guest agent is `VM.Monitor` in 8.4 and `VM.GuestAgent.Audit` since 9.0: where it lacks, only
 /// a server with DHCP misses it, and waiting for its address says so.
-const VM: &[&str] = &[
+pub(super) const VM: &[&str] = &[
     "VM.Allocate",
     "VM.Audit",
     "VM.Config.CDROM",

@@ -5,4 +5,5 @@ mod failing;
 mod lab;
 mod living;
 mod preflight;
+mod setup;
 mod trust;

@@ -6,8 +6,11 @@ use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 /// The server of these tests, on a machine of its own with this many bytes of disk.
@@ -114,4 +117,14 @@ pub fn destroy_and_check(environment: &TestEnvironment) {
     assert_eq!((left("machines"), left("servers"), left("run")), (0, 0, 0), "no machine, known_hosts or run is left");
     let list = environment.run(&["status", "--output", "json"]).ok();
     assert_eq!(list.stdout.trim(), "[]");
+}
+
+/// The page that a web server shows, with its headers.
+pub fn http_get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    write!(stream, "GET / HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("an answer");
+    page
 }
