@@ -101,9 +101,10 @@ async fn a_creation_is_completed_by_its_own_operation_and_by_no_other() {
     assert_eq!(lab.observe(&machine).await.power, Power::On, "what another operation made is no trace of this order");
 
     other.owner = ostler_core::ids::StateId::new();
-    for failure in
-        [lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err(), lab.provider.remove(&other).await.unwrap_err()]
-    {
+    for failure in [
+        lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err(),
+        lab.provider.remove(&other).await.unwrap_err(),
+    ] {
         assert!(failure.message.contains("belongs to another state directory"), "{failure}");
         assert_eq!(failure.blame, Blame::User);
     }

@@ -25,6 +25,7 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     let provider = world.provider(spec.provider);
     let mut known = Known::default();
     if let Some(record) = world.store.server(&spec.name).await? {
+        let record = reached_by(world, spec, record)?;
         known.observed = look_at_machine(world, &record).await?;
         if let Some(machine) = &record.machine {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
@@ -49,6 +50,16 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     Ok(known)
 }
 
+/// The record with the way to its provider as the spec says it now.
+fn reached_by(world: &World<'_>, spec: &ServerSpec, mut record: ServerRecord) -> Result<ServerRecord> {
+    if record.provider == spec.provider {
+        for machine in [&mut record.machine, &mut record.machine_next].into_iter().flatten() {
+            *machine = world.provider(spec.provider).reached_by(machine, spec)?;
+        }
+    }
+    Ok(record)
+}
+
 /// What the machine of a record does; `None` if it has none.
 pub async fn look_at_machine(world: &World<'_>, record: &ServerRecord) -> Result<Option<Observed>> {
     match &record.machine {
@@ -67,6 +78,12 @@ pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
     // A secret that can't be had is found before anything is touched.
     if let Some(reference) = &spec.password {
         world.resolve(reference).await?;
+    }
+    if let Some(record) = world.store.server(&spec.name).await? {
+        let now = reached_by(world, spec, record.clone())?;
+        if now != record {
+            world.store.put_server(&now).await?;
+        }
     }
     let plan = plan_for(world, spec).await?;
     if let Some(refusal) = plan.refused {

@@ -4,7 +4,7 @@ use crate::{
     error::Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
     ports::{Images, Reporter},
-    spec::{LocalOptions, Size},
+    spec::{LocalOptions, ServerSpec, Size},
 };
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -31,6 +31,11 @@ pub trait Provider: Send + Sync {
     /// Makes the machine, not yet started. If one of this order's operation exists in whole or part, adopts and completes
     /// it. After a failure, what exists is what [`Provider::remove`] of the same order removes.
     async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord>;
+
+    /// The record with what the spec says now of the way to the provider itself: its address, its token. Most have no such way.
+    fn reached_by(&self, machine: &MachineRecord, _spec: &ServerSpec) -> Result<MachineRecord> {
+        Ok(machine.clone())
+    }
 
     /// Starts it; returns the record with what was chosen (accelerator, ports). A machine that runs is left alone.
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord>;

@@ -2,8 +2,8 @@
 
 use super::{
     Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, LocalOptions, Network, ProviderKind,
-    ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshPolicy, Strategy, Value, access,
-    apps,
+    ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth,
+    SshPolicy, Strategy, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
     proxmox, rules,
     walk::Found,
@@ -109,7 +109,8 @@ impl Converter<'_> {
         }
         if let Some(local) = server.get("local").filter(|value| value.at != server.at) {
             let problem = Problem::new("ports are forwarded by provider `local` only");
-            self.faults.push(local.fault(problem.hint("a server of Proxmox VE has an address of its own: take it out")));
+            self.faults
+                .push(local.fault(problem.hint("a server of Proxmox VE has an address of its own: take it out")));
         }
         if found.is_null() {
             let problem = Problem::new("it must be known where the server is made");

@@ -56,7 +56,8 @@ ostler.yaml:7:12: servers.web1.local: ports are forwarded by provider `local` on
 ",
     );
     check(
-        &spec("    proxmox: { node: 'a b', vmid: 99, storage: x, vlan: 5000 }\n").replace("provider: pve1", "provider: pve2"),
+        &spec("    proxmox: { node: 'a b', vmid: 99, storage: x, vlan: 5000 }\n")
+            .replace("provider: pve1", "provider: pve2"),
         "
 ostler.yaml:5:15: servers.web1.provider: there is no provider `pve2`
   hint: did you mean `pve1`?
@@ -74,7 +75,8 @@ ostler.yaml:7:57: servers.web1.proxmox.vlan: 5000 is out of range: 1 to 4094
 
 #[test]
 fn a_node_is_trusted_by_name_or_not_at_all() {
-    let providers = |text: &str| format!("providers:\n  {text}\nservers: {{ web1: {{ authorized_keys: [ keys/ann.pub ] }} }}\n");
+    let providers =
+        |text: &str| format!("providers:\n  {text}\nservers: {{ web1: {{ authorized_keys: [ keys/ann.pub ] }} }}\n");
     check(
         &providers("pve1: { kind: proxmox, url: 'http://root@pve1/x', token: hunter2 }"),
         "
@@ -87,7 +89,9 @@ ostler.yaml:2:60: providers.pve1.token: a secret must not stand in this file
 ",
     );
     check(
-        &providers("local: { kind: proxmox, url: 'https://pve1', token: { env: T }, fingerprint: 'AB:CD', ca: ~/.ssh/id_ed25519 }"),
+        &providers(
+            "local: { kind: proxmox, url: 'https://pve1', token: { env: T }, fingerprint: 'AB:CD', ca: ~/.ssh/id_ed25519 }",
+        ),
         "
 ostler.yaml:2:10: providers.local: `local` is a provider of its own
   hint: choose another name, such as `pve1`
@@ -97,6 +101,8 @@ ostler.yaml:2:93: providers.local.ca: `fingerprint` and `ca` exclude each other
   hint: take one out
 ",
     );
-    let error = read(&providers("pve1: { kind: proxmox, url: 'https://pve1', token: { env: T }, ca: ~/.ssh/id_ed25519 }")).unwrap_err();
+    let error =
+        read(&providers("pve1: { kind: proxmox, url: 'https://pve1', token: { env: T }, ca: ~/.ssh/id_ed25519 }"))
+            .unwrap_err();
     assert!(error.to_string().contains("holds a PRIVATE key"), "{error}");
 }

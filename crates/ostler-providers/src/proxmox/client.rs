@@ -133,8 +133,7 @@ impl Client {
         if !right || value.is_empty() {
             return Err(bad());
         }
-        let mut authorization =
-            HeaderValue::from_str(&format!("PVEAPIToken={token_id}={value}")).map_err(|_| bad())?;
+        let mut authorization = HeaderValue::from_str(&format!("PVEAPIToken={token_id}={value}")).map_err(|_| bad())?;
         authorization.set_sensitive(true);
         let shown = Shown::default();
         let http = reqwest::Client::builder()
@@ -313,7 +312,8 @@ fn refusal(reason: String, answer: Option<Answer<serde_json::Value>>) -> String 
         let message = answer.message.map(|message| message.trim().to_owned());
         return message.filter(|message| !message.is_empty()).unwrap_or(reason);
     }
-    let plain = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
+    let plain =
+        |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), |text| text.trim().to_owned());
     let all: Vec<String> = answer.errors.iter().map(|(key, value)| format!("{key}: {}", plain(value))).collect();
     all.join("; ")
 }
@@ -350,7 +350,9 @@ fn upload_head(upload: &Upload) -> String {
     }
     let fields: String = fields
         .iter()
-        .map(|(name, value)| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"))
+        .map(|(name, value)| {
+            format!("--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+        })
         .collect();
     format!(
         "{fields}--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"filename\"; filename=\"{}\"\r\n\
@@ -387,5 +389,7 @@ fn file_stream(
             Ok(Some((chunk, (Some(file), path))))
         }
     });
-    stream::once(async move { Ok(head.into_bytes()) }).chain(file).chain(stream::once(async move { Ok(tail.into_bytes()) }))
+    stream::once(async move { Ok(head.into_bytes()) })
+        .chain(file)
+        .chain(stream::once(async move { Ok(tail.into_bytes()) }))
 }

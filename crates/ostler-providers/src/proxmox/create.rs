@@ -204,7 +204,9 @@ fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder)
         .with("name", server)
         .with(
             "description",
-            format!("Server {server} of Ostler.\n\nOperation {operation} made it for state {owner}. Don't change this line."),
+            format!(
+                "Server {server} of Ostler.\n\nOperation {operation} made it for state {owner}. Don't change this line."
+            ),
         )
         .with("ostype", "l26")
         .with("cores", size.cpus)

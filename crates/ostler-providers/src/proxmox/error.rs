@@ -218,9 +218,11 @@ impl Classify for ProxmoxError {
             Self::BadToken(_) | Self::Unauthorized { .. } => {
                 "`ostler proxmox setup` on the node makes a token; `ostler secret set NAME` keeps it".into()
             }
-            Self::WrongCertificate { .. } => "either something stands between you and the node, or its certificate was \
+            Self::WrongCertificate { .. } => {
+                "either something stands between you and the node, or its certificate was \
                 renewed: compare with `pvenode cert info` on the node, then change `fingerprint` in the spec"
-                .into(),
+                    .into()
+            }
             Self::UntrustedCertificate { .. } => "`ca` must be a copy of `/etc/pve/pve-root-ca.pem`, and the name or \
                 address in `url` one of those in the node's certificate"
                 .into(),

@@ -28,7 +28,8 @@ impl Form {
 
     /// The body, or the query of a URL.
     pub fn encoded(&self) -> String {
-        let pairs: Vec<String> = self.0.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
+        let pairs: Vec<String> =
+            self.0.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         pairs.join("&")
     }
 }

@@ -1,12 +1,7 @@
 //! This machine, where it is the node itself: root there may do what no token can.
 
 use super::{Machine, error::ProxmoxError};
-use std::{
-    env,
-    ffi::OsString,
-    path::PathBuf,
-    process::Stdio,
-};
+use std::{env, ffi::OsString, path::PathBuf, process::Stdio};
 
 /// This machine.
 #[derive(Clone, Debug)]

@@ -88,7 +88,8 @@ impl Site<'_> {
     async fn download(&self, source: &Source, url: &str) -> Result<Option<String>, ProxmoxError> {
         let Some(format) = FORMATS.iter().find(|format| url.ends_with(&format!(".{format}"))) else { return Ok(None) };
         let (algorithm, digits) = source.sum.parts();
-        let path = format!("/nodes/{}/storage/{}/download-url", encode(&self.options.node), encode(&self.options.images));
+        let path =
+            format!("/nodes/{}/storage/{}/download-url", encode(&self.options.node), encode(&self.options.images));
         let form = Form::new()
             .with("content", "import")
             .with("filename", self.file(source, format))

@@ -36,7 +36,7 @@ use ostler_core::{
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Images, Keep, Provider, Reporter},
     secret::Secret,
-    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, Size},
+    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -190,6 +190,13 @@ impl Provider for ProxmoxProvider {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
         create::Making { client: &client, host: &self.host, order, options, keep, reporter }.make().await
+    }
+
+    fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
+        let machine = Machine::read(machine)?;
+        let endpoint =
+            spec.proxmox.as_ref().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
+        Ok(Machine { endpoint, ..machine }.record())
     }
 
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord> {

@@ -121,7 +121,8 @@ impl Look<'_> {
         let vm = format!("/vms/{}", self.options.vmid.unwrap_or(100));
         let vm = if self.options.vmid.is_some() { vm.as_str() } else { "/vms" };
         let node = format!("/nodes/{}", self.options.node);
-        let (disks, images) = (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
+        let (disks, images) =
+            (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
         let bridge = format!("/sdn/zones/localnetwork/{}", self.options.bridge);
         let wanted: [(&str, &[&str]); 5] = [
             (vm, VM),
@@ -159,7 +160,8 @@ impl Look<'_> {
         }
         if !status.cpuinfo.hvm {
             let message = format!("{node} has no hardware virtualisation: the server is emulated, and slow");
-            findings.push(warning(message, "switch it on in the node's firmware, or for the VM that the node itself is"));
+            findings
+                .push(warning(message, "switch it on in the node's firmware, or for the VM that the node itself is"));
         }
         Ok(findings)
     }
@@ -236,7 +238,10 @@ impl Look<'_> {
             return Ok(Vec::new());
         }
         let message = format!("no VM has VMID {vmid}, yet there are volumes of it: {}", strays.join(", "));
-        Ok(vec![fatal(message, "look whose they are; `pvesm free VOLUME` on the node removes one. Or choose another VMID")])
+        Ok(vec![fatal(
+            message,
+            "look whose they are; `pvesm free VOLUME` on the node removes one. Or choose another VMID",
+        )])
     }
 
     /// A fixed address that answers belongs to somebody. No answer proves nothing, but that is all that can be known from here.
@@ -270,15 +275,17 @@ impl Look<'_> {
             ImageRef::Path(path) => {
                 return Ok(vec![fatal(format!("image `{}` does not exist", path.display()), "look at `image`")]);
             }
-            ImageRef::Named(name) if image::is_known(self.client, self.options, name).await.unwrap_or(false) => {
-                return Ok(Vec::new());
-            }
-            ImageRef::Named(name) => match self.images.url_of(name) {
-                Ok(url) => url,
-                Err(error) => {
-                    return Ok(vec![Finding { fatal: true, message: error.to_string(), hint: error.hint() }]);
+            ImageRef::Named(name) => {
+                if image::is_known(self.client, self.options, name).await.unwrap_or(false) {
+                    return Ok(Vec::new());
                 }
-            },
+                match self.images.url_of(name) {
+                    Ok(url) => url,
+                    Err(error) => {
+                        return Ok(vec![Finding { fatal: true, message: error.to_string(), hint: error.hint() }]);
+                    }
+                }
+            }
             ImageRef::Url { url, .. } => url.clone(),
         };
         let query = Form::new().with("url", &url);

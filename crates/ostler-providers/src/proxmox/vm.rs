@@ -151,9 +151,7 @@ impl<'a> Vm<'a> {
         reporter: &dyn Reporter,
     ) -> Result<(), ProxmoxError> {
         match answer.as_ref().and_then(|answer| answer.as_str()) {
-            Some(upid) => {
-                task::finish(self.client, upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await
-            }
+            Some(upid) => task::finish(self.client, upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await,
             // 8.4 resizes at once.
             None => Ok(()),
         }

@@ -277,6 +277,9 @@ mod tests {
         assert_eq!((config.number("cores"), config.number("memory")), (Some(2), Some(2048)));
         assert_eq!(config.volume("scsi0").as_deref(), Some("local-lvm:vm-100-disk-0"));
         assert_eq!(config.property("scsi0", "size").as_deref().and_then(size), Some(3 << 30));
-        assert_eq!([size("3072M"), size("1.5K"), size("512"), size("3X")], [Some(3 << 30), Some(1536), Some(512), None]);
+        assert_eq!(
+            [size("3072M"), size("1.5K"), size("512"), size("3X")],
+            [Some(3 << 30), Some(1536), Some(512), None]
+        );
     }
 }

@@ -31,13 +31,15 @@ async fn words_in_the_status_line_and_parameters_at_fault_are_told() {
     let lab = Lab::new().await;
     lab.node.fail(CREATE, Fault::Refuse(500, "unable to create VM 100 - no space left on 'local-lvm'"));
     let failure = lab.create(&mut lab.order()).await.unwrap_err();
-    let expected =
-        "`POST /nodes/pve1/qemu` was refused (500): unable to create VM 100 - no space left on 'local-lvm'";
+    let expected = "`POST /nodes/pve1/qemu` was refused (500): unable to create VM 100 - no space left on 'local-lvm'";
     assert_eq!(said(&failure), expected);
     let mut order = lab.order();
     order.proxmox.as_mut().unwrap().tags = vec!["ü".into()];
     let failure = lab.create(&mut order).await.unwrap_err();
-    assert!(said(&failure).starts_with("`POST /nodes/pve1/qemu` was refused (400): tags: invalid format"), "{failure:?}");
+    assert!(
+        said(&failure).starts_with("`POST /nodes/pve1/qemu` was refused (400): tags: invalid format"),
+        "{failure:?}"
+    );
     lab.node.revoke("/vms", "VM.Allocate");
     let failure = lab.create(&mut lab.order()).await.unwrap_err();
     assert!(said(&failure).contains("Permission check failed (/vms/100, VM.Allocate)"), "{failure:?}");

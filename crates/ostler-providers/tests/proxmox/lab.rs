@@ -8,9 +8,7 @@ use ostler_core::{
     model::{Finding, MachineOrder, MachineRecord, Observed, Seed},
     ports::{Keep, Provider, Reporter},
     secret::Secret,
-    spec::{
-        Address, ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size,
-    },
+    spec::{Address, ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
 use ostler_providers::{
     image::ImageStore,
@@ -61,7 +59,9 @@ impl Log {
 
     /// VMIDs that were chosen, in order.
     pub fn vmids(&self) -> Vec<u64> {
-        let vmid = |record: &MachineRecord| serde_json::from_str::<serde_json::Value>(&record.0).unwrap()["vmid"].as_u64().unwrap();
+        let vmid = |record: &MachineRecord| {
+            serde_json::from_str::<serde_json::Value>(&record.0).unwrap()["vmid"].as_u64().unwrap()
+        };
         self.kept.lock().unwrap().iter().map(vmid).collect()
     }
 
@@ -165,7 +165,8 @@ impl Lab {
     /// Gets the image, and makes the machine.
     pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
         if order.image.as_os_str().is_empty() {
-            order.image = self.provider.image(order, &ImageStore::new(self.dir.path().join("images")), &self.log).await?;
+            order.image =
+                self.provider.image(order, &ImageStore::new(self.dir.path().join("images")), &self.log).await?;
         }
         self.provider.create(order, &self.log, &self.log).await
     }

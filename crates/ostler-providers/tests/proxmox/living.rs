@@ -20,7 +20,10 @@ async fn a_life() {
     let vms = lab.node.vms();
     let config = &vms[&100];
     assert!(config["description"].contains(&order.operation.to_string()), "{config:?}");
-    assert!(config["scsi0"].starts_with("local-lvm:vm-100-disk-0,") && config["scsi0"].ends_with("size=16M"), "{config:?}");
+    assert!(
+        config["scsi0"].starts_with("local-lvm:vm-100-disk-0,") && config["scsi0"].ends_with("size=16M"),
+        "{config:?}"
+    );
     assert_eq!((config["cores"].as_str(), config["memory"].as_str()), ("2", "1024"));
     assert_eq!(lab.observe(&machine).await.power, Power::Off);
 
@@ -106,7 +109,8 @@ async fn an_image_is_fetched_by_the_node_and_used_again() {
     let image = std::fs::read(lab.image_file()).unwrap();
     site.publish("disk.raw", image.clone());
     let sum: String = <sha2::Sha256 as sha2::Digest>::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
-    let with_sum = |sum: &str| ImageRef::Url { url: format!("{}/disk.raw", site.url()), checksum: format!("sha256:{sum}") };
+    let with_sum =
+        |sum: &str| ImageRef::Url { url: format!("{}/disk.raw", site.url()), checksum: format!("sha256:{sum}") };
     let mut order = lab.order();
     order.image_ref = with_sum(&sum);
     lab.create(&mut order).await.unwrap();

@@ -69,7 +69,8 @@ async fn what_is_there_is_changed_and_the_token_made_anew() {
     let role = calls.iter().find(|call| call.starts_with("role modify OstlerVM")).unwrap();
     assert!(role.contains("VM.Monitor") && !role.contains("GuestAgent"), "{role}");
     assert!(!calls.iter().any(|call| call.starts_with("user add")));
-    let ends = ["user token remove ostler@pve ostler", "user token add ostler@pve ostler --privsep 0 --output-format json"];
+    let ends =
+        ["user token remove ostler@pve ostler", "user token add ostler@pve ostler --privsep 0 --output-format json"];
     assert_eq!(calls[calls.len() - 2..], ends);
 }
 

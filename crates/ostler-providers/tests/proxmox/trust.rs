@@ -14,7 +14,10 @@ async fn the_cluster_s_authority_is_as_good_as_a_fingerprint() {
     let stranger = FakeNode::start().await.unwrap();
     order.proxmox.as_mut().unwrap().endpoint.trust = ProxmoxTrust::Authority(stranger.authority().into());
     let finding = lab.findings(&order).await.remove(0);
-    assert!(finding.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())), "{finding}");
+    assert!(
+        finding.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())),
+        "{finding}"
+    );
 }
 
 #[tokio::test]
@@ -23,7 +26,8 @@ async fn another_certificate_is_refused_with_both_fingerprints() {
     let mut order = lab.order();
     order.proxmox.as_mut().unwrap().endpoint.trust = ProxmoxTrust::Fingerprint("ab".repeat(32));
     let pinned = ["AB"; 32].join(":");
-    let expected = format!("{} shows the certificate {}, but {pinned} is pinned", lab.node.url(), lab.node.fingerprint());
+    let expected =
+        format!("{} shows the certificate {}, but {pinned} is pinned", lab.node.url(), lab.node.fingerprint());
     assert_eq!(lab.findings(&order).await, [expected]);
     assert_eq!(lab.node.requests(), [], "it never learned the token");
 }
@@ -31,8 +35,14 @@ async fn another_certificate_is_refused_with_both_fingerprints() {
 #[tokio::test]
 async fn a_wrong_token_says_so_and_is_never_shown() {
     for (token, words) in [
-        (format!("{TOKEN_ID}=00000000-dead-beef-0000-000000000000"), "`pve1` does not accept the token: invalid token value!"),
-        ("ann@pam!x=00000000-dead-beef-0000-000000000000".into(), "`pve1` does not accept the token: no such token 'ann@pam!x'"),
+        (
+            format!("{TOKEN_ID}=00000000-dead-beef-0000-000000000000"),
+            "`pve1` does not accept the token: invalid token value!",
+        ),
+        (
+            "ann@pam!x=00000000-dead-beef-0000-000000000000".into(),
+            "`pve1` does not accept the token: no such token 'ann@pam!x'",
+        ),
     ] {
         let lab = Lab::new().await.with_token(&token);
         assert_eq!(lab.findings(&lab.order()).await, [words]);

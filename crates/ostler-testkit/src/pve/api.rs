@@ -82,12 +82,17 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
     let node = request.get("node");
     if !node.is_empty() && node != NODE {
         // pveproxy has nobody to hand it on to.
-        return Err(Refusal::new(500, &format!("hostname lookup '{node}' failed - failed to get address info for: {node}")));
+        return Err(Refusal::new(
+            500,
+            &format!("hostname lookup '{node}' failed - failed to get address info for: {node}"),
+        ));
     }
     match request.endpoint {
         "GET /version" => {
             let version = request.node.lock().version.clone();
-            Ok(json!({ "version": version, "release": version.rsplit_once('.').map(|(release, _)| release), "repoid": "abcdef0123" }))
+            Ok(
+                json!({ "version": version, "release": version.rsplit_once('.').map(|(release, _)| release), "repoid": "abcdef0123" }),
+            )
         }
         "GET /nodes" => Ok(json!([{ "node": NODE, "status": "online", "type": "node", "id": "node/pve1" }])),
         "GET /cluster/nextid" => next_id(&request),

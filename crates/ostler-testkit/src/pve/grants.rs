@@ -50,7 +50,10 @@ impl Grants {
 
     /// As `GET /access/permissions` shows them.
     pub fn shown(&self) -> BTreeMap<&str, BTreeMap<&str, u8>> {
-        self.0.iter().map(|(path, granted)| (path.as_str(), granted.iter().map(|it| (it.as_str(), 1)).collect())).collect()
+        self.0
+            .iter()
+            .map(|(path, granted)| (path.as_str(), granted.iter().map(|it| (it.as_str(), 1)).collect()))
+            .collect()
     }
 
     pub fn may(&self, path: &str, privilege: &str) -> bool {
@@ -88,9 +91,7 @@ impl Grants {
         match vmid {
             _ if self.may(&path, "Datastore.Allocate") => true,
             None => self.may(&path, "Datastore.AllocateSpace") || self.may(&path, "Datastore.Audit"),
-            Some(vmid) => {
-                self.may(&path, "Datastore.Audit") && self.may(&format!("/vms/{vmid}"), "VM.Config.Disk")
-            }
+            Some(vmid) => self.may(&path, "Datastore.Audit") && self.may(&format!("/vms/{vmid}"), "VM.Config.Disk"),
         }
     }
 }

@@ -34,21 +34,34 @@ impl Guest {
         };
         let (disk, seed) = (file("scsi0").ok_or("no disk")?, file("scsi1").ok_or("no seed")?);
         let number = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(1);
-        let mac = config.get("net0").and_then(|card| card.strip_prefix("virtio=")?.split(',').next()).ok_or("no card")?;
+        let mac =
+            config.get("net0").and_then(|card| card.strip_prefix("virtio=")?.split(',').next()).ok_or("no card")?;
         let [a, b, c, _] = address.octets();
         let forwards: String = PORTS.map(|port| format!(",hostfwd=tcp:{address}:{port}-{address}:{port}")).concat();
         let console = File::create(node.path(&format!("qemu/{vmid}.console"))).map_err(|error| error.to_string())?;
         drop(console);
         loopback("add", address)?;
         let child = Command::new("qemu-system-x86_64")
-            .args(["-nodefaults", "-no-user-config", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"])
+            .args([
+                "-nodefaults",
+                "-no-user-config",
+                "-machine",
+                "q35",
+                "-accel",
+                "tcg,thread=multi,tb-size=512",
+                "-cpu",
+                "max",
+            ])
             .args(["-display", "none", "-vga", "none", "-device", "virtio-scsi-pci,id=scsi"])
             .args(["-smp", &number("cores").to_string(), "-m", &format!("{}M", number("memory"))])
             .args(["-drive", &format!("if=none,id=disk,file={disk},format=raw,discard=unmap,cache=unsafe")])
             .args(["-device", "scsi-hd,bus=scsi.0,drive=disk,bootindex=1"])
             .args(["-drive", &format!("if=none,id=seed,file={seed},format=raw,media=cdrom,readonly=on")])
             .args(["-device", "scsi-cd,bus=scsi.0,drive=seed"])
-            .args(["-netdev", &format!("user,id=net0,ipv6=off,net={a}.{b}.{c}.0/24,host={a}.{b}.{c}.1,dns={a}.{b}.{c}.3{forwards}")])
+            .args([
+                "-netdev",
+                &format!("user,id=net0,ipv6=off,net={a}.{b}.{c}.0/24,host={a}.{b}.{c}.1,dns={a}.{b}.{c}.3{forwards}"),
+            ])
             .args(["-device", &format!("virtio-net-pci,netdev=net0,mac={mac},romfile=")])
             .args(["-device", "virtio-rng-pci"])
             .args(["-serial", &format!("file:{}", node.path(&format!("qemu/{vmid}.console")).display())])

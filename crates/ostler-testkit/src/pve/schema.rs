@@ -86,7 +86,9 @@ pub fn check(endpoint: &str, parameters: &Parameters) -> BTreeMap<String, String
         let fault = match rule_of(rules, key) {
             None => Err("property is not defined in schema and the schema does not allow additional properties".into()),
             Some(rule) => match &rule.requires {
-                Some(other) if !parameters.contains_key(other) => Err(format!("missing property - '{other}' requires this")),
+                Some(other) if !parameters.contains_key(other) => {
+                    Err(format!("missing property - '{other}' requires this"))
+                }
                 _ => one(rule, value),
             },
         };
@@ -173,7 +175,8 @@ fn property_string(properties: &BTreeMap<String, Rule>, value: &str) -> Result<(
     for part in value.split(',') {
         let Some((key, value)) = part.split_once('=') else {
             let default = properties.iter().find(|(_, rule)| rule.default_key == 1);
-            let (key, _) = default.ok_or("invalid format - value without key, but schema does not define a default key")?;
+            let (key, _) =
+                default.ok_or("invalid format - value without key, but schema does not define a default key")?;
             put(key.as_str(), part)?;
             continue;
         };
@@ -192,9 +195,13 @@ fn property_string(properties: &BTreeMap<String, Rule>, value: &str) -> Result<(
     }
     for (key, rule) in properties {
         match found.get(key.as_str()) {
-            Some(value) => one(rule, value).map_err(|fault| format!("invalid format - format error\n{key}: {fault}"))?,
+            Some(value) => {
+                one(rule, value).map_err(|fault| format!("invalid format - format error\n{key}: {fault}"))?
+            }
             None if rule.optional == 0 && rule.alias.is_none() => {
-                return Err(format!("invalid format - format error\n{key}: property is missing and it is not optional"));
+                return Err(format!(
+                    "invalid format - format error\n{key}: property is missing and it is not optional"
+                ));
             }
             None => {}
         }
@@ -204,7 +211,8 @@ fn property_string(properties: &BTreeMap<String, Rule>, value: &str) -> Result<(
 
 /// The named formats that requests of ours use.
 fn has_format(format: &str, value: &str) -> bool {
-    let list = |one: &str| value.split([',', ';', ' ']).filter(|part| !part.is_empty()).all(|part| has_format(one, part));
+    let list =
+        |one: &str| value.split([',', ';', ' ']).filter(|part| !part.is_empty()).all(|part| has_format(one, part));
     const LABEL: &str = "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?";
     match format {
         "pve-node" => matches(LABEL, value),
@@ -224,7 +232,9 @@ fn has_format(format: &str, value: &str) -> bool {
         "pve-vm-cpu-conf" => matches(r"(cputype=)?[a-zA-Z0-9_.-]+(,[a-z-]+=[^,]+)*", value),
         "pve-volume-id" => matches(r"[a-zA-Z][a-zA-Z0-9_.-]*[a-zA-Z0-9]:\S+", value),
         "pve-volume-id-or-absolute-path" => value.starts_with('/') || has_format("pve-volume-id", value),
-        "pve-volume-id-or-qm-path" => matches("none|cdrom", value) || has_format("pve-volume-id-or-absolute-path", value),
+        "pve-volume-id-or-qm-path" => {
+            matches("none|cdrom", value) || has_format("pve-volume-id-or-absolute-path", value)
+        }
         "urlencoded" => matches(r"[-%a-zA-Z0-9_.!~*'()]*", value),
         format => panic!("the checker knows no format `{format}`, and a request has it: `{value}`"),
     }
@@ -257,11 +267,23 @@ mod tests {
         assert_eq!(with(&[]), [""; 0]);
         assert_eq!(faults(CREATE, &[("node", "pve1")]), ["vmid"]);
         assert_eq!(with(&[("memroy", "512"), ("cores", "0"), ("cores2", "1")]), ["cores", "cores2", "memroy"]);
-        assert_eq!(with(&[("net0", "virtio=52:54:00:00:00:01,bridge=vmbr0,tag=7"), ("net1", "virtio,bridge=vmbr0")]), [""; 0]);
-        assert_eq!(with(&[("net0", "bridge=vmbr0"), ("net1", "virtio,tag=5000"), ("net2", "virtio,vlan=1")]), ["net0", "net1", "net2"]);
-        assert_eq!(with(&[("scsi0", "local-lvm:0,import-from=local:import/x.qcow2"), ("scsi1", "local-lvm:0,cache=on")]), ["scsi1"]);
+        assert_eq!(
+            with(&[("net0", "virtio=52:54:00:00:00:01,bridge=vmbr0,tag=7"), ("net1", "virtio,bridge=vmbr0")]),
+            [""; 0]
+        );
+        assert_eq!(
+            with(&[("net0", "bridge=vmbr0"), ("net1", "virtio,tag=5000"), ("net2", "virtio,vlan=1")]),
+            ["net0", "net1", "net2"]
+        );
+        assert_eq!(
+            with(&[("scsi0", "local-lvm:0,import-from=local:import/x.qcow2"), ("scsi1", "local-lvm:0,cache=on")]),
+            ["scsi1"]
+        );
         assert_eq!(with(&[("sshkeys", "ssh-ed25519%20AAAA"), ("tags", "a;b")]), [""; 0]);
-        assert_eq!(with(&[("sshkeys", "ssh-ed25519 AAAA"), ("tags", "a,ü"), ("onboot", "yes")]), ["onboot", "sshkeys", "tags"]);
+        assert_eq!(
+            with(&[("sshkeys", "ssh-ed25519 AAAA"), ("tags", "a,ü"), ("onboot", "yes")]),
+            ["onboot", "sshkeys", "tags"]
+        );
         assert_eq!(with(&[("force", "1")]), ["force"], "it requires another");
     }
 

@@ -53,7 +53,8 @@ fn certificates() -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>, St
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-    let mut node = CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned(), super::NODE.to_owned()])?;
+    let mut node =
+        CertificateParams::new(vec!["127.0.0.1".to_owned(), "localhost".to_owned(), super::NODE.to_owned()])?;
     node.distinguished_name.push(DnType::CommonName, "pve1.lan");
     let key = KeyPair::generate()?;
     let certificate = node.signed_by(&key, &authority)?;

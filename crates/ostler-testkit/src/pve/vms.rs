@@ -3,8 +3,8 @@
 use super::{
     NODE, Node,
     api::{Refusal, Reply, Request},
-    guest::Guest,
     grants::Grants,
+    guest::Guest,
     schema::Parameters,
     state::{State, Vm},
     tasks::{self, Worker},
@@ -36,7 +36,9 @@ fn check_keys(grants: &Grants, vmid: u32, parameters: &Parameters) -> Result<(),
         if let Some(privilege) = privilege(key, value) {
             grants.all(&format!("/vms/{vmid}"), &[privilege])?;
         }
-        if key.starts_with("net") && let Some(bridge) = property(value, "bridge") {
+        if key.starts_with("net")
+            && let Some(bridge) = property(value, "bridge")
+        {
             let tag = property(value, "tag").map(|tag| format!("/{tag}")).unwrap_or_default();
             grants.all(&format!("/sdn/zones/localnetwork/{bridge}{tag}"), &["SDN.Use"])?;
         }
@@ -156,7 +158,8 @@ fn check_drives(state: &State, parameters: &Parameters) -> Result<(), Refusal> {
 
 /// The worker of `qmcreate`: disks first, then the configuration in one piece.
 async fn make(worker: Worker, vmid: u32, mut config: Parameters) -> Result<(), String> {
-    let drives: Vec<String> = config.keys().filter(|key| key.starts_with("scsi") && *key != "scsihw").cloned().collect();
+    let drives: Vec<String> =
+        config.keys().filter(|key| key.starts_with("scsi") && *key != "scsihw").cloned().collect();
     for (index, key) in drives.iter().filter(|key| !config[*key].contains("media=cdrom")).enumerate() {
         let value = config[key].clone();
         let Some(source) = property(&value, "import-from") else { continue };
@@ -178,8 +181,11 @@ async fn make(worker: Worker, vmid: u32, mut config: Parameters) -> Result<(), S
         };
         let rest: Vec<&str> = value.split(',').skip(1).filter(|part| !part.starts_with("import-from=")).collect();
         worker.say(format!("{key}: successfully created disk '{volume},size={}'", show_size(size)));
-        let parts: Vec<String> =
-            [volume].into_iter().chain(rest.into_iter().map(str::to_owned)).chain([format!("size={}", show_size(size))]).collect();
+        let parts: Vec<String> = [volume]
+            .into_iter()
+            .chain(rest.into_iter().map(str::to_owned))
+            .chain([format!("size={}", show_size(size))])
+            .collect();
         config.insert(key.clone(), parts.join(","));
     }
     config.remove("vmid");
@@ -240,7 +246,13 @@ pub(super) fn resize(request: &Request<'_>) -> Reply {
         let volume = value.split(',').next().unwrap_or_default().to_owned();
         let number = |text: &str| {
             let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            let shift = match &text[digits.len()..] { "K" => 10, "M" => 20, "G" => 30, "T" => 40, _ => 0 };
+            let shift = match &text[digits.len()..] {
+                "K" => 10,
+                "M" => 20,
+                "G" => 30,
+                "T" => 40,
+                _ => 0,
+            };
             digits.parse::<u64>().map(|number| number << shift).map_err(|error| error.to_string())
         };
         let (has, wanted) = (number(property(&value, "size").unwrap_or("0"))?, number(&wanted)?);
@@ -335,10 +347,15 @@ pub(super) fn destroy(request: &Request<'_>) -> Reply {
         let mut state = worker.node.lock();
         let vm = get(&mut state, vmid).map_err(|refusal| refusal.message)?;
         check_lock(vm)?;
-        let named: Vec<String> = vm.config.values().filter_map(|value| value.split(',').next()).map(str::to_owned).collect();
+        let named: Vec<String> =
+            vm.config.values().filter_map(|value| value.split(',').next()).map(str::to_owned).collect();
         let ours = |volid: &String, bears: Option<u32>| bears == Some(vmid) && (unreferenced || named.contains(volid));
-        let gone: Vec<String> =
-            state.volumes.iter().filter(|(volid, volume)| ours(volid, volume.vmid)).map(|(volid, _)| volid.clone()).collect();
+        let gone: Vec<String> = state
+            .volumes
+            .iter()
+            .filter(|(volid, volume)| ours(volid, volume.vmid))
+            .map(|(volid, _)| volid.clone())
+            .collect();
         for volume in gone {
             state.remove_volume(&volume);
         }
@@ -347,4 +364,3 @@ pub(super) fn destroy(request: &Request<'_>) -> Reply {
     };
     tasks::begin(request.node, &mut state, "qmdestroy", &vmid.to_string(), work, |_| {}, |_| {})
 }
-

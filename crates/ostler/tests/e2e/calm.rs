@@ -1,6 +1,8 @@
 //! One server's life when all goes well, and what it notices when something was changed behind its back.
 
-use crate::support::{destroy_and_check, environment, http_get, on_server, processes_of, scratch, snapshot, spec, status};
+use crate::support::{
+    destroy_and_check, environment, http_get, on_server, processes_of, scratch, snapshot, spec, status,
+};
 use std::{fs, time::Duration};
 
 #[test]
