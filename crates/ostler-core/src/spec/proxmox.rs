@@ -4,11 +4,7 @@ use super::{
     ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext, Value,
     fault::{Fault, Problem, quote},
     grammar::{none, null, text},
-    shape::{
-        Choice, Field,
-        Presence::{Default, Required},
-        Shape, Text,
-    },
+    shape::{Choice, Field, Presence::Required, Shape, Text},
     walk::Found,
 };
 

@@ -158,9 +158,10 @@ fn check_drives(state: &State, parameters: &Parameters) -> Result<(), Refusal> {
 
 /// The worker of `qmcreate`: disks first, then the configuration in one piece.
 async fn make(worker: Worker, vmid: u32, mut config: Parameters) -> Result<(), String> {
-    let drives: Vec<String> =
-        config.keys().filter(|key| key.starts_with("scsi") && *key != "scsihw").cloned().collect();
-    for (index, key) in drives.iter().filter(|key| !config[*key].contains("media=cdrom")).enumerate() {
+    let is_disk = |key: &str, value: &str| key.starts_with("scsi") && key != "scsihw" && !value.contains("media=cdrom");
+    let disks: Vec<String> =
+        config.iter().filter(|(key, value)| is_disk(key, value)).map(|(key, _)| key.clone()).collect();
+    for (index, key) in disks.iter().enumerate() {
         let value = config[key].clone();
         let Some(source) = property(&value, "import-from") else { continue };
         let storage = value.split(':').next().unwrap_or_default();
