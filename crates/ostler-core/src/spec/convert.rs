@@ -87,7 +87,7 @@ impl Converter<'_> {
                  `provider: pve1`",
             ),
             name => {
-                let known = ["local", "existing"].into_iter().chain(self.endpoints.keys().map(String::as_str));
+                let known = rules::PROVIDERS.into_iter().chain(self.endpoints.keys().map(String::as_str));
                 let problem = Problem::new(format!("there is no provider {}", quote(name)));
                 Problem { hint: nearest(name, known), ..problem }
             }

@@ -89,7 +89,7 @@ ostler.yaml:3:13: servers.web1.size.memroy: unknown key
 ostler.yaml:4:5: servers.web1.authorised_keys: unknown key
   hint: did you mean `authorized_keys`?
 ostler.yaml:5:5: servers.web1.zzz: unknown key
-  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`
+  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`
 ostler.yaml:6:16: servers.web1.network.ip: unknown key
   hint: known here: `address`, `gateway`, `dns`, `search`
 ");
@@ -119,7 +119,8 @@ fn wrong_types_say_what_is_expected() {
         "provider: 7\nimage: [ a ]\nsize: big\nuser: 12\nauthorized_keys: keys/ann.pub\nssh: { enabled: 'yes', port: ssh }\n\
          modules:\napps: nginx\nlocal: { forward: [ 80 ] }\nnetwork: dhcp",
         "
-ostler.yaml:3:15: servers.web1.provider: expected one of `local`, `existing`, found a whole number
+ostler.yaml:3:15: servers.web1.provider: expected the name of a provider, found a whole number
+  hint: a text that looks like a number or a truth value stands in quotes
 ostler.yaml:4:12: servers.web1.image: expected an image or a mapping, found a list
 ostler.yaml:5:11: servers.web1.size: expected a mapping, found a text
 ostler.yaml:6:11: servers.web1.user: expected a user name, found a whole number

@@ -286,16 +286,14 @@ fn garbled(what: &str) -> ProxmoxError {
 
 /// Whether the chain of causes has TLS's verdict on a certificate.
 fn is_about_trust(error: &reqwest::Error) -> bool {
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        let inner = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()).or_else(|| cause.downcast_ref());
-        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
-            return true;
-        }
-        source = cause.source();
+    fn is_verdict(cause: &(dyn std::error::Error + 'static)) -> bool {
+        // `source` of an `io::Error` goes past what it holds.
+        let held = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+        matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
+            || held.is_some_and(|held| is_verdict(held))
+            || cause.source().is_some_and(is_verdict)
     }
-    false
+    is_verdict(error)
 }
 
 /// The text of the status line, which PVE uses for its messages.

@@ -122,6 +122,16 @@ pub enum ProxmoxError {
         vmid: u32,
         /// Where.
         node: String,
+        /// Volumes that its worker made.
+        volumes: Vec<String>,
+    },
+    /// A disk of ours without a VM, which the token may not remove.
+    #[error("the disk {volume} is left on {node}, without a VM")]
+    Stray {
+        /// Which.
+        volume: String,
+        /// Where.
+        node: String,
     },
     /// The machine carries no mark of this operation.
     #[error("VM {vmid} is not the machine of `{server}`")]
@@ -230,9 +240,16 @@ impl Classify for ProxmoxError {
             Self::Refused { status: 403, message, .. } => {
                 format!("the token lacks a privilege: {message}; docs/proxmox.md lists them all")
             }
+            error if error.is_transient() => {
+                "the node, or another that it asks, is busy or out of reach: try again in a while".into()
+            }
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
-            Self::Locked { vmid, node } => {
-                format!("on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}`; then the same again here")
+            Self::Locked { vmid, node, volumes } => {
+                let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
+                format!("on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`; then the same again here")
+            }
+            Self::Stray { volume, node } => {
+                format!("on {node}, as root: `pvesm free {volume}`; then the same again here")
             }
             Self::Absent { server, .. } => {
                 format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")

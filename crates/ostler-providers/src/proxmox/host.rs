@@ -1,6 +1,6 @@
 //! This machine, where it is the node itself: root there may do what no token can.
 
-use super::{Machine, error::ProxmoxError};
+use super::error::ProxmoxError;
 use std::{env, ffi::OsString, path::PathBuf, process::Stdio};
 
 /// This machine.
@@ -27,13 +27,19 @@ impl Host {
         Some(local.file_name()?.to_str()?.to_owned())
     }
 
-    /// Takes the lock off a VM whose making was broken off. Anywhere but on its node that can't be done, and the error says what
-    /// to type there.
-    pub(super) async fn unlock(&self, machine: &Machine) -> Result<(), ProxmoxError> {
-        if self.find("qm").is_none() || self.node().as_deref() != Some(&machine.node) {
-            return Err(ProxmoxError::Locked { vmid: machine.vmid, node: machine.node.clone() });
-        }
-        self.output("qm", &["unlock", &machine.vmid.to_string()]).await.map(drop)
+    /// Whether root's programs of this very node are at hand.
+    pub(super) fn is(&self, node: &str) -> bool {
+        self.find("qm").is_some() && self.node().as_deref() == Some(node)
+    }
+
+    /// Takes the lock off a VM whose making was broken off.
+    pub(super) async fn unlock(&self, vmid: u32) -> Result<(), ProxmoxError> {
+        self.output("qm", &["unlock", &vmid.to_string()]).await.map(drop)
+    }
+
+    /// Removes a volume.
+    pub(super) async fn free(&self, volume: &str) -> Result<(), ProxmoxError> {
+        self.output("pvesm", &["free", volume]).await.map(drop)
     }
 
     /// A file of the cluster's file system.

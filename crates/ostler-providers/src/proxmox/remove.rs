@@ -14,40 +14,63 @@ use super::{
 /// Removes the VM with its disks, and the seed. What does not exist is removed already.
 pub async fn all(client: &Client, host: &Host, machine: &Machine) -> Result<(), ProxmoxError> {
     let vm = Vm::of(client, machine);
-    let found = vm.find(&Silent).await?;
-    let is_alone = !matches!(found, Found::Other);
-    let is_there = match found {
-        Found::Absent | Found::Other => false,
+    // What a killed worker made is in no configuration. The VMID was free of volumes, and was ours from then on.
+    let mut disks: Vec<String> = machine.disk.iter().cloned().collect();
+    match vm.find(&Silent).await? {
+        Found::Other => {}
+        Found::Absent if machine.disk.is_none() => disks = made_since(client, machine).await?,
+        Found::Absent => {}
         Found::Whole(_) => {
             if vm.runs().await? {
                 vm.power_off().await?;
             }
-            true
+            destroy(&vm).await?;
         }
         Found::Broken => {
-            host.unlock(machine).await?;
-            true
-        }
-    };
-    if is_there {
-        match vm.destroy().await {
-            Err(error) if !error.is_absence() => return Err(error),
-            _ => {}
+            disks = made_since(client, machine).await?;
+            if !host.is(&machine.node) {
+                let Machine { vmid, node, .. } = machine.clone();
+                return Err(ProxmoxError::Locked { vmid, node, volumes: disks });
+            }
+            host.unlock(machine.vmid).await?;
+            destroy(&vm).await?;
         }
     }
     // Somebody may have taken the VM away and left its disk.
-    for volume in machine.disk.iter().chain([&machine.seed]) {
-        remove_volume(client, machine, volume).await?;
-    }
-    // What a killed worker made is in no configuration. The VMID was free of volumes, and was ours from then on.
-    if machine.disk.is_none() && is_alone {
-        for volume in volumes_of(client, &machine.node, &machine.storage, machine.vmid).await? {
-            if !machine.before.contains(&volume) {
-                remove_volume(client, machine, &volume).await?;
+    for disk in disks {
+        if !is_there(client, machine, &disk).await? {
+            continue;
+        }
+        if host.is(&machine.node) {
+            host.free(&disk).await?;
+            continue;
+        }
+        match remove_volume(client, machine, &disk).await {
+            // It takes `Datastore.Allocate` on the storage of everybody's disks, which the token had better not have.
+            Err(ProxmoxError::Refused { status: 403, .. }) => {
+                return Err(ProxmoxError::Stray { volume: disk, node: machine.node.clone() });
             }
+            removed => removed?,
         }
     }
+    if is_there(client, machine, &machine.seed).await? {
+        remove_volume(client, machine, &machine.seed).await?;
+    }
     Ok(())
+}
+
+async fn destroy(vm: &Vm<'_>) -> Result<(), ProxmoxError> {
+    match vm.destroy().await {
+        Err(error) if !error.is_absence() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Volumes that bear the machine's VMID and did not before it was ours.
+async fn made_since(client: &Client, machine: &Machine) -> Result<Vec<String>, ProxmoxError> {
+    let mut volumes = volumes_of(client, &machine.node, &machine.storage, machine.vmid).await?;
+    volumes.retain(|volume| !machine.before.contains(volume));
+    Ok(volumes)
 }
 
 /// Volumes of a storage that bear a VMID.
@@ -57,20 +80,23 @@ pub async fn volumes_of(client: &Client, node: &str, storage: &str, vmid: u32) -
     Ok(volumes.into_iter().map(|volume| volume.volid).collect())
 }
 
-/// Removes a volume that is on record, if it is there.
+fn content_of(machine: &Machine, volume: &str) -> String {
+    let storage = volume.split(':').next().unwrap_or_default();
+    format!("/nodes/{}/storage/{}/content", encode(&machine.node), encode(storage))
+}
+
+async fn is_there(client: &Client, machine: &Machine, volume: &str) -> Result<bool, ProxmoxError> {
+    let volumes: Vec<Volume> = client.get(&content_of(machine, volume), &Form::new()).await?;
+    Ok(volumes.iter().any(|found| found.volid == volume))
+}
+
 async fn remove_volume(client: &Client, machine: &Machine, volume: &str) -> Result<(), ProxmoxError> {
-    let Some((storage, _)) = volume.split_once(':') else { return Ok(()) };
-    let content = format!("/nodes/{}/storage/{}/content", encode(&machine.node), encode(storage));
-    let volumes: Vec<Volume> = client.get(&content, &Form::new()).await?;
-    if !volumes.iter().any(|found| found.volid == volume) {
-        return Ok(());
-    }
-    let answer = match client.delete(&format!("{content}/{}", encode(volume)), &Form::new()).await {
-        Err(error) if error.is_absence() => return Ok(()),
-        answer => answer?,
-    };
-    match answer.as_ref().and_then(|answer| answer.as_str()) {
-        Some(upid) => task::finish(client, upid, &format!("remove {volume}"), &Silent).await,
+    let path = format!("{}/{}", content_of(machine, volume), encode(volume));
+    match client.delete(&path, &Form::new()).await?.as_ref().and_then(|answer| answer.as_str()) {
+        Some(upid) => match task::finish(client, upid, &format!("remove {volume}"), &Silent).await {
+            Err(error) if !error.is_absence() => Err(error),
+            _ => Ok(()),
+        },
         None => Ok(()),
     }
 }

@@ -58,7 +58,8 @@ async fn a_killed_worker_leaves_a_lock_that_only_the_host_can_take_off() {
     for failure in [lab.create_again(&mut order).await.unwrap_err(), lab.remove(&mut order).await.unwrap_err()] {
         let words = "VM 100 on pve1 is half made and locked (`lock: create`): its worker was killed on the node";
         assert_eq!(said(&failure), words);
-        assert!(failure.hint.unwrap().contains("`qm unlock 100 && qm destroy 100`"));
+        let hint = failure.hint.unwrap();
+        assert!(hint.contains("`qm unlock 100 && qm destroy 100 && pvesm free local-lvm:vm-100-disk-0`"), "{hint}");
     }
 
     let lab = Lab::on_the_host().await;

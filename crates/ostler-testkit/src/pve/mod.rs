@@ -194,7 +194,9 @@ impl FakeNode {
 
     /// Ids of all volumes.
     pub fn volumes(&self) -> Vec<String> {
-        self.node.lock().volumes.keys().cloned().collect()
+        let mut state = self.node.lock();
+        vms::settle_host(&self.node, &mut state);
+        state.volumes.keys().cloned().collect()
     }
 
     /// What a volume holds.
@@ -213,14 +215,16 @@ impl FakeNode {
         self.requests().into_iter().filter(|request| request.endpoint == endpoint).collect()
     }
 
-    /// Makes this machine the node: the `qm` of the host in `dir`, and the cluster's files; returns where those are.
+    /// Makes this machine the node: `qm unlock` and `pvesm free` of the host in `dir`, and the cluster's files; returns where those are.
     pub fn be_the_host(&self, dir: &Path) -> io::Result<PathBuf> {
-        let qm = dir.join("qm");
-        // `unlock` alone is needed; the node looks for the mark where it would look for the lock.
-        let unlocked = self.node.path("unlocked");
-        let script = format!("#!/bin/sh\n[ \"$1\" = unlock ] && echo \"$2\" >> '{}'\n", unlocked.display());
-        fs::write(&qm, script)?;
-        fs::set_permissions(&qm, fs::Permissions::from_mode(0o755))?;
+        // They write down what they were called for; the node does it when it is asked next.
+        for (program, verb) in [("qm", "unlock"), ("pvesm", "free")] {
+            let path = dir.join(program);
+            let calls = self.node.path(verb);
+            let script = format!("#!/bin/sh\n[ \"$1\" = {verb} ] && echo \"$2\" >> '{}'\n", calls.display());
+            fs::write(&path, script)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        }
         let pve = dir.join("pve");
         fs::create_dir_all(pve.join("nodes").join(NODE))?;
         std::os::unix::fs::symlink(format!("nodes/{NODE}"), pve.join("local"))?;

@@ -4,6 +4,7 @@ use super::{
     NODE,
     api::{Refusal, Reply, Request},
     tasks::{self, Worker},
+    vms,
 };
 use axum::body::Bytes;
 use serde_json::json;
@@ -34,7 +35,8 @@ pub(super) fn list(request: &Request<'_>) -> Reply {
 }
 
 pub(super) fn content(request: &Request<'_>) -> Reply {
-    let state = request.node.lock();
+    let mut state = request.node.lock();
+    vms::settle_host(request.node, &mut state);
     let storage = request.get("storage");
     if !state.storages.contains_key(storage) {
         return Err(Refusal::died(format!("storage '{storage}' does not exist")));

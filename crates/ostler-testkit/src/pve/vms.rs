@@ -59,14 +59,20 @@ fn get(state: &mut State, vmid: u32) -> Result<&mut Vm, Refusal> {
     state.vms.get_mut(&vmid).ok_or_else(|| missing(vmid))
 }
 
-/// `qm unlock` writes down what it was called for; here the lock goes.
-fn settle_locks(node: &Node, state: &mut State) {
-    let unlocked = std::fs::read_to_string(node.path("unlocked")).unwrap_or_default();
-    let _ = std::fs::remove_file(node.path("unlocked"));
-    for vmid in unlocked.lines().filter_map(|line| line.trim().parse().ok()) {
+/// Does what `qm unlock` and `pvesm free` wrote down.
+pub(super) fn settle_host(node: &Node, state: &mut State) {
+    let take = |verb: &str| {
+        let calls = std::fs::read_to_string(node.path(verb)).unwrap_or_default();
+        let _ = std::fs::remove_file(node.path(verb));
+        calls
+    };
+    for vmid in take("unlock").lines().filter_map(|line| line.trim().parse().ok()) {
         if let Some(vm) = state.vms.get_mut(&vmid) {
             vm.config.remove("lock");
         }
+    }
+    for volume in take("free").lines() {
+        state.remove_volume(volume.trim());
     }
 }
 
@@ -76,7 +82,7 @@ fn check_lock(vm: &Vm) -> Result<(), String> {
 
 pub(super) fn config(request: &Request<'_>) -> Reply {
     let mut state = request.node.lock();
-    settle_locks(request.node, &mut state);
+    settle_host(request.node, &mut state);
     state.grants.all(&format!("/vms/{}", request.vmid()), &["VM.Audit"])?;
     let vm = get(&mut state, request.vmid())?;
     let mut answer: BTreeMap<&str, Value> = BTreeMap::new();
@@ -336,7 +342,7 @@ fn power<'n>(request: &'n Request<'_>) -> Result<(std::sync::MutexGuard<'n, Stat
 
 pub(super) fn destroy(request: &Request<'_>) -> Reply {
     let mut state = request.node.lock();
-    settle_locks(request.node, &mut state);
+    settle_host(request.node, &mut state);
     let vmid = request.vmid();
     state.grants.all(&format!("/vms/{vmid}"), &["VM.Allocate"])?;
     let vm = get(&mut state, vmid)?;
