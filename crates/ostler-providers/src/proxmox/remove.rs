@@ -17,7 +17,8 @@ pub async fn all(client: &Client, host: &Host, machine: &Machine) -> Result<(), 
     // What a killed worker made is in no configuration. The VMID was free of volumes, and was ours from then on.
     let mut disks: Vec<String> = machine.disk.iter().cloned().collect();
     match vm.find(&Silent).await? {
-        Found::Other => {}
+        // Volumes are named by VMID and number: what bears the name of our disk now is the other VM's.
+        Found::Other => disks.clear(),
         Found::Absent if machine.disk.is_none() => disks = made_since(client, machine).await?,
         Found::Absent => {}
         Found::Whole(_) => {

@@ -85,8 +85,8 @@ async fn somebody_else_s_vm_of_the_same_number_is_left_alone() {
     order.found = Some(machine.clone());
     lab.provider.remove(&order).await.unwrap();
     lab.node.add_vm(100, "somebody's");
-    lab.node.add_volume("local-lvm:vm-100-disk-7", Some(100));
+    lab.node.add_volume("local-lvm:vm-100-disk-0", Some(100));
     assert!(lab.provider.start(&machine, &lab.log).await.is_err());
     lab.provider.remove(&order).await.unwrap();
-    assert_eq!(lab.left(), (vec![100], vec!["local-lvm:vm-100-disk-7".to_owned()]));
+    assert_eq!(lab.left(), (vec![100], vec!["local-lvm:vm-100-disk-0".to_owned()]));
 }
