@@ -198,7 +198,6 @@ const SEED_SIZE: usize = 128 << 10;
 fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder) -> Form {
     let MachineOrder { server, operation, owner, size, .. } = order;
     let image = order.image.display();
-    let dhcp = order.networks.iter().any(|card| card.address == Address::Dhcp);
     let mut form = Form::new()
         .with("vmid", machine.vmid)
         .with("name", server)
@@ -220,8 +219,8 @@ fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder)
         .with("serial0", "socket")
         .with("vga", "serial0")
         .with("onboot", 1)
-        // Where the agent is set but not there, PVE can't shut the guest down cleanly.
-        .with("agent", if dhcp { "enabled=1" } else { "enabled=0" });
+        // PVE asks whether it runs before it relies on it (`vm_stop` of PVE/QemuServer.pm).
+        .with("agent", "enabled=1");
     let tag = options.vlan.map(|vlan| format!(",tag={vlan}")).unwrap_or_default();
     for index in 0..order.networks.len() {
         let mac = mac_address(order.owner, server.as_str(), index).to_uppercase();
