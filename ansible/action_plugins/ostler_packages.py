@@ -21,7 +21,10 @@ class ActionModule(ActionBase):
         if names and names <= done:
             return result | {"changed": False, "installed": [], "msg": "done before in this run"}
 
-        result |= self._execute_module(module_args=self._task.args | {"name": sorted(names - done)}, task_vars=task_vars)
+        # How long to wait for other package managers is the run's to say, unless the task does.
+        patience = {"lock_timeout": task_vars["ostler_lock_timeout"]} if "ostler_lock_timeout" in task_vars else {}
+        arguments = patience | self._task.args | {"name": sorted(names - done)}
+        result |= self._execute_module(module_args=arguments, task_vars=task_vars)
         if not result.get("failed"):
             result["ansible_facts"] = {
                 # The names as they were asked for (`a | b`), and those of the packages that are really there (`b`).

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import collections.abc
+import html
 import json
 import math
 import os
@@ -18,6 +19,7 @@ import re
 import time
 import urllib.parse
 
+import yaml
 from ansible import constants as C
 from ansible import context
 from ansible.plugins.callback import CallbackBase
@@ -154,7 +156,7 @@ class CallbackModule(CallbackBase):
         event = {
             "host": host,
             "role": _role(task),
-            "top_role": task.get_vars().get("ostler_role"),
+            "top_role": task.get_vars().get("ostler_step", {}).get("role"),
             "task": name,
             "task_id": task._uuid,
             "module": _module(task),
@@ -256,6 +258,13 @@ class CallbackModule(CallbackBase):
 
             setattr(self._display, method, wrapped)
 
+        # What Ansible prints ends in a failure that names no task.
+        display = self._display.display
+
+        def display_masked(msg, *args, **kwargs):
+            return display(self._mask.text(msg) if os.getpid() == process else msg, *args, **kwargs)
+
+        self._display.display = display_masked
         listen("_warning", "warning")
         listen("_deprecated", "deprecation")
         listen("_error", "error")
@@ -348,7 +357,14 @@ def _smells(key, value):
 
 def _forms(text):
     raw = text.encode("utf-8", "replace")
-    forms = {text, json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], repr(text)[1:-1]}
+    in_json = {json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
+    forms = {text, *in_json, repr(text)[1:-1], repr(raw)[2:-1]}
+    forms |= {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in in_json for ascii in (True, False)}
+    # Within single quotes of a shell; of SQL and YAML; within double quotes of a shell; in HTML and XML.
+    forms |= {text.replace("'", "'\"'\"'"), text.replace("'", r"'\''"), text.replace("'", "''"), re.sub(r'(["$`\\])', r"\\\1", text), html.escape(text)}
+    forms |= {
+        yaml.safe_dump(text, default_style=style, allow_unicode=unicode, width=math.inf).strip()[1:-1] for style in "'\"" for unicode in (True, False)
+    }
     forms |= {urllib.parse.quote(raw, safe=safe) for safe in ("", "/")} | {urllib.parse.quote_plus(raw)}
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         forms |= {encode(raw).decode(), encode(raw).decode().rstrip("=")}

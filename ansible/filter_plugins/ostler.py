@@ -10,14 +10,24 @@ from ansible.errors import AnsibleFilterError
 MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
-def in_run_order(modules):
-    """`{ufw: true, fail2ban: false}` -> the enabled names, by their `order`."""
-    return _ordered(name for name, wanted in (modules or {}).items() if wanted)
+def in_steps(modules, apps, user, ssh, pending, all_facts):
+    """All that a run does, in order: files of tasks/, each with the role that it is for.
 
+    `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw applied after the user is set up.
+    """
+    on = _ordered(name for name, wanted in modules.items() if wanted)
+    off = _ordered(name for name, wanted in modules.items() if not wanted)[::-1]
 
-def in_undo_order(modules):
-    """`{ufw: true, fail2ban: false}` -> the names that are switched off, the last one first."""
-    return _ordered(name for name, wanted in (modules or {}).items() if not wanted)[::-1]
+    def apply(roles):
+        return [{"tasks": "apply_with_pending" if role in pending else "apply", "role": role} for role in roles]
+
+    steps = [{"tasks": "switch_off", "role": role} for role in off]
+    steps += apply((["target_user"] if user != "root" else []) + on + (["ssh_policy"] if ssh else []))
+    if ssh and "ufw" in on:
+        steps.append({"tasks": "close_old_port", "role": "ufw"})
+    if all_facts:
+        steps.append({"tasks": "gather_facts"})
+    return steps + apply(map(str, apps))
 
 
 def module_packages(name):
@@ -39,4 +49,4 @@ def _meta(name):
 
 class FilterModule:
     def filters(self):
-        return {"in_run_order": in_run_order, "in_undo_order": in_undo_order, "module_packages": module_packages}
+        return {"in_steps": in_steps, "module_packages": module_packages}

@@ -19,6 +19,7 @@ name: ostler
 short_description: Hosts and variables from the running Ostler
 description:
   - Sends C({"request":"inventory"}) to the UNIX socket in E(OSTLER_SOCKET) and reads one line of JSON in the format of an inventory script.
+  - Where the run can't begin for a reason that its user can mend, it says so there by C({"request":"refuse","why":"..."}).
   - The values are data. None of them is ever evaluated as a template.
   - C(ostler_vault_password) of a host opens what the roles hold encrypted with C(ansible-vault). It becomes no variable, and what it opens
     is masked in events like every other secret.
@@ -105,7 +106,9 @@ class InventoryModule(BaseInventoryPlugin):
             try:
                 text = vault.decrypt(b"\n".join(lines) + b"\n").decode("utf-8", "replace")
             except AnsibleError:
-                raise AnsibleParserError(f"{path}: the catalog's vault password does not open this") from None
+                why = f"{path}: the catalog's vault password does not open this"
+                self._ask({"request": "refuse", "why": why})
+                raise AnsibleParserError(why) from None
             self.secrets.add(text)
             if match.start() == 0:
                 try:

@@ -5,6 +5,7 @@ Not `ansible.builtin.apt`, because that needs python3-apt on the target (a minim
 opens the whole cache to learn that nothing is to be done, and takes an empty /var/lib/apt/lists with a fresh date for a fresh index.
 """
 
+import errno
 import fcntl
 import glob
 import os
@@ -28,15 +29,26 @@ description:
 options:
   name: {description: Package names., type: list, elements: str, required: true}
   index_age: {description: Seconds after which the index is old., type: int, default: 86400}
-  lock_timeout: {description: Seconds to wait for another package manager., type: int, default: 300}
+  lock_timeout:
+    description: Seconds to wait for other package managers in all. While it waits, C(/run/ostler-waiting) says for whom.
+    type: int
+    default: 300
 """
 
 LISTS = "/var/lib/apt/lists"
 # What was missing when Ostler installed it, one name in a line: switching a module off leaves alone what somebody else had set up.
 RECORD = "/var/lib/ostler/packages"
-APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
+# apt's own three retries, with growing pauses for each file, take minutes where names can't be looked up at all.
+APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Acquire::Retries=1"]
+APT_GET += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 
 LOCKED = re.compile(r"[Cc]ould not get lock|another process")
+# apt's words for who it is: `Could not get lock FILE. It is held by process PID (NAME)`.
+HOLDER = re.compile(r"[Cc]ould not get lock (\S+?)\.? It is held by process (\d+ \([^)]*\)|\d+)")
+# What a task waits for, and the process that waits: Ostler looks here while a run goes on.
+WAITING = "/run/ostler-waiting"
+# Where the index could not be fetched, apt only warns, and then says that there is no such package.
+NOT_FETCHED = re.compile(r"^[WE]: (Failed to fetch .*)", re.MULTILINE)
 REMOVALS = re.compile(r"^The following packages will be REMOVED:\n((?: .*\n)+)", re.MULTILINE)
 
 
@@ -52,7 +64,12 @@ def main():
     if not os.path.exists("/usr/bin/dpkg-query"):
         module.fail_json(msg="this server has no dpkg: Ostler manages Debian 13 servers only")
     module.run_command_environ_update = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "LC_ALL": "C.UTF-8"}
-    Packages(module).run()
+    try:
+        Packages(module).run()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        module.fail_json(msg=f"cannot install packages: {error}")
 
 
 class Packages:
@@ -60,6 +77,8 @@ class Packages:
         self.module = module
         self.wanted = [[name.strip() for name in text.split("|")] for text in sorted(set(module.params["name"]))]
         self.refreshed = False
+        self.not_fetched = []
+        self.waited = 0
 
     def run(self):
         before = self.versions()
@@ -139,7 +158,8 @@ class Packages:
     def refresh_index(self):
         # Descriptions in other words than the index's own take as long to unpack as the index, and nothing here reads them. The daily
         # update fetches them.
-        self.command([*APT_GET, "-o", "Acquire::Languages=none", "update"], "cannot refresh the package index")
+        _, err = self.command([*APT_GET, "-o", "Acquire::Languages=none", "update"], "cannot refresh the package index")
+        self.not_fetched = NOT_FETCHED.findall(err)
         self.refreshed = True
 
     def command(self, command, failure):
@@ -150,16 +170,33 @@ class Packages:
                 gone = " ".join(removals[1].split())
                 failure += f": that would remove {gone}, which Ostler does not do (remove it yourself, or switch off what needs the new package)"
             reasons = [] if removals else [line for line in err.splitlines() if line.startswith(("E:", "dpkg: error"))]
-            self.module.fail_json(msg=": ".join([failure, *reasons[:3]]), rc=code, stdout=out, stderr=err, cmd=command)
+            self.module.fail_json(msg=": ".join([failure, *reasons[:3], *self.not_fetched[:1]]), rc=code, stdout=out, stderr=err, cmd=command)
+        return out, err
 
     def locked(self, command):
         """Waits for other package managers here, since apt's own DPkg::Lock::Timeout does not cover the lists that `update` locks."""
-        deadline = time.time() + self.module.params["lock_timeout"]
-        while True:
-            code, out, err = self.module.run_command(command)
-            if code == 0 or not LOCKED.search(err) or time.time() > deadline:
-                return code, out, err
-            time.sleep(3)
+        pause = 3
+        try:
+            while True:
+                code, out, err = self.module.run_command(command)
+                if code == 0 or not LOCKED.search(err):
+                    return code, out, err
+                if self.waited >= self.module.params["lock_timeout"]:
+                    reason = next(line for line in err.splitlines() if LOCKED.search(line))
+                    msg = f"gave up after {self.waited} s of waiting for another package manager: {reason}"
+                    self.module.fail_json(msg=msg, rc=code, stdout=out, stderr=err, cmd=command)
+                holder = HOLDER.search(err)
+                self.say_waiting(f"process {holder[2]} holds {holder[1]}" if holder else "it holds a lock of apt or dpkg")
+                time.sleep(pause)
+                self.waited += pause
+        finally:
+            if self.waited and os.path.exists(WAITING):
+                os.remove(WAITING)
+
+    def say_waiting(self, words):
+        with open(WAITING + ".new", "w", encoding="utf-8") as file:
+            file.write(f"{os.getpid()} {words}\n")
+        os.replace(WAITING + ".new", WAITING)
 
 
 def listing(versions):

@@ -17,6 +17,9 @@ use std::{
 /// Make the Debian package, with manual pages and completions
 #[derive(clap::Args)]
 pub struct Arguments {
+    /// Take the release binary as it is
+    #[arg(long)]
+    no_build: bool,
     /// Install it in a Debian 13 root, and run it there (needs root and mmdebstrap)
     #[arg(long)]
     verify: bool,
@@ -30,7 +33,9 @@ const OUT: &str = "target/deb";
 /// Runs the command.
 pub fn run_deb(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     bundle::run(&bundle::Arguments::default())?;
-    run(Command::new(env!("CARGO")).args(["build", "--release", "--locked", "--package", "ostler"]))?;
+    if !arguments.no_build {
+        run(Command::new(env!("CARGO")).args(["build", "--release", "--locked", "--package", "ostler"]))?;
+    }
     parts(Path::new("target/release/ostler"))?;
     let package = package()?;
     println!("{}: {:.1} MB", package.display(), fs::metadata(&package)?.len() as f64 / 1e6);
@@ -115,6 +120,7 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         "/usr/share/zsh/vendor-completions/_ostler",
         "/usr/share/fish/vendor_completions.d/ostler.fish",
         "/usr/share/man/man1/ostler-plan.1.gz",
+        "/usr/share/doc/ostler/modules/ufw.md",
         "/usr/share/doc/ostler/copyright",
         "/usr/share/doc/ostler/bundle-licences",
         "/usr/share/doc/ostler/crate-licences",
@@ -125,8 +131,9 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         }
     }
     run(&mut inside(&["apt-get", "-qq", "-y", "purge", "ostler"]))?;
-    if root.join("usr/bin/ostler").exists() {
-        return Err(Box::new(unmet("the package was removed, and ostler is still there")));
+    let mut paths = files.lines().map(|file| root.join(file.trim_start_matches('/')));
+    if let Some(left) = paths.find(|path| path.is_file()) {
+        return Err(Box::new(unmet(&format!("the package was removed, and {} is still there", left.display()))));
     }
     println!("the package installs, runs and goes in a Debian 13 root");
     Ok(())

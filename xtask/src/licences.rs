@@ -14,12 +14,10 @@ use std::{
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
-    resolve: Resolve,
 }
 
 #[derive(Deserialize)]
 struct Package {
-    id: String,
     name: String,
     version: String,
     license: Option<String>,
@@ -29,35 +27,13 @@ struct Package {
     manifest_path: PathBuf,
 }
 
-#[derive(Deserialize)]
-struct Resolve {
-    nodes: Vec<Node>,
-}
-
-#[derive(Deserialize)]
-struct Node {
-    id: String,
-    deps: Vec<Dependency>,
-}
-
-#[derive(Deserialize)]
-struct Dependency {
-    pkg: String,
-    dep_kinds: Vec<DependencyKind>,
-}
-
-#[derive(Deserialize)]
-struct DependencyKind {
-    /// None: part of the program; else `build` or `dev`.
-    kind: Option<String>,
-}
-
 /// The text. A crate that names no licence is an error: nothing may be shipped of which that is not known.
 pub fn text() -> Result<String, ShellError> {
-    let arguments = ["metadata", "--format-version", "1", "--locked", "--filter-platform", "x86_64-unknown-linux-gnu"];
-    let json = output(Command::new(env!("CARGO")).args(arguments))?;
+    let json = output(Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--locked"]))?;
     let metadata: Metadata = serde_json::from_str(&json).map_err(|error| ShellError::Unmet(error.to_string()))?;
-    let crates = linked(&metadata, "ostler");
+    // The metadata's own graph also has what optional features would bring.
+    let tree = ["tree", "--locked", "--package", "ostler", "--edges", "normal", "--prefix", "none"];
+    let crates = linked(&metadata, &output(Command::new(env!("CARGO")).args(tree))?);
     let mut list = String::from("Crates in the binary, with their licences (SPDX). The texts follow.\n\n");
     // Most crates carry the same words.
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -78,22 +54,19 @@ pub fn text() -> Result<String, ShellError> {
     Ok(list)
 }
 
-/// Crates of others that are part of the program `root`, by name.
-fn linked<'a>(metadata: &'a Metadata, root: &str) -> Vec<&'a Package> {
-    let nodes: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
-    let mut open: Vec<&str> =
-        metadata.packages.iter().filter(|package| package.name == root).map(|package| package.id.as_str()).collect();
-    let mut seen = BTreeSet::new();
-    while let Some(id) = open.pop() {
-        if seen.insert(id)
-            && let Some(node) = nodes.get(id)
-        {
-            let parts = node.deps.iter().filter(|dep| dep.dep_kinds.iter().any(|kind| kind.kind.is_none()));
-            open.extend(parts.map(|dep| dep.pkg.as_str()));
+/// Crates of others that are part of the program, by name; a line of `tree` begins with `NAME vVERSION`.
+fn linked<'a>(metadata: &'a Metadata, tree: &str) -> Vec<&'a Package> {
+    let mut parts: BTreeSet<(&str, &str)> = BTreeSet::new();
+    for line in tree.lines() {
+        let mut words = line.split(' ');
+        if let (Some(name), Some(version)) = (words.next(), words.next()) {
+            parts.insert((name, version.trim_start_matches('v')));
         }
     }
-    let foreign = |package: &&Package| seen.contains(package.id.as_str()) && package.source.is_some();
-    let mut crates: Vec<&Package> = metadata.packages.iter().filter(foreign).collect();
+    let is_part = |package: &&Package| {
+        package.source.is_some() && parts.contains(&(package.name.as_str(), package.version.as_str()))
+    };
+    let mut crates: Vec<&Package> = metadata.packages.iter().filter(is_part).collect();
     crates.sort_by(|a, b| (&a.name, &a.version).cmp(&(&b.name, &b.version)));
     crates
 }

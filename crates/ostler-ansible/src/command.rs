@@ -67,7 +67,7 @@ fn environment(
     ids: &[RunId],
     request: &RunRequest,
 ) -> Vec<(&'static str, OsString)> {
-    let temporary: OsString = folder.path().join("tmp").into();
+    let temporary: OsString = folder.temporary().into();
     let mut environment: Vec<(&str, OsString)> = vec![
         (RUN_ID, processes::mark(ids).into()),
         ("OSTLER_SOCKET", folder.socket().into()),

@@ -85,7 +85,7 @@ impl AnsibleEngine {
         observer: &dyn RunObserver,
     ) -> Result<RunSummary> {
         let folder = RunDir::create(&self.runs, request.run)?;
-        let _inventory = inventory::Server::start(&folder.socket(), inventory::document(request))?;
+        let inventory = inventory::Server::start(&folder.socket(), inventory::document(request))?;
         let invocation = invocation(bundle, content, &folder, ids, request);
         // From here on: declared after the folder and the inventory, so that the processes end before these go.
         let mut end_in_any_case = EndProcesses { run: request.run, first: None, ended: false };
@@ -108,6 +108,9 @@ impl AnsibleEngine {
         // The pipe ends when the last process that holds it does, and that is seen to as soon as the first one has ended.
         let (hosts, status) =
             tokio::join!(hand_over(&mut reports, observer), wait_for_all(&mut child, end_in_any_case));
+        if let Some(why) = inventory.refused() {
+            return Err(AnsibleError::Refused { why: why.to_owned() }.into());
+        }
         Ok(RunSummary { status: exit_code(status?), hosts, stderr_tail: errors.finish().await })
     }
 }

@@ -58,6 +58,12 @@ pub enum AnsibleError {
         /// Process ids.
         pids: Vec<u32>,
     },
+    /// The inventory plugin does not let the run begin.
+    #[error("{why}")]
+    Refused {
+        /// In its words.
+        why: String,
+    },
     /// A role's `meta/ostler.yml` or the catalog's index.
     #[error("the embedded {what} says something that this version does not know")]
     Metadata {
@@ -78,7 +84,10 @@ impl AnsibleError {
 
 impl Classify for AnsibleError {
     fn blame(&self) -> Blame {
-        Blame::Bug
+        match self {
+            Self::Refused { .. } => Blame::Configuration,
+            _ => Blame::Bug,
+        }
     }
 
     fn hint(&self) -> Option<String> {
@@ -96,6 +105,10 @@ impl Classify for AnsibleError {
             Self::Unkillable { .. } => {
                 Some("look at them with `ps`; a dead disk or network share can hold them".to_owned())
             }
+            Self::Refused { .. } => Some(
+                "it is what `catalog.vault_password` of the spec names: `ostler secret set NAME` stores another"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -5,9 +5,15 @@ use crate::AnsibleError;
 use ostler_core::{
     ports::{RunHost, RunRequest},
     secret::Secret,
+    spec::{self, SecretRef},
 };
 use serde_json::{Map, Value, json};
-use std::{io, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 use tokio::{
     io::{AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
@@ -35,10 +41,33 @@ fn host_vars(host: &RunHost) -> Value {
         ("ansible_user".to_owned(), json!(transport.user)),
         ("ansible_ssh_common_args".to_owned(), json!(quoted(&transport.ssh_args))),
         ("ansible_python_interpreter".to_owned(), json!("/usr/bin/python3")),
+        // What is large, mitogen compresses by itself.
+        ("mitogen_ssh_compression".to_owned(), json!(false)),
+        // Mitogen's own figures stand before ours on the command line, where the first one counts: half a minute, not five.
+        ("mitogen_ssh_keepalive_interval".to_owned(), json!(10)),
+        ("mitogen_ssh_keepalive_count".to_owned(), json!(3)),
     ]);
-    vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), json!(value))));
-    vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), json!({ SECRET_MARK: secret.expose() }))));
+    vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), told(value, &host.secrets))));
+    vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), marked(secret))));
     Value::Object(vars)
+}
+
+/// A value with the texts of the secrets that it names.
+fn told(value: &spec::Value, secrets: &BTreeMap<SecretRef, Secret>) -> Value {
+    match value {
+        spec::Value::Secret(name) => {
+            marked(secrets.get(name).expect("a run is given the secrets that its variables name"))
+        }
+        spec::Value::List(items) => items.iter().map(|item| told(item, secrets)).collect(),
+        spec::Value::Map(map) => {
+            Value::Object(map.iter().map(|(key, value)| (key.clone(), told(value, secrets))).collect())
+        }
+        plain => json!(plain),
+    }
+}
+
+fn marked(secret: &Secret) -> Value {
+    json!({ SECRET_MARK: secret.expose() })
 }
 
 /// One text that Python's `shlex.split` takes apart into `arguments`.
@@ -48,41 +77,60 @@ fn quoted(arguments: &[String]) -> String {
 }
 
 /// Answers until it is dropped.
-pub(crate) struct Server(JoinHandle<()>);
+pub(crate) struct Server {
+    task: JoinHandle<()>,
+    told: Arc<Told>,
+}
+
+struct Told {
+    document: Secret,
+    /// Why the plugin can't do with it.
+    refused: OnceLock<String>,
+}
 
 impl Server {
     /// Listens at `path`, which lies in a folder of this user's alone.
     pub fn start(path: &Path, document: Secret) -> Result<Self, AnsibleError> {
         let listener = UnixListener::bind(path).map_err(AnsibleError::at(path))?;
-        let document = Arc::new(document);
-        Ok(Self(tokio::spawn(async move {
+        let told = Arc::new(Told { document, refused: OnceLock::new() });
+        let shared = Arc::clone(&told);
+        let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let document = Arc::clone(&document);
+                let told = Arc::clone(&shared);
                 // A peer that fails to ask or to listen shows it by itself: Ansible then has no inventory.
-                tokio::spawn(async move { answer(stream, &document).await });
+                tokio::spawn(async move { answer(stream, &told).await });
             }
-        })))
+        });
+        Ok(Self { task, told })
+    }
+
+    /// Why the inventory plugin ended the run before it began, if it did.
+    pub fn refused(&self) -> Option<&str> {
+        self.told.refused.get().map(String::as_str)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 /// Answers one request of a process of the same user; the folder's mode alone would let root's processes in as well.
-async fn answer(mut stream: UnixStream, document: &Secret) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, told: &Told) -> io::Result<()> {
     if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }
     let (reader, mut writer) = stream.split();
     let line = crate::events::next_line(&mut BufReader::new(reader), REQUEST_LIMIT).await?.unwrap_or_default();
-    let request: Option<Value> = serde_json::from_slice(&line).ok();
-    if request.is_some_and(|request| request["request"] == "inventory") {
-        writer.write_all(document.expose().as_bytes()).await?;
-    } else {
-        writer.write_all(br#"{"error":"the only request is inventory"}"#).await?;
+    let request: Value = serde_json::from_slice(&line).unwrap_or_default();
+    match (request["request"].as_str(), request["why"].as_str()) {
+        (Some("inventory"), _) => writer.write_all(told.document.expose().as_bytes()).await?,
+        (Some("refuse"), Some(why)) => {
+            let _ = told.refused.set(why.to_owned()); // the first reason is the one that counts
+            writer.write_all(b"{}").await?;
+        }
+        _ => writer.write_all(br#"{"error":"the requests are inventory and refuse"}"#).await?,
     }
     writer.write_all(b"\n").await
 }
@@ -94,9 +142,8 @@ pub(crate) mod tests {
     use ostler_core::{
         ids::{RunId, ServerName},
         ports::Transport,
-        spec::{self, Strategy},
+        spec::Strategy,
     };
-    use std::collections::BTreeMap;
     use tokio::io::AsyncReadExt;
 
     pub(crate) fn request(strategy: Strategy) -> RunRequest {
@@ -115,6 +162,7 @@ pub(crate) mod tests {
             name: ServerName::parse("web").unwrap(),
             transport,
             vars: BTreeMap::from([("modules".to_owned(), spec::Value::List(vec![spec::Value::Int(1)]))]),
+            secrets: BTreeMap::new(),
             secret_vars: BTreeMap::from([("ostler_password".to_owned(), Secret::new("hunter2"))]),
         };
         RunRequest {
@@ -138,10 +186,27 @@ pub(crate) mod tests {
                 "ansible_user": "ada",
                 "ansible_ssh_common_args": r#"'-F' 'none' '-o' 'UserKnownHostsFile=/a b/it'"'"'s'"#,
                 "ansible_python_interpreter": "/usr/bin/python3",
+                "mitogen_ssh_compression": false,
+                "mitogen_ssh_keepalive_interval": 10,
+                "mitogen_ssh_keepalive_count": 3,
                 "modules": [1],
                 "ostler_password": {"__ostler_secret__": "hunter2"},
             }}}})
         );
+    }
+
+    #[test]
+    fn a_secret_within_a_variable_is_told_with_its_mark() {
+        let mut request = request(Strategy::Linear);
+        let host = &mut request.hosts[0];
+        let name = SecretRef::Env("SHOP".into());
+        let value = BTreeMap::from([("shop".to_owned(), spec::Value::Secret(name.clone()))]);
+        host.vars.insert("passwords".into(), spec::Value::List(vec![spec::Value::Map(value)]));
+        host.secrets.insert(name, Secret::new("hunter3"));
+        let document: Value = serde_json::from_str(document(&request).expose()).unwrap();
+        let passwords = &document["_meta"]["hostvars"]["web"]["passwords"];
+        assert_eq!(passwords, &json!([{ "shop": { "__ostler_secret__": "hunter3" } }]));
+        assert!(!format!("{request:?}").contains("hunter"));
     }
 
     async fn ask(path: &Path, line: &str) -> String {
@@ -156,9 +221,12 @@ pub(crate) mod tests {
     async fn only_the_right_question_is_answered_with_the_inventory() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("socket");
-        let _server = Server::start(&path, Secret::new("{\"all\":1}")).unwrap();
+        let server = Server::start(&path, Secret::new("{\"all\":1}")).unwrap();
         assert_eq!(ask(&path, "{\"request\":\"inventory\"}\n").await, "{\"all\":1}\n");
         assert!(ask(&path, "GET / HTTP/1.1\n").await.contains("error"));
         assert!(ask(&path, &format!("{}\n", "x".repeat(100_000))).await.contains("error"));
+        assert_eq!(server.refused(), None);
+        assert_eq!(ask(&path, "{\"request\":\"refuse\",\"why\":\"no\"}\n").await, "{}\n");
+        assert_eq!(server.refused(), Some("no"));
     }
 }

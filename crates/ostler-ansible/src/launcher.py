@@ -5,6 +5,7 @@ process is killed with it (prctl(2): when the thread that started it ends); what
 """
 
 import ctypes
+import gc
 import os
 import signal
 import sys
@@ -23,6 +24,20 @@ os.dup2(null, 1)
 os.environ["OSTLER_EVENT_FD"] = str(events)
 
 from ansible.cli.playbook import main  # noqa: E402  only now: importing takes a quarter of a second
+from ansible.plugins.loader import filter_loader, test_loader  # noqa: E402
+
+if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
+    import ansible_mitogen.affinity
+
+    # Its own policy pins the controller and all its workers to the processors but the first. On a small machine that is one, and
+    # the servers of a group, or a virtual machine, leave the other one idle at times.
+    ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
+
+# A worker is forked for each task and host. What each of them would load is loaded before, and none of them lives long enough for
+# the garbage collector, which would copy every page that it looks at.
+for loader in (filter_loader, test_loader):
+    list(loader.all())
+os.register_at_fork(after_in_child=gc.disable)
 
 sys.argv[0] = "ansible-playbook"
 sys.exit(main())

@@ -18,10 +18,18 @@ const INVENTORY: &str = "plugin: ostler\n";
 /// Starts Ansible behind a gate; see there.
 const LAUNCHER: &str = include_str!("launcher.py");
 
+/// File system in memory, on every Linux with glibc: shm_overview(7).
+const MEMORY: &str = "/dev/shm";
+
 /// The folder; removed with all in it when this is dropped.
+///
+/// What Ansible makes out of templates and encrypted files waits in files until it is sent. Those are kept in memory, where there
+/// is such a file system, so that no secret is ever written to a disk.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
+    temporary: PathBuf,
+    run: RunId,
 }
 
 impl RunDir {
@@ -30,11 +38,13 @@ impl RunDir {
         let path = place_of(runs, run);
         fs::create_dir_all(runs.parent().unwrap_or(runs)).map_err(AnsibleError::at(runs))?;
         make_private(runs)?;
-        remove(&path)?; // of a crash
+        remove(&path, run)?; // of a crash
         make_private(&path)?;
-        let folder = Self { path };
-        for part in ["tmp", "cp"] {
-            make_private(&folder.path.join(part))?;
+        let memory = memory_of(run);
+        let temporary = if make_private(&memory).is_ok() { memory } else { path.join("tmp") };
+        let folder = Self { path, temporary, run };
+        for part in [&folder.temporary, &folder.path.join("cp")] {
+            make_private(part)?;
         }
         for (file, text) in [(folder.inventory(), INVENTORY), (folder.launcher(), LAUNCHER)] {
             fs::write(&file, text).map_err(AnsibleError::at(&file))?;
@@ -44,12 +54,17 @@ impl RunDir {
 
     /// Removes what a run of a dead Ostler left.
     pub fn remove_leftovers(runs: &Path, run: RunId) -> Result<(), AnsibleError> {
-        remove(&place_of(runs, run))
+        remove(&place_of(runs, run), run)
     }
 
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where Ansible's temporary files are.
+    pub fn temporary(&self) -> &Path {
+        &self.temporary
     }
 
     /// Ansible's inventory source.
@@ -70,7 +85,7 @@ impl RunDir {
 
 impl Drop for RunDir {
     fn drop(&mut self) {
-        let _ = remove(&self.path); // it holds no secret, and a later run clears what is left
+        let _ = remove(&self.path, self.run); // a later run clears what is left
     }
 }
 
@@ -81,6 +96,10 @@ fn place_of(runs: &Path, run: RunId) -> PathBuf {
         return path;
     }
     PathBuf::from(format!("/tmp/ostler-{run}"))
+}
+
+fn memory_of(run: RunId) -> PathBuf {
+    Path::new(MEMORY).join(format!("ostler-{run}"))
 }
 
 /// Makes a folder for this user alone, or takes one that is.
@@ -98,11 +117,14 @@ fn make_private(path: &Path) -> Result<(), AnsibleError> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), AnsibleError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(AnsibleError::at(path)(error)),
-        _ => Ok(()),
+fn remove(path: &Path, run: RunId) -> Result<(), AnsibleError> {
+    for path in [path, &memory_of(run)] {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(AnsibleError::at(path)(error)),
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -113,11 +135,13 @@ mod tests {
     fn it_is_private_and_goes_when_dropped() {
         let root = tempfile::tempdir().unwrap();
         let folder = RunDir::create(&root.path().join("run"), RunId::new()).unwrap();
-        let path = folder.path().to_owned();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o700);
+        let (path, temporary) = (folder.path().to_owned(), folder.temporary().to_owned());
+        for path in [&path, &temporary] {
+            assert_eq!(fs::metadata(path).unwrap().mode() & 0o777, 0o700);
+        }
         assert_eq!(fs::read_to_string(folder.inventory()).unwrap(), INVENTORY);
         drop(folder);
-        assert!(!path.exists());
+        assert!(!path.exists() && !temporary.exists());
     }
 
     #[test]

@@ -35,7 +35,12 @@ impl Bench {
     }
 
     fn source(&self, branch: &str, commit: Option<&str>) -> CatalogSource {
-        CatalogSource { url: self.site.url(), branch: branch.into(), commit: commit.map(str::to_owned) }
+        CatalogSource {
+            url: self.site.url(),
+            branch: branch.into(),
+            commit: commit.map(str::to_owned),
+            vault_password: None,
+        }
     }
 
     fn store(&self) -> CatalogStore {
@@ -363,6 +368,25 @@ fn a_check_names_what_the_roles_lack() {
         ]
     );
     assert!(faults.contains("roles/apps/c/defaults/main.yml:2:"), "{faults}");
-    assert!(faults.contains("secret.yml:1:1: it is encrypted"), "{faults}");
+    assert!(!faults.contains("secret.yml"), "what is encrypted can be opened by whoever knows the password: {faults}");
+    assert!(warnings.contains("secret.yml:1:1: it is encrypted"), "{warnings}");
     assert!(warnings.contains("no app has the role `shared`"), "{warnings}");
+}
+
+#[test]
+fn a_role_of_a_collection_is_looked_for_in_the_collections_of_the_catalog() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |path: &str, text: &str| {
+        let path = dir.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("index.json", r#"{"apps": [{"name": "agent", "role": "community.zabbix.zabbix_agent"}]}"#);
+    let checked = check_catalog(dir.path(), Path::new(""));
+    let folder = "collections/ansible_collections/community/zabbix/roles/zabbix_agent";
+    let said = checked.faults[0].to_string();
+    assert!(said.contains(&format!("apps[0].role: there is no folder {folder}")), "{said}");
+    write(&format!("{folder}/tasks/main.yml"), "- ansible.builtin.debug:\n");
+    let index = check_catalog(dir.path(), Path::new("")).index.expect("a good catalog");
+    assert_eq!(index.apps[0].role, "community.zabbix.zabbix_agent");
 }

@@ -80,6 +80,7 @@ impl Bench {
                 agent_socket: self.dir.path().join("no-agent"),
             },
             vars: serde_json::from_value(host_vars(modules, others)).unwrap(),
+            secrets: Default::default(),
             secret_vars: Default::default(),
         };
         let request = RunRequest {

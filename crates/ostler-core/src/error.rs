@@ -104,10 +104,14 @@ impl fmt::Display for Failure {
 
 impl<E: Classify> From<E> for Failure {
     fn from(error: E) -> Self {
-        let mut causes = Vec::new();
+        let mut causes: Vec<String> = Vec::new();
         let mut source = error.source();
         while let Some(cause) = source {
-            causes.push(cause.to_string());
+            // Some libraries' errors say again what their own cause says.
+            let text = cause.to_string();
+            if causes.last() != Some(&text) {
+                causes.push(text);
+            }
             source = cause.source();
         }
         Self { blame: error.blame(), hint: error.hint(), message: error.to_string(), causes, lines: Vec::new() }

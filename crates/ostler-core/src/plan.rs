@@ -6,9 +6,10 @@ use crate::{
     model::{Finding, Observed, Power, Reshape, ServerRecord},
     operation::{OperationRecord, OperationState, StepState},
     ops::create,
-    spec::{ProviderKind, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, ServerSpec},
+    spec::{ProviderKind, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, ServerSpec, Value},
 };
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is known of a server before anything is decided.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +66,10 @@ pub enum Action {
         modules: Vec<String>,
         /// Apps.
         apps: Vec<String>,
+        /// Parameters of apps, as `nginx.worker_connections`, that are others than on record. Of a secret, that means its name:
+        /// whether its text has changed, only a look at the server can tell.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        params: Vec<String>,
     },
 }
 
@@ -84,8 +89,22 @@ pub fn plan(spec: &ServerSpec, known: &Known) -> ServerPlan {
     plan.actions.push(Action::Converge {
         modules: spec.modules.iter().filter(|(_, settings)| settings.is_some()).map(|(name, _)| name.clone()).collect(),
         apps: spec.apps.clone(),
+        params: known.recorded.as_ref().map_or_else(Vec::new, |(record, _)| other_params(&record.desired, spec)),
     });
     plan
+}
+
+/// Parameters of apps in which `a` and `b` differ.
+fn other_params(a: &ServerSpec, b: &ServerSpec) -> Vec<String> {
+    let all = [a, b].map(|spec| {
+        let params = spec.app_params.iter();
+        params
+            .flat_map(|(app, params)| params.iter().map(move |(key, value)| (format!("{app}.{key}"), value)))
+            .collect()
+    });
+    let [a, b]: [BTreeMap<String, &Value>; 2] = all;
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    names.into_iter().filter(|name| a.get(*name) != b.get(*name)).cloned().collect()
 }
 
 fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result<(), Failure> {

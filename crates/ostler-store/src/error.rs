@@ -115,7 +115,8 @@ impl Classify for StoreError {
     fn blame(&self) -> Blame {
         match self {
             StoreError::Url { .. } | StoreError::Connect { .. } => Blame::Configuration,
-            StoreError::Newer { .. }
+            StoreError::Path { .. }
+            | StoreError::Newer { .. }
             | StoreError::NoOperation(_)
             | StoreError::SecretName(_)
             | StoreError::KeyMissing(_)
@@ -128,6 +129,9 @@ impl Classify for StoreError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            StoreError::Path { .. } => {
+                Some("the state needs a folder of your own with space in it: `--state-dir DIR` or OSTLER_STATE_DIR names another".into())
+            }
             StoreError::Newer { .. } => Some("upgrade this Ostler, or use the one that wrote the state".into()),
             StoreError::KeyExposed { path, .. } => Some(format!("run `chmod 600 {}`", path.display())),
             StoreError::KeyMissing(path) | StoreError::KeyMalformed(path) | StoreError::KeyWrong { path, .. } => {

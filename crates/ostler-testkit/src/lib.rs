@@ -3,6 +3,7 @@
 pub mod environment;
 pub mod git_site;
 pub mod image_site;
+pub mod leaks;
 pub mod mariadb;
 pub mod pve;
 pub mod sshd;

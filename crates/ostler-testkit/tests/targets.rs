@@ -67,6 +67,7 @@ fn eight_answer_within_seconds_and_let_in_whom_they_should() {
     let targets = lab.boot((0..8).map(options));
     eprintln!("8 targets answer SSH after {:.1} s", begun.elapsed().as_secs_f64());
     assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(targets[3].exec("ls /sys/class/net").stdout, "host0\nlo\n", "what a target knows of its own network");
 
     let by_password = ["-o", "PubkeyAuthentication=no"];
     let identity = key.display().to_string();

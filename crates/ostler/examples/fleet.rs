@@ -31,9 +31,12 @@ fn main() {
     else {
         panic!("usage: fleet OSTLER ROUNDS")
     };
+    // It is started in a folder of its own.
+    let ostler = fs::canonicalize(&ostler).expect("the binary to measure");
+    let ostler = ostler.to_str().expect("a path in UTF-8");
     for _ in 0..rounds {
-        let (stock_first, stock_again) = Fleet::boot(&ostler).stock();
-        let (ostler_first, ostler_again) = Fleet::boot(&ostler).ostler();
+        let (stock_first, stock_again) = Fleet::boot(ostler).stock();
+        let (ostler_first, ostler_again) = Fleet::boot(ostler).ostler();
         println!("{}", json!({ "first": [stock_first, ostler_first], "again": [stock_again, ostler_again] }));
     }
 }

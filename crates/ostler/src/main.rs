@@ -23,7 +23,10 @@ fn main() -> ExitCode {
             return ExitCode::from(70);
         }
     };
-    match runtime.block_on(commands::run(cli)) {
+    let result = runtime.block_on(commands::run(cli));
+    // A question that was left may still wait for its answer, in a thread of its own: nobody waits for that.
+    runtime.shutdown_background();
+    match result {
         Ok(code) => code,
         Err(failure) => {
             output::print_failure(output, &failure);

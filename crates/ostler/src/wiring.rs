@@ -1,6 +1,13 @@
 //! Joins core's ports to their implementations. The only place that names concrete types.
 
-use crate::{ask::Terminal, cli::Global, environment, log_file::LogFile, output::Access, process};
+use crate::{
+    ask::Terminal,
+    cli::Global,
+    environment,
+    log_file::LogFile,
+    output::{Access, Stage},
+    process,
+};
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
 use ostler_core::{
     Blame, Failure, Result,
@@ -32,7 +39,8 @@ use tokio::{
 /// How servers are reached.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct WaitArguments {
-    /// Longest wait for each of SSH and cloud-init [default: 120, five times that where the machine is emulated]
+    /// Longest wait for each of SSH and cloud-init [default: 120, five times that where the machine is emulated], and for
+    /// another package manager that is at work on the server [default: 300]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: Option<u64>,
     /// Longest pause between two tries.
@@ -73,6 +81,8 @@ pub struct Session {
     pub remote: OpenSsh,
     /// Images.
     pub images: ImageStore,
+    /// The terminal.
+    pub stage: Stage,
     engine: GroupingEngine,
     state_dir: PathBuf,
     owner: StateId,
@@ -92,6 +102,8 @@ impl Session {
         let state_dir = state_dir(global)?;
         let store = SeaStore::open_sqlite(&state_dir).await?;
         let owner = store.state_id().await?;
+        let interrupt = Interrupt::new();
+        let stage = Stage::default();
         let images = match std::env::var(environment::IMAGE_SITE) {
             Ok(site) if !site.is_empty() => ImageStore::with_site(state_dir.join("images"), site),
             _ => ImageStore::new(state_dir.join("images")),
@@ -105,11 +117,12 @@ impl Session {
             modules: ostler_ansible::module_catalog()?,
             catalog: Catalog::shipped()?,
             wait: wait.options(),
-            ask: Terminal::new(global.non_interactive),
+            ask: Terminal::new(global.non_interactive, stage.clone(), interrupt.1.clone()),
+            stage,
             accept_new_host_keys: wait.accept_new_host_keys,
             doing,
             log_file: open_log(&environment::log_dir(&state_dir)),
-            interrupt: Interrupt::new(),
+            interrupt,
             state_dir,
         })
     }
@@ -228,7 +241,7 @@ impl Session {
                 _ = terminations.recv() => {}
             }
             if time == 1 {
-                eprintln!("stopping at the end of this step; Ctrl-C again stops at once");
+                self.stage.print_error("stopping at the end of this step; Ctrl-C again stops at once\n");
                 self.interrupt.0.send_replace(true);
             }
         }

@@ -3,8 +3,9 @@
 use ostler_testkit::{
     environment::{Finished, TestEnvironment},
     git_site::{GitRepository, GitSite},
+    sshd::Sshd,
 };
-use std::{path::Path, process::Stdio};
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Stdio};
 
 fn environment() -> TestEnvironment {
     TestEnvironment::new(env!("CARGO_BIN_EXE_ostler"))
@@ -94,6 +95,50 @@ async fn a_sync_that_is_killed_halfway_hinders_nobody() {
             std::fs::read_dir(trees).expect("trees").flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(leftovers.len(), 2, "one tree and its lock: {leftovers:?}");
     }
+}
+
+/// By the system's `ssh`, with what its user has set up: here, in a file that a script in front of it names.
+#[test]
+fn a_catalog_is_fetched_by_ssh() {
+    let environment = environment();
+    environment.make_key();
+    let key = std::fs::read_to_string(environment.path().join("id_ed25519.pub")).expect("a key");
+    let Some(sshd) = Sshd::start(&[key.trim()]) else { return };
+    let repository = published(&environment);
+    let (folder, address) = (environment.path().display(), sshd.address());
+    environment.write("known_hosts", &format!("[{}]:{} {}\n", address.ip(), address.port(), sshd.host_key()));
+    environment.write(
+        "ssh_config",
+        &format!("UserKnownHostsFile {folder}/known_hosts\nIdentityFile {folder}/id_ed25519\nIdentityAgent none\n"),
+    );
+    let script = environment.write("ssh", &format!("#!/bin/sh\nexec /usr/bin/ssh -F {folder}/ssh_config \"$@\"\n"));
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("it may be run");
+    let path = repository.root().join("catalog.git");
+    let url = format!("ssh://{}@{address}{}", sshd.user(), path.display());
+    let sync = |url: &str| {
+        let mut command = environment.command(&["catalog", "sync", "--url", url, "--output", "json"]);
+        command.env("PATH", format!("{folder}:/usr/bin:/bin"));
+        let output = command.output().expect("ostler starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Finished {
+            code: output.status.code().unwrap_or(-1),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    };
+    let first = sync(&url).ok();
+    assert_eq!(first.json_lines()[0]["commit"], repository.git(&["rev-parse", "HEAD"]));
+    repository.write("roles/apps/example/files/new", "new");
+    let newer = repository.publish();
+    assert_eq!(sync(&url).ok().json_lines()[0]["commit"], newer);
+
+    let nowhere = sync(&url.replace("catalog.git", "nowhere.git"));
+    assert_eq!(nowhere.code, 4, "{}", nowhere.stderr);
+    sshd.authorize(&[]);
+    std::fs::remove_dir_all(environment.state_dir()).expect("nothing is at hand any more");
+    let refused = sync(&url);
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    assert!(refused.stderr.contains("see that `ssh` to this host works without a question"), "{}", refused.stderr);
 }
 
 #[test]

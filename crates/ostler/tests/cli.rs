@@ -49,6 +49,44 @@ fn wrong_use_has_its_own_exit_code_and_a_hint() {
 }
 
 #[test]
+fn what_the_command_line_can_not_mean_is_said() {
+    let environment = environment();
+    environment.write("key.pub", KEY);
+    environment.write("ostler.yaml", "servers: { web1: { authorized_keys: [ key.pub ] } }\n");
+    for (arguments, words) in [
+        (&["up", "ostler.yaml", "Web1"][..], "`Web1` is not a host label (1-63 of a-z, 0-9 and -"),
+        (&["up", "ostler.yaml", "--timeout", "0"], "0 is not in 1..=86400"),
+        (&["up", "ostler.yaml", "--rollback-after", "9"], "9 is not in 10..=3600"),
+        (&["plan", "ostler.yaml", "--exit-cod"], "a similar argument exists: '--exit-code'"),
+        (&["plan", "ostler.yaml", "--no-check", "--exit-code"], "cannot be used with"),
+        (&["status", "--output", "jsn"], "a similar value exists: 'json'"),
+        (&["logs", "web1", "--all", "--operation", "7"], "invalid value '7'"),
+        (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
+        (&["secret", "rm", "nope"], "there is no secret `nope`\n\nhint: `ostler secret list` names them"),
+        (&["image", "pull", "debian-12"], "there is no image `debian-12`\n\nhint: known: debian-13"),
+        (
+            &["catalog", "sync", "--url", "ftp://x/y"],
+            "--url: not the URL of a Git repository that Ostler can fetch\n\nhint: fetched are",
+        ),
+    ] {
+        let finished = environment.run(arguments);
+        assert_eq!(finished.code, 2, "{arguments:?}: {}", finished.stderr);
+        assert!(finished.stderr.contains(words), "{arguments:?} does not say `{words}`: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn a_state_directory_that_can_not_be_one_is_refused() {
+    let environment = environment();
+    let file = environment.write("state", "a file\n");
+    let finished = environment.run(&["status"]);
+    assert_eq!(finished.code, 2, "{}", finished.stderr);
+    let said = format!("error: can't use {}\n  cause: File exists", file.display());
+    assert!(finished.stderr.starts_with(&said), "{}", finished.stderr);
+    assert!(finished.stderr.contains("\nhint: the state needs a folder of your own"), "{}", finished.stderr);
+}
+
+#[test]
 fn a_spec_without_its_file_or_server_is_refused() {
     let environment = environment();
     let missing = environment.run(&["plan", "nowhere.yaml"]);

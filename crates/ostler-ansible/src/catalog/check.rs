@@ -1,10 +1,10 @@
 //! Everything that is wrong with a catalog's files.
 
-use super::CatalogError;
+use super::{CatalogError, vault};
 use crate::embedded::OWN_ROLES;
 use ostler_core::{
     model::CatalogIndex,
-    spec::{Fault, SpecFaults, read_index, yaml_fault},
+    spec::{Fault, RolePlace, SpecFaults, read_index, yaml_fault},
 };
 use std::{
     fs, io,
@@ -61,26 +61,39 @@ impl Findings<'_> {
         };
         let mut reading = read_index(&text);
         for place in &reading.roles {
-            let role = Path::new("roles/apps").join(&place.role);
-            if OWN_ROLES.contains(&place.role.as_str()) {
-                let message = format!("a role `{}` ships with Ostler and would run instead", place.role);
-                reading.faults.push(place.fault(message, "choose another name, and rename its folder"));
-            } else if !self.folder.join(&role).is_dir() {
-                let message = format!("there is no folder {}", self.shown.join(&role).display());
-                reading.faults.push(place.fault(message, "the role's tasks stand in its `tasks/main.yml`"));
-            } else if !["main.yml", "main.yaml"]
-                .iter()
-                .any(|file| self.folder.join(&role).join("tasks").join(file).is_file())
-            {
-                let message = format!("{} is missing", self.shown.join(&role).join("tasks/main.yml").display());
-                reading.faults.push(place.fault(message, "a role without it does nothing"));
-            }
+            let fault = self.role_fault(place);
+            reading.faults.extend(fault);
         }
         reading.faults.sort_by_key(|fault| (fault.line, fault.column));
         self.fault(Path::new(INDEX), reading.faults);
         self.warn(Path::new(INDEX), reading.warnings);
         self.roles(&reading.roles.iter().map(|place| place.role.as_str()).collect::<Vec<_>>());
         reading.index
+    }
+
+    /// Why the role of an app can't be run.
+    fn role_fault(&self, place: &RolePlace) -> Option<Fault> {
+        let (role, hint) = match place.role.split('.').collect::<Vec<_>>().as_slice() {
+            [namespace, collection, role] => {
+                // Those that ship with Ostler have modules only.
+                let collection = Path::new("collections/ansible_collections").join(namespace).join(collection);
+                (collection.join("roles").join(role), "the catalog brings the collections that its roles come from")
+            }
+            _ => (Path::new("roles/apps").join(&place.role), "the role's tasks stand in its `tasks/main.yml`"),
+        };
+        if OWN_ROLES.contains(&place.role.as_str()) {
+            let message = format!("a role `{}` ships with Ostler and would run instead", place.role);
+            return Some(place.fault(message, "choose another name, and rename its folder"));
+        }
+        if !self.folder.join(&role).is_dir() {
+            return Some(place.fault(format!("there is no folder {}", self.shown.join(&role).display()), hint));
+        }
+        let tasks = role.join("tasks");
+        let is_there = ["main.yml", "main.yaml"].iter().any(|file| self.folder.join(&tasks).join(file).is_file());
+        (!is_there).then(|| {
+            let message = format!("{} is missing", self.shown.join(&tasks).join("main.yml").display());
+            place.fault(message, "a role without it does nothing")
+        })
     }
 
     /// Looks at all roles, also those that the index does not name: a role can include another.
@@ -108,15 +121,15 @@ impl Findings<'_> {
             if whole.is_dir() && depth < 16 {
                 self.yaml_below(&path, depth + 1);
             } else if is_yaml {
-                let fault = match read_text(&whole, u64::MAX) {
-                    Ok(text) if text.starts_with("$ANSIBLE_VAULT") => Some(fault(
-                        "it is encrypted, and Ostler has no key for it",
-                        Some("secrets come from the spec".into()),
-                    )),
-                    Ok(text) => yaml_fault(&text),
-                    Err(error) => Some(fault(format!("can't be read: {error}"), None)),
-                };
-                self.fault(&path, fault.into_iter().collect());
+                match read_text(&whole, u64::MAX) {
+                    Ok(text) if vault::is_encrypted(text.as_bytes()) => {
+                        let hint =
+                            "specs that use it name the password: `catalog: { vault_password: { secret: NAME } }`";
+                        self.warn(&path, vec![fault("it is encrypted, and was not looked into", Some(hint.into()))]);
+                    }
+                    Ok(text) => self.fault(&path, yaml_fault(&text).into_iter().collect()),
+                    Err(error) => self.fault(&path, vec![fault(format!("can't be read: {error}"), None)]),
+                }
             }
         }
     }

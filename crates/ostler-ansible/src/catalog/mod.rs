@@ -9,6 +9,7 @@ mod error;
 mod git;
 mod new;
 mod store;
+mod vault;
 
 pub use check::{Checked, check_catalog};
 pub use error::CatalogError;
@@ -54,5 +55,15 @@ impl Catalog {
     pub fn in_folder(folder: &Path) -> Result<Self, CatalogError> {
         let index = check_catalog(folder, folder).into_index(format!("the catalog in {}", folder.display()))?;
         Ok(Self { index, source: None, tree: Some(folder.to_owned()), warnings: Vec::new(), _in_use: None })
+    }
+
+    /// A file, relative to the catalog's folder, of the roles of these apps that holds something encrypted with `ansible-vault`.
+    /// Roles that those include are not looked at.
+    pub fn encrypted_file(&self, apps: &[String]) -> Option<PathBuf> {
+        let tree = self.tree.as_ref()?;
+        let roles = self.index.apps.iter().filter(|meta| apps.contains(&meta.name)).map(|meta| &meta.role);
+        let file =
+            roles.map(|role| tree.join("roles/apps").join(role)).find_map(|role| vault::first_encrypted(&role))?;
+        file.strip_prefix(tree).ok().map(Path::to_owned)
     }
 }

@@ -17,7 +17,7 @@ pub struct CatalogIndex {
 pub struct AppMeta {
     /// Key in the spec.
     pub name: String,
-    /// Role under `roles/apps/`; what the playbook includes.
+    /// What the playbook includes: a role under `roles/apps/`, or `NAMESPACE.COLLECTION.ROLE`.
     pub role: String,
     /// One line.
     #[serde(default)]
@@ -37,9 +37,23 @@ pub struct AppMeta {
     /// `linear` if the role does not work under mitogen.
     #[serde(default)]
     pub strategy: Strategy,
+    /// What the role counts on knowing of the server before it begins.
+    #[serde(default)]
+    pub facts: Facts,
     /// JSON Schema of its parameters; an object schema.
     #[serde(default)]
     pub params: Option<serde_json::Value>,
+}
+
+/// Facts that are gathered before a role runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Facts {
+    /// All of `ansible.builtin.setup`, and python3-apt for the `apt` module: what roles from elsewhere count on.
+    #[default]
+    All,
+    /// Those of the release, which every run has; the role installs its packages by `ostler_packages`.
+    Release,
 }
 
 /// A port of an app.

@@ -7,7 +7,12 @@ use crate::{
     ids::RunId,
     model::Phase,
     operation::StepFuture,
-    ops::{Context, RUN_AS_ROOT, World, apply, leftovers, wait},
+    ops::{
+        Context, RUN_AS_ROOT, World,
+        apply::{self, Around},
+        cause::Cause,
+        leftovers, wait,
+    },
     ports::{Credential, HostKey, Playbook, Reporter, RunRequest, Session},
     secret::Secret,
     spec::{ExistingOptions, ProviderKind, ServerSpec, Strategy},
@@ -106,7 +111,7 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
     match ctx
         .world
         .ask
-        .confirm(&format!("{name} at {address} shows the host key {fingerprint}. Is that its own?"))
+        .confirm(&format!("{name} at {address} shows the host key\n  {fingerprint}\nIs that its own?"))
         .await?
     {
         Some(true) => Ok(first),
@@ -144,10 +149,12 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         };
         let observer = apply::Observer::new(ctx, request.run, &record.pending_handlers);
         let result = ctx.world.engine.run(request, &observer).await;
+        let heard = observer.heard();
+        let reports: Vec<AnsibleReport> = observer.into_reports();
+        let around = Around::of(&reports, Some(session.as_ref()), heard).await;
         session.close().await;
         leftovers::forget_children(ctx).await?;
-        let reports: Vec<AnsibleReport> = observer.into_reports();
-        apply::judge(ctx, Phase::Access, &result?, &reports)
+        apply::judge(ctx, Phase::Access, &result?, &reports, &around)
     })
 }
 
@@ -163,11 +170,14 @@ async fn prepare(ctx: &Context<'_>, session: &dyn Session, sudo: Option<&Secret>
     if output.status == 0 {
         return Ok(());
     }
+    let message = format!("{} can't be taken over as {}", ctx.server(), options(&ctx.spec)?.user);
+    if let Some(cause) = Cause::of(&output.stderr) {
+        let hint = cause.hint(ctx.server());
+        return Err(Failure::new(Blame::Target, cause.words(&[])).because_of(message).with_hint(hint));
+    }
     let mut lines: Vec<String> = output.stderr.lines().map(str::to_owned).collect();
     let last = lines.pop().unwrap_or_else(|| format!("status {}", output.status));
-    Err(Failure::new(Blame::Target, last)
-        .because_of(format!("{} can't be taken over as {}", ctx.server(), options(&ctx.spec)?.user))
-        .with_lines(lines))
+    Err(Failure::new(Blame::Target, last).because_of(message).with_lines(lines))
 }
 
 /// Takes out what lets Ostler in, as far as the server can be reached; a server that is gone is no reason to keep its record.

@@ -2,13 +2,17 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{AnsibleReport, EventKind, Level, TaskOutcome},
+    event::{AnsibleReport, EventKind, Level, TaskOutcome, TaskResult},
     ids::{OperationId, RunId, ServerName},
     model::{Phase, Power, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
-    ops::{Context, World, confirm, create, host_vars, leftovers, prefetch, server_log, wait},
+    ops::{
+        Context, World,
+        cause::{self, Cause},
+        confirm, create, host_vars, leftovers, prefetch, server_log, wait,
+    },
     ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
-    spec::{CatalogSource, ServerSpec, Strategy},
+    spec::{CatalogSource, ServerSpec, Strategy, Value},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -175,22 +179,34 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             ((), never) = meanwhile => match never {},
         };
         let pending = observer.pending();
+        let heard = observer.heard().max(Some(armed.heard()));
         let reports = observer.into_reports();
-        if let Err(failure) = server_log::append(session.as_ref(), &reports).await {
+        let lost = reports.iter().any(is_lost);
+        if !lost && let Err(failure) = server_log::append(session.as_ref(), &reports).await {
             notice(base, Level::Warning, &format!("/var/log/ansible.log was not written: {failure}")).await;
         }
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
         let settled = armed.settle(session, good).await;
-        let lost =
-            reports.iter().any(|r| matches!(r, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Unreachable));
+        let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
         base.update(|record| {
             record.pending_handlers = pending;
             record.unclean = lost;
         })
         .await?;
         leftovers::forget_children(base).await?;
-        *ctx.session.lock().expect("no panic while held") = Some(settled?);
-        judge(base, Phase::Provision, &result?, &reports)?;
+        let verdict = result.and_then(|summary| judge(base, Phase::Provision, &summary, &reports, &around));
+        match (verdict, settled) {
+            (verdict, Ok(session)) => {
+                *ctx.session.lock().expect("no panic while held") = Some(session);
+                verdict?;
+            }
+            // That it did not come back either is the same trouble; that it has put settings back is another, and worth a word.
+            (Err(mut failure), Err(unsettled)) if lost => {
+                failure.causes.extend(Some(unsettled.message).filter(|_| unsettled.hint != failure.hint));
+                return Err(failure);
+            }
+            (_, Err(unsettled)) => return Err(unsettled),
+        }
         outputs.changed = reports.iter().filter(|r| is_change(r)).count();
         Ok(())
     })
@@ -234,10 +250,14 @@ pub(super) async fn request(
 
 /// The server as Ansible is told of it.
 pub(super) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Transport) -> Result<RunHost> {
+    let mut vars = host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record);
+    let seconds = ctx.world.wait.lock_limit().as_secs();
+    vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
     Ok(RunHost {
         name: ctx.server().clone(),
         transport,
-        vars: host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record),
+        vars,
+        secrets: host_vars::secret_params(ctx.world, &ctx.spec).await?,
         secret_vars: host_vars::secret(ctx.world, &ctx.spec).await?,
     })
 }
@@ -256,22 +276,62 @@ pub fn is_change(report: &AnsibleReport) -> bool {
     matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Changed && !t.aggregate)
 }
 
-/// Names the failed task, or says why there was none.
-pub(super) fn judge(ctx: &Context<'_>, phase: Phase, summary: &RunSummary, reports: &[AnsibleReport]) -> Result<()> {
-    let server = ctx.server();
-    let failed = reports.iter().rev().find_map(|report| match report {
+fn is_lost(report: &AnsibleReport) -> bool {
+    matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Unreachable)
+}
+
+/// The task that a run failed at.
+fn failed_task(reports: &[AnsibleReport]) -> Option<&TaskResult> {
+    reports.iter().rev().find_map(|report| match report {
         AnsibleReport::TaskResult(t)
             if !t.ignored && !t.aggregate && matches!(t.result, TaskOutcome::Failed | TaskOutcome::Unreachable) =>
         {
-            Some(t)
+            Some(&**t)
         }
         _ => None,
-    });
+    })
+}
+
+/// The cause of a failed task, where it is one of those that lie around the server.
+fn cause_of(task: &TaskResult) -> Option<Cause> {
+    [&task.msg, &task.stderr, &task.stdout].into_iter().flatten().find_map(|text| Cause::of(text))
+}
+
+/// What is known of a server besides what Ansible says of it.
+#[derive(Debug, Default)]
+pub(super) struct Around {
+    /// Its file systems that are full, if a task failed for want of space.
+    full: Vec<String>,
+    /// Its last sign of life, if it was lost.
+    heard: Option<jiff::Timestamp>,
+}
+
+impl Around {
+    /// Asks the server what the reports leave open.
+    pub async fn of(reports: &[AnsibleReport], session: Option<&dyn Session>, heard: Option<jiff::Timestamp>) -> Self {
+        let is_about_space = failed_task(reports).and_then(cause_of) == Some(Cause::NoSpace);
+        let full = match session.filter(|_| is_about_space) {
+            Some(session) => cause::full_disks(session).await,
+            None => Vec::new(),
+        };
+        Self { full, heard }
+    }
+}
+
+/// Names the failed task and its cause, or says why there was none.
+pub(super) fn judge(
+    ctx: &Context<'_>,
+    phase: Phase,
+    summary: &RunSummary,
+    reports: &[AnsibleReport],
+    around: &Around,
+) -> Result<()> {
+    let server = ctx.server();
     // A failed task that a block rescued is no failure of the run.
     if summary.status == 0 && summary.hosts.contains_key(server.as_str()) {
         return Ok(());
     }
-    let Some(task) = failed else {
+    let Some(task) = failed_task(reports) else {
         let message = format!(
             "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not come that far",
             phase.as_str(),
@@ -281,17 +341,34 @@ pub(super) fn judge(ctx: &Context<'_>, phase: Phase, summary: &RunSummary, repor
             .with_lines(summary.stderr_tail.clone())
             .with_hint(format!("`ostler logs {server}` has all that it said; `ostler resume {server}` tries again")));
     };
-    let word = if task.result == TaskOutcome::Unreachable { "was lost at" } else { "failed at" };
+    let lost = task.result == TaskOutcome::Unreachable;
+    let word = if lost { "was lost at" } else { "failed at" };
     let mut failure = Failure::new(
         Blame::Target,
         format!("phase {}: {server} {word} `{}` ({})", phase.as_str(), task.place(), task.module),
     );
-    failure.causes.extend(task.msg.clone().map(|m| m.trim().to_owned()).filter(|m| !m.is_empty()));
+    if let Some(since) = around.heard.filter(|_| lost) {
+        failure.causes.push(wait::silence(since));
+        return Err(failure.with_hint(wait::silent_hint(server)));
+    }
+    let own_words = task.msg.as_deref().map(str::trim).filter(|words| !words.is_empty());
+    if let Some(cause) = cause_of(task) {
+        failure.causes.push(cause.words(&around.full));
+        failure.causes.extend(own_words.and_then(|words| words.lines().next()).map(shortened));
+        return Err(failure.with_hint(cause.hint(server)));
+    }
+    failure.causes.extend(own_words.map(str::to_owned));
     let output = task.stderr.as_deref().filter(|s| !s.trim().is_empty()).or(task.stdout.as_deref()).unwrap_or_default();
     failure.lines = output.trim().lines().rev().take(12).map(str::to_owned).collect();
     failure.lines.reverse();
     Err(failure
         .with_hint(format!("mend the cause, then `ostler resume {server}`; `ostler logs {server}` has the whole run")))
+}
+
+/// A line that people are to read beside others; the log has it whole.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 240;
+    if line.chars().count() <= MOST { line.to_owned() } else { line.chars().take(MOST).chain("...".chars()).collect() }
 }
 
 async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
@@ -305,12 +382,19 @@ pub(super) struct Observer<'a> {
     /// Handlers that earlier runs left.
     before: &'a [(String, String)],
     reports: Mutex<Vec<AnsibleReport>>,
+    /// When the server last finished a task.
+    heard: Mutex<Option<jiff::Timestamp>>,
 }
 
 impl<'a> Observer<'a> {
     /// For one run; `before`: handlers that earlier runs left.
     pub fn new(ctx: &'a Context<'a>, run: RunId, before: &'a [(String, String)]) -> Self {
-        Self { ctx, run, before, reports: Mutex::default() }
+        Self { ctx, run, before, reports: Mutex::default(), heard: Mutex::default() }
+    }
+
+    /// When the server last finished a task.
+    pub fn heard(&self) -> Option<jiff::Timestamp> {
+        *self.heard.lock().expect("no panic while held")
     }
 
     /// What was reported.
@@ -334,6 +418,9 @@ impl RunObserver for Observer<'_> {
 
     async fn report(&self, report: AnsibleReport) {
         let notice = matches!(&report, AnsibleReport::TaskResult(t) if t.handler || !t.notify.is_empty());
+        if matches!(&report, AnsibleReport::TaskResult(t) if t.result != TaskOutcome::Unreachable) {
+            *self.heard.lock().expect("no panic while held") = Some(jiff::Timestamp::now());
+        }
         self.reports.lock().expect("no panic while held").push(report.clone());
         if notice {
             // At once: if Ostler is killed, the next run still knows which services to restart. Where it can't be

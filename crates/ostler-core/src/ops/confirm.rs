@@ -7,22 +7,40 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    ops::{Context, RUN_AS_ROOT, wait},
-    ports::{Output, Reporter, Session},
+    model::Power,
+    ops::{
+        Context, RUN_AS_ROOT,
+        cause::{self, Cause},
+        wait,
+    },
+    ports::{Output, Reporter, SSH_FAILED, Session},
 };
-use std::{convert::Infallible, fmt::Write, time::Duration};
+use std::{
+    convert::Infallible,
+    fmt::Write,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 const SCRIPT: &str = include_str!("scripts/rollback.sh");
 const UNIT: &str = include_str!("scripts/rollback.service");
 const CALL: &str = "sh /var/lib/ostler/rollback/rollback";
 /// Exit status of the script where nothing is armed.
 const NOT_ARMED: i32 = 3;
+/// Says what a task waits for, if one does: its process, and the words (`ostler_packages` writes them).
+const WAITING: &str = "read -r pid words 2>/dev/null </run/ostler-waiting && [ -d \"/proc/$pid\" ] && echo \"$words\"";
+/// How long a server takes to put its old settings back once its clock has run out.
+const RESTORING: Duration = Duration::from_secs(20);
 
 /// A server whose clock runs.
 pub(super) struct Armed<'a> {
     ctx: &'a Context<'a>,
     /// What the clock is set to.
     time: Duration,
+    /// Multiplies what the server's own work may take.
+    slowness: u32,
+    /// When the server last said that its clock is set.
+    heard: Mutex<(Instant, jiff::Timestamp)>,
 }
 
 /// Saves the settings of sshd and firewall, and starts the clock.
@@ -50,11 +68,28 @@ pub(super) async fn arm<'a>(ctx: &'a Context<'a>, session: &dyn Session) -> Resu
     );
     let output = as_root(session, &script).await?;
     if output.status != 0 {
-        return Err(Failure::new(Blame::Target, output.stderr.trim())
-            .because_of(format!("{} could not save its settings of SSH and firewall", ctx.server())));
+        return Err(refused(ctx, session, &output, "could not save its settings of SSH and firewall").await);
     }
     say_rolled_back(ctx, &output.stdout).await;
-    Ok(Armed { ctx, time })
+    Ok(Armed { ctx, time, slowness: slowness.max(1), heard: Mutex::new(now()) })
+}
+
+fn now() -> (Instant, jiff::Timestamp) {
+    (Instant::now(), jiff::Timestamp::now())
+}
+
+/// A script of ours failed on the server: its words, or what lies behind them.
+async fn refused(ctx: &Context<'_>, session: &dyn Session, output: &Output, what: &str) -> Failure {
+    let server = ctx.server();
+    let message = format!("{server} {what}");
+    if output.status == SSH_FAILED {
+        return wait::silent(server, jiff::Timestamp::now()).because_of(message);
+    }
+    let Some(cause) = Cause::of(&output.stderr) else {
+        return Failure::new(Blame::Target, output.stderr.trim()).because_of(message);
+    };
+    let full = if cause == Cause::NoSpace { cause::full_disks(session).await } else { Vec::new() };
+    Failure::new(Blame::Target, cause.words(&full)).because_of(message).with_hint(cause.hint(server))
 }
 
 /// `script` as root, with the address that we come from as its first parameter.
@@ -70,29 +105,70 @@ async fn say_rolled_back(ctx: &Context<'_>, line: &str) {
 }
 
 impl Armed<'_> {
-    /// Sets the clock anew, again and again. A connection that breaks is not this one's to tell.
+    /// Sets the clock anew, again and again, and tells what the server waits for. A connection that breaks is not this one's to
+    /// tell.
     pub async fn keep(&self, session: &dyn Session) -> Infallible {
+        let mut told = String::new();
         loop {
             tokio::time::sleep(self.time / 4).await;
-            let _ = as_root(session, &format!("{CALL} extend {}", self.time.as_secs())).await;
+            let Some(waits_for) = self.extend(session).await else { continue };
+            if !waits_for.is_empty() && waits_for != told {
+                let message = format!("waiting for another package manager: {waits_for}");
+                self.ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+            }
+            told = waits_for;
         }
+    }
+
+    /// Sets the clock anew; what the server waits for. `None` if it could not be told.
+    async fn extend(&self, session: &dyn Session) -> Option<String> {
+        let script = format!("{CALL} extend {}\nstatus=$?\n{WAITING}\nexit $status\n", self.time.as_secs());
+        let output = as_root(session, &script).await.ok().filter(|output| output.status != SSH_FAILED)?;
+        *self.heard.lock().expect("no panic while held") = now();
+        Some(output.stdout.trim().to_owned())
+    }
+
+    /// When the server last gave a sign of life by its clock.
+    pub fn heard(&self) -> jiff::Timestamp {
+        self.heard.lock().expect("no panic while held").1
     }
 
     /// Proves a new connection, and stops the clock; returns that connection. Where none comes about, sees to it that the old
     /// settings are back.
     ///
     /// `session` is the one from before; `changed_all` says whether the run came to its end, so that all new settings hold.
-    pub async fn settle(self, session: Box<dyn Session>, changed_all: bool) -> Result<Box<dyn Session>> {
-        let _ = as_root(session.as_ref(), &format!("{CALL} extend {}", self.time.as_secs())).await;
+    pub async fn settle(&self, session: Box<dyn Session>, changed_all: bool) -> Result<Box<dyn Session>> {
+        let alive = self.extend(session.as_ref()).await.is_some();
         let user = if changed_all { self.ctx.spec.user.clone() } else { self.ctx.record().await?.login_user };
-        let tried = wait::for_new_login(self.ctx, &user, self.time * 3 / 4).await;
-        let new = match tried {
+        // Where it hears nobody, nothing can be asked of the server: it puts the old settings back when its clock runs out, and
+        // where it does not answer then, its settings are not the cause.
+        let limit = if alive { self.time * 3 / 4 } else { self.until_restored() };
+        let new = match wait::for_new_login(self.ctx, &user, limit).await {
             Ok(new) => new,
-            Err(failure) => return Err(self.roll_back(session, failure).await),
+            Err(failure) if alive => return Err(self.roll_back(session, failure).await),
+            Err(failure) => {
+                session.close().await;
+                // Another host key, or a machine that is off, says more than silence.
+                let is_on = self.ctx.observe().await.is_ok_and(|observed| observed.power == Power::On);
+                if failure.hint.is_some() || !is_on {
+                    return Err(failure);
+                }
+                let failure = wait::silent(self.ctx.server(), self.heard()).because_of(format!(
+                    "the new settings of SSH and firewall of {} are not proved",
+                    self.ctx.server()
+                ));
+                return Err(failure);
+            }
         };
         session.close().await;
         self.confirm(new.as_ref(), changed_all).await?;
         Ok(new)
+    }
+
+    /// From now until the old settings hold again on a server that hears of nobody; at least a moment for one more try.
+    fn until_restored(&self) -> Duration {
+        let set = self.heard.lock().expect("no panic while held").0;
+        (self.time + RESTORING * self.slowness).saturating_sub(set.elapsed()).max(RESTORING / 4)
     }
 
     /// The new settings stay.
@@ -108,10 +184,7 @@ impl Armed<'_> {
                     ctx.server()
                 )));
             }
-            _ => {
-                return Err(Failure::new(Blame::Target, output.stderr.trim())
-                    .because_of(format!("{} could not keep its new settings of SSH and firewall", ctx.server())));
-            }
+            _ => return Err(refused(ctx, new, &output, "could not keep its new settings of SSH and firewall").await),
         }
         let port_missed = ctx.record().await?.machine_next.is_some() && !moved;
         ctx.update(|record| {

@@ -88,14 +88,17 @@ pub struct Unpredicted {
     pub reason: Option<String>,
 }
 
+/// Who hears the reports of a look while it lasts.
+pub type Told<'a> = &'a (dyn Fn(&AnsibleReport) + Sync);
+
 /// Looks at what `up` would let Ansible change, if the plan, which nothing refuses, leaves anything to look at. The caller holds the
-/// lease.
-pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan) -> Check {
+/// lease. `told` hears each report of Ansible as it comes.
+pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan, told: Told<'_>) -> Check {
     if let Some(answer) = without_looking(spec, plan) {
         return answer;
     }
     let findings = Mutex::default();
-    let result = look(world, spec, &findings).await;
+    let result = look(world, spec, &findings, told).await;
     let until_then = findings.into_inner().expect("no panic while held");
     match result {
         Ok(true) => Check::Done(until_then),
@@ -115,7 +118,7 @@ pub fn without_looking(spec: &ServerSpec, plan: &ServerPlan) -> Option<Check> {
 }
 
 /// `false` if the machine is off.
-async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>) -> Result<bool> {
+async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, told: Told<'_>) -> Result<bool> {
     let name = &spec.name;
     let record = world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))?;
     if up::look_at_machine(world, &record).await?.is_none_or(|seen| seen.power != Power::On) {
@@ -133,7 +136,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>) 
         failure
     })?;
     let request = apply::request(&ctx, &record, session.transport(), true).await?;
-    let observer = Observer { world, server: name, run: request.run, findings, reports: Mutex::default() };
+    let observer = Observer { world, server: name, run: request.run, findings, told, reports: Mutex::default() };
     // Nothing is half done when a look is given up, so it need not come to its end first.
     let result = tokio::select! {
         biased;
@@ -148,7 +151,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>) 
 
 /// A task that fails in check mode ends the look at its server.
 fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> Result<()> {
-    apply::judge(ctx, Phase::Provision, summary, reports).map_err(|failure| {
+    apply::judge(ctx, Phase::Provision, summary, reports, &apply::Around::default()).map_err(|failure| {
         let server = ctx.server();
         let changes = reports.iter().any(apply::is_change);
         let hint = if changes {
@@ -166,6 +169,7 @@ struct Observer<'a> {
     server: &'a ServerName,
     run: RunId,
     findings: &'a Mutex<Findings>,
+    told: Told<'a>,
     reports: Mutex<Vec<AnsibleReport>>,
 }
 
@@ -177,6 +181,7 @@ impl RunObserver for Observer<'_> {
     }
 
     async fn report(&self, report: AnsibleReport) {
+        (self.told)(&report);
         self.findings.lock().expect("no panic while held").add(&report);
         self.reports.lock().expect("no panic while held").push(report);
     }
@@ -187,7 +192,10 @@ impl Findings {
         match report {
             // A handler is named by the change that notifies it.
             AnsibleReport::TaskResult(task) if !task.aggregate && !task.handler => self.add_task(task),
-            AnsibleReport::Warning { message, .. } => self.warnings.push(message.trim().to_owned()),
+            // Many a task repeats one.
+            AnsibleReport::Warning { message, .. } if !self.warnings.iter().any(|known| known == message.trim()) => {
+                self.warnings.push(message.trim().to_owned());
+            }
             _ => {}
         }
     }

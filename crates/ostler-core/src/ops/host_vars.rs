@@ -3,10 +3,10 @@
 use super::password;
 use crate::{
     error::Result,
-    model::{AppMeta, AppPort, CatalogIndex, ModuleMeta, ServerRecord},
+    model::{AppMeta, AppPort, CatalogIndex, Facts, ModuleMeta, ServerRecord},
     ops::World,
     secret::Secret,
-    spec::{ServerSpec, Settings, Value},
+    spec::{SecretRef, ServerSpec, Settings, Value},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,6 +30,7 @@ pub(super) fn plain(
     vars.insert("ostler_packages".into(), strings(packages(modules, catalog, spec)));
     // The playbook includes what stands here.
     vars.insert("apps".into(), strings(spec.apps.iter().map(|app| role(catalog, app))));
+    vars.insert("ostler_all_facts".into(), Value::Bool(chosen_apps(catalog, spec).any(|app| app.facts == Facts::All)));
     vars.insert("ostler_app_ports".into(), Value::List(app_ports(catalog, spec)));
     let all_params = spec.app_params.iter().map(|(app, params)| (app.clone(), Value::Map(params.clone())));
     vars.insert("app_params".into(), Value::Map(all_params.collect()));
@@ -65,7 +66,21 @@ pub(super) async fn secret(world: &World<'_>, spec: &ServerSpec) -> Result<BTree
         let hash = password::hash(world.owner, spec.name.as_str(), &spec.user, &password)?;
         vars.insert("ostler_user_password_hash".into(), hash);
     }
+    if let Some(reference) = spec.vault_password() {
+        vars.insert("ostler_vault_password".into(), world.resolve(reference).await?);
+    }
     Ok(vars)
+}
+
+/// The texts of the secrets that parameters of apps name.
+pub(super) async fn secret_params(world: &World<'_>, spec: &ServerSpec) -> Result<BTreeMap<SecretRef, Secret>> {
+    let mut named = Vec::new();
+    spec.app_params.values().flat_map(Settings::values).for_each(|value| value.secrets(&mut named));
+    let mut secrets = BTreeMap::new();
+    for reference in named {
+        secrets.insert(reference.clone(), world.resolve(reference).await?);
+    }
+    Ok(secrets)
 }
 
 /// Parameters as variables of their own, named as roles usually name them: `nginx_worker_connections`.
@@ -120,7 +135,7 @@ mod tests {
             json!([meta("ufw", json!({ "preset": setting })), meta("sysctl", json!({})), meta("swap", json!({}))]);
         let modules: Vec<ModuleMeta> = serde_json::from_value(modules).unwrap();
         let port = json!({ "port": 80, "proto": "tcp", "scope": "public" });
-        let apps = json!({ "apps": [{ "name": "nginx", "role": "nginx", "packages": ["nginx"], "ports": [port] }, { "name": "docker", "role": "docker_engine" }] });
+        let apps = json!({ "apps": [{ "name": "nginx", "role": "nginx", "packages": ["nginx"], "ports": [port], "facts": "release" }, { "name": "docker", "role": "docker_engine" }] });
         let catalog: CatalogIndex = serde_json::from_value(apps).unwrap();
         json!(plain(&modules, &catalog, spec, record))
     }
@@ -151,10 +166,14 @@ mod tests {
         let vars = vars(&spec, &record(&spec));
         assert_eq!(vars["apps"], json!(["nginx", "docker_engine"]), "the roles, for the playbook includes them");
         assert_eq!(vars["ostler_packages"], json!(["nginx"]), "installed with those of the modules");
+        assert_eq!(vars["ostler_all_facts"], json!(true), "docker says nothing of facts");
         let port = json!({ "app": "nginx", "port": 80, "proto": "tcp", "scope": "public" });
         assert_eq!(vars["ostler_app_ports"], json!([port]));
         assert_eq!(vars["app_params"], json!({ "nginx": { "worker_connections": 512, "nginx_user": "www" } }));
         assert_eq!((&vars["nginx_worker_connections"], &vars["nginx_user"]), (&json!(512), &json!("www")));
+
+        spec.apps = vec!["nginx".into()];
+        assert_eq!(self::vars(&spec, &record(&spec))["ostler_all_facts"], json!(false), "nginx needs none");
     }
 
     #[test]

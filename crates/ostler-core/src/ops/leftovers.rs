@@ -4,7 +4,11 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    ops::{Context, RUN_AS_ROOT, wait},
+    ops::{
+        Context, RUN_AS_ROOT,
+        cause::{self, Cause},
+        wait,
+    },
     ports::Reporter,
 };
 
@@ -17,14 +21,24 @@ pub(super) async fn clear(ctx: &Context<'_>) -> Result<()> {
         return Ok(());
     }
     let session = wait::for_login(ctx).await?;
-    let output = session.run(RUN_AS_ROOT, REPAIR.as_bytes()).await?;
+    let seconds = ctx.world.wait.lock_limit().as_secs();
+    let output = session.run(&format!("{RUN_AS_ROOT} -- {seconds}"), REPAIR.as_bytes()).await?;
+    let full = match Cause::of(&output.stderr) {
+        Some(Cause::NoSpace) => cause::full_disks(session.as_ref()).await,
+        _ => Vec::new(),
+    };
     session.close().await;
     for line in output.stdout.lines() {
         warn(ctx, format!("on the server: {line}")).await;
     }
     if output.status != 0 {
-        return Err(Failure::new(Blame::Target, output.stderr.trim())
-            .because_of(format!("{} could not be brought in order after an interrupted run", ctx.server())));
+        let message = format!("{} could not be brought in order after an interrupted run", ctx.server());
+        return Err(match Cause::of(&output.stderr) {
+            Some(cause) => {
+                Failure::new(Blame::Target, cause.words(&full)).because_of(message).with_hint(cause.hint(ctx.server()))
+            }
+            None => Failure::new(Blame::Target, output.stderr.trim()).because_of(message),
+        });
     }
     ctx.update(|record| record.unclean = false).await?;
     Ok(())

@@ -4,6 +4,7 @@
 
 mod adopt;
 pub mod apply;
+mod cause;
 mod confirm;
 pub mod create;
 pub mod destroy;

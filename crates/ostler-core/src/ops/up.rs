@@ -76,7 +76,7 @@ pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan
 /// Creates or converges one server. The caller holds the lease.
 pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
     // A secret that can't be had is found before anything is touched.
-    if let Some(reference) = &spec.password {
+    for reference in spec.secrets() {
         world.resolve(reference).await?;
     }
     if let Some(record) = world.store.server(&spec.name).await? {

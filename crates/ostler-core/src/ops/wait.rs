@@ -6,6 +6,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    ids::ServerName,
     model::{Phase, Power},
     operation::Interrupt,
     ops::Context,
@@ -19,7 +20,8 @@ use std::{
 /// How long, and how often, to ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitOptions {
-    /// Longest wait for each of SSH and cloud-init. Multiplied by the provider's slowness unless `exact`.
+    /// Longest wait for each of SSH and cloud-init. Multiplied by the provider's slowness unless `exact`. An `exact` one also
+    /// bounds the wait for other package managers.
     pub timeout: Duration,
     /// Longest pause between two tries.
     pub interval: Duration,
@@ -46,7 +48,15 @@ impl WaitOptions {
     pub fn limit(&self, slowness: u32) -> Duration {
         if self.exact { self.timeout } else { self.timeout * slowness.max(1) }
     }
+
+    /// The limit for another package manager that is at work on the server, such as unattended-upgrades.
+    pub fn lock_limit(&self) -> Duration {
+        if self.exact { self.timeout } else { LOCKED }
+    }
 }
+
+/// What unattended-upgrades usually needs. While a server waits for it, it says so.
+const LOCKED: Duration = Duration::from_secs(300);
 
 /// First pause after a refused login, and the longest one. sshd's default penalty for a failed login is 5 s.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
@@ -283,6 +293,24 @@ async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, last_word: 
     .with_lines(console(ctx).await);
     failure.causes.extend(last_word.map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()));
     failure
+}
+
+/// A server that answered before has fallen silent. `since`: its last sign of life.
+pub(crate) fn silent(server: &ServerName, since: jiff::Timestamp) -> Failure {
+    Failure::new(Blame::Target, silence(since)).with_hint(silent_hint(server))
+}
+
+/// The same in words.
+pub(crate) fn silence(since: jiff::Timestamp) -> String {
+    format!("the connection broke: no sign of life since {}", since.strftime("%H:%M:%S UTC"))
+}
+
+/// What to do about it.
+pub(crate) fn silent_hint(server: &ServerName) -> String {
+    format!(
+        "see that {server} runs and that the network leads there, then `ostler resume {server}`; what was changed of SSH and \
+         firewall and is not proved, it puts back by itself"
+    )
 }
 
 fn wrong_host_key(ctx: &Context<'_>, expected: &[String], offered: Option<String>) -> Failure {

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ids::OperationId,
     operation::{OperationKind, StepRecord, pending_steps, to_json},
-    spec::{Forward, ImageRef, ProviderKind, Settings},
+    spec::{Forward, ImageRef, ProviderKind, SecretRef, Settings},
     testing::{record, server},
 };
 
@@ -141,5 +141,23 @@ fn a_plan_names_what_is_switched_on() {
     web.modules = [("ufw".into(), Some(Settings::new())), ("swap".into(), None)].into();
     web.apps = vec!["nginx".into()];
     let actions = plan(&web, &Known::default()).actions;
-    assert_eq!(actions[1], Action::Converge { modules: vec!["ufw".into()], apps: vec!["nginx".into()] });
+    assert_eq!(
+        actions[1],
+        Action::Converge { modules: vec!["ufw".into()], apps: vec!["nginx".into()], params: Vec::new() }
+    );
+}
+
+#[test]
+fn a_plan_names_the_parameters_that_are_others_and_never_shows_them() {
+    let mut web = server("web");
+    let params = |password: SecretRef, port| {
+        let params = [("password", Value::Secret(password)), ("port", Value::Int(port)), ("kept", Value::Bool(true))];
+        BTreeMap::from([("shop".to_owned(), params.map(|(key, value)| (key.to_owned(), value)).into())])
+    };
+    web.app_params = params(SecretRef::Env("OLD".into()), 80);
+    let mut other = web.clone();
+    other.app_params = params(SecretRef::Secret("new".into()), 81);
+    let plan = plan(&other, &finished(&web, Power::On));
+    let Some(Action::Converge { params, .. }) = plan.actions.last() else { panic!("{plan:?}") };
+    assert_eq!(params, &["shop.password", "shop.port"]);
 }

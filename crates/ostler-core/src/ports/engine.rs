@@ -6,7 +6,7 @@ use crate::{
     ids::{RunId, ServerName},
     ports::Transport,
     secret::Secret,
-    spec::{Strategy, Value},
+    spec::{SecretRef, Strategy, Value},
 };
 use async_trait::async_trait;
 use std::{collections::BTreeMap, path::PathBuf};
@@ -46,6 +46,8 @@ pub struct RunHost {
     pub transport: Transport,
     /// Host variables. Nothing in them is templated.
     pub vars: BTreeMap<String, Value>,
+    /// The texts of all secrets that `vars` name; they are told and masked like `secret_vars`.
+    pub secrets: BTreeMap<SecretRef, Secret>,
     /// Host variables that are secret. They go through the socket only, and are masked in every event.
     pub secret_vars: BTreeMap<String, Secret>,
 }

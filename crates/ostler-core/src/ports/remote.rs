@@ -70,10 +70,13 @@ pub enum ConnectError {
     Broken(String),
 }
 
+/// Exit status of `ssh` where it failed itself (ssh(1), EXIT STATUS): the connection is gone, and no other came about.
+pub const SSH_FAILED: i32 = 255;
+
 /// What a remote command left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
-    /// Exit status; 255 also where ssh itself failed.
+    /// Exit status; [`SSH_FAILED`] where the server can't be reached any more.
     pub status: i32,
     /// Standard output.
     pub stdout: String,
@@ -117,7 +120,8 @@ pub trait Remote: Send + Sync {
 /// A login that stays open. Dropping it closes it and its agent.
 #[async_trait]
 pub trait Session: Send + Sync {
-    /// Runs `script` with `sh -c` on the server, `stdin` as its input. A status other than 0 is not an error.
+    /// Runs `script` with `sh -c` on the server, `stdin` as its input. A status other than 0 is not an error. Where the
+    /// connection is gone, another one is tried for a few seconds.
     async fn run(&self, script: &str, stdin: &[u8]) -> Result<Output>;
 
     /// The same connection's trust and key for another client.

@@ -1,8 +1,7 @@
 //! Apps: which ones, in which order, and whether they get along.
 
 use super::{
-    Settings,
-    convert::settings,
+    Settings, SpecContext,
     fault::{Fault, Problem, nearest, quote},
     walk::Found,
 };
@@ -15,6 +14,7 @@ type Params = BTreeMap<String, Settings>;
 pub(super) fn resolve(
     server: &Found,
     catalog: Option<&CatalogIndex>,
+    context: &SpecContext<'_>,
     faults: &mut Vec<Fault>,
 ) -> (Option<Vec<String>>, Option<Params>) {
     let Some(catalog) = catalog else { return (Some(Vec::new()), Some(Params::new())) };
@@ -37,7 +37,7 @@ pub(super) fn resolve(
     }
     let params = server.get("app_params").and_then(|params| {
         check_params(params, chosen, &resolver, faults);
-        params.map()?.iter().map(|(app, params)| Some((app.clone(), settings(params)?))).collect()
+        params.map()?.iter().map(|(app, params)| Some((app.clone(), context.settings(params)?))).collect()
     });
     let all_known = chosen.iter().all(|found| found.text().is_some()) && faults.len() == before;
     (all_known.then_some(resolver.order), params)

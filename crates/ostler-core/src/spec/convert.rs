@@ -25,7 +25,7 @@ pub(super) fn spec(
     index: Option<&CatalogIndex>,
     faults: &mut Vec<Fault>,
 ) -> Option<Spec> {
-    let catalog = catalog(root);
+    let catalog = catalog(root, context);
     let servers = root.get("servers")?;
     let entries = servers.map()?;
     if entries.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn spec(
 }
 
 /// `None` where it is at fault.
-pub(super) fn catalog(root: &Found) -> Option<Option<CatalogSource>> {
+pub(super) fn catalog(root: &Found, context: &SpecContext<'_>) -> Option<Option<CatalogSource>> {
     let found = root.get("catalog")?;
     if found.is_null() {
         return Some(None);
@@ -48,6 +48,7 @@ pub(super) fn catalog(root: &Found) -> Option<Option<CatalogSource>> {
         url: found.get("url")?.text()?.to_owned(),
         branch: found.get("branch")?.text()?.to_owned(),
         commit: if commit.is_null() { None } else { Some(commit.text()?.to_owned()) },
+        vault_password: context.secret(found.get("vault_password")?)?,
     }))
 }
 
@@ -126,13 +127,13 @@ impl Converter<'_> {
         let image = found.get("image").and_then(|image| self.image(image));
         let size = found.get("size").and_then(size);
         let networks = found.get("network").and_then(|network| self.networks(network));
-        let password = found.get("password").and_then(|password| self.secret(password));
+        let password = found.get("password").and_then(|password| self.context.secret(password));
         let keys = found.get("authorized_keys");
         let exclusive_keys = keys.and_then(|keys| keys.get("exclusive")?.bool()).unwrap_or(false);
         let keys = keys.and_then(|keys| access::keys(access::list(keys), self.context, self.faults));
         let ssh = found.get("ssh").and_then(ssh);
         access::check(found, self.faults);
-        let (apps, app_params) = apps::resolve(found, self.index, self.faults);
+        let (apps, app_params) = apps::resolve(found, self.index, self.context, self.faults);
         let modules = found.get("modules").and_then(|modules| self.modules(modules));
         let local = found.get("local").and_then(|local| self.local(local));
         let strategy = found.get("ansible").and_then(|ansible| match ansible.get("strategy")?.text()? {
@@ -193,7 +194,7 @@ impl Converter<'_> {
             address: found.get("address")?.text()?.to_owned(),
             port: found.get("port")?.int()?.try_into().ok()?,
             user: found.get("user")?.text()?.to_owned(),
-            password: self.secret(found.get("password")?)?,
+            password: self.context.secret(found.get("password")?)?,
             key: path,
             host_key: found.get("host_key")?.text().map(str::to_owned),
         }))
@@ -203,6 +204,11 @@ impl Converter<'_> {
     fn private_key(&mut self, found: &Found) -> Option<PathBuf> {
         let path = self.context.resolve(found.text()?);
         let problem = match (self.context.read_file)(&path) {
+            Ok(text) if access::has_passphrase(&text) => Problem::new(format!(
+                "{} has a passphrase, and nobody is there to type it",
+                quote(&path.to_string_lossy())
+            ))
+            .hint("load it into your ssh-agent and leave `key` out, or name a key without one"),
             Ok(text) if text.contains("PRIVATE KEY") => return Some(path),
             Ok(_) => Problem::new(format!("{} is not a private key", quote(&path.to_string_lossy())))
                 .hint("name the file without `.pub`"),
@@ -212,28 +218,23 @@ impl Converter<'_> {
         None
     }
 
-    fn image(&self, found: &Found) -> Option<ImageRef> {
+    fn image(&mut self, found: &Found) -> Option<ImageRef> {
         match found.text() {
             Some(name) if rules::IMAGES.contains(&name) => Some(ImageRef::Named(name.to_owned())),
-            Some(path) => Some(ImageRef::Path(self.context.resolve(path))),
+            Some(path) => {
+                let path = self.context.resolve(path);
+                if !(self.context.is_file)(&path) {
+                    let problem = Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())));
+                    self.faults.push(found.fault(problem));
+                    return None;
+                }
+                Some(ImageRef::Path(path))
+            }
             None => Some(ImageRef::Url {
                 url: found.get("url")?.text()?.to_owned(),
                 checksum: found.get("checksum")?.text()?.to_ascii_lowercase(),
             }),
         }
-    }
-
-    fn secret(&self, found: &Found) -> Option<Option<SecretRef>> {
-        if found.is_null() {
-            return Some(None);
-        }
-        let (kind, value) = found.map()?.first()?;
-        let value = value.text()?;
-        Some(Some(match kind.as_str() {
-            "secret" => SecretRef::Secret(value.to_owned()),
-            "env" => SecretRef::Env(value.to_owned()),
-            _ => SecretRef::File(self.context.resolve(value)),
-        }))
     }
 
     fn networks(&mut self, found: &Found) -> Option<Vec<Network>> {
@@ -282,7 +283,7 @@ impl Converter<'_> {
                     let meta = self.context.modules.iter().find(|meta| meta.name == *name)?;
                     Some(meta.settings.iter().map(|(key, setting)| (key.clone(), setting.default.clone())).collect())
                 }
-                None => Some(settings(found)?),
+                None => Some(self.context.settings(found)?),
             };
             Some((name.clone(), settings))
         });
@@ -313,6 +314,19 @@ impl SpecContext<'_> {
             (Some(rest), Some(home)) => home.join(rest),
             _ => self.folder.join(path),
         }
+    }
+
+    /// A mapping as settings.
+    pub(super) fn settings(&self, found: &Found) -> Option<Settings> {
+        match found.value(&|path| self.resolve(path))? {
+            Value::Map(settings) => Some(settings),
+            _ => None,
+        }
+    }
+
+    /// A secret that need not be named.
+    fn secret(&self, found: &Found) -> Option<Option<SecretRef>> {
+        if found.is_null() { Some(None) } else { found.secret(&|path| self.resolve(path)).map(Some) }
     }
 }
 
@@ -355,12 +369,4 @@ fn check_gateway(gateway: IpAddr, address: Address) -> Result<(), Problem> {
         return Err(Problem::new(format!("`{gateway}` is the server's own address")));
     }
     rules::not_an_end(gateway, &net)
-}
-
-/// A mapping as settings.
-pub(super) fn settings(found: &Found) -> Option<Settings> {
-    match found.value()? {
-        Value::Map(settings) => Some(settings),
-        _ => None,
-    }
 }

@@ -114,7 +114,7 @@ pub(super) fn join(path: &str, key: &str) -> String {
 }
 
 /// The first characters of `text`; escaped are controls, line separators and marks that turn the direction of writing.
-fn printable(text: &str, length: usize) -> String {
+pub(super) fn printable(text: &str, length: usize) -> String {
     let mut shown = String::new();
     for c in text.chars().take(length) {
         let invisible =

@@ -51,6 +51,12 @@ pub(super) fn catalog() -> Shape {
             null(),
             "The one commit that is used, whatever the branch says",
         ),
+        Field::new(
+            "vault_password",
+            Shape::Secret,
+            null(),
+            "Password of what its roles hold encrypted with `ansible-vault`",
+        ),
     ])
 }
 

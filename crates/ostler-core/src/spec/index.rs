@@ -15,7 +15,10 @@ use super::{
     walk::{Found, walk},
 };
 use crate::model::{AppMeta, AppPort, CatalogIndex, Proto};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    path::PathBuf,
+};
 
 /// What an `index.json` says.
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ pub struct IndexReading {
 /// A role that an index names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolePlace {
-    /// Its name: a good one, fit to be a folder's.
+    /// Its name: a good one, fit to be a folder's; of a role of a collection with two dots.
     pub role: String,
     /// Line, from 1.
     pub line: usize,
@@ -81,13 +84,19 @@ fn shape() -> Shape {
     ]);
     let app = Shape::object(vec![
         Field::new("name", Shape::Text(rules::app_name()), Required, "what specs call it"),
-        Field::new("role", Shape::Text(rules::app_name()), Required, "its folder under `roles/apps/`"),
+        Field::new(
+            "role",
+            Shape::Text(rules::app_role()),
+            Required,
+            "its folder under `roles/apps/`, or `NAMESPACE.COLLECTION.ROLE`",
+        ),
         Field::new("description", text("a text"), word(""), ""),
         Field::new("version", text("a version in quotes"), null(), ""),
         Field::new("packages", list(Shape::Text(rules::package())), empty(), ""),
         Field::new("ports", list(port), empty(), ""),
         Field::new("depends", list(Shape::Text(rules::app_name())), empty(), ""),
         Field::new("strategy", choice(&["mitogen", "linear"]), word("mitogen"), ""),
+        Field::new("facts", choice(&["all", "release"]), word("all"), ""),
         Field::new("params", Shape::Any, null(), ""),
     ]);
     Shape::object(vec![Field::new("apps", list(app), Required, "`\"apps\": []` is a catalog without any")])
@@ -140,7 +149,9 @@ impl Reading {
         };
         let mut apps = Vec::new();
         for (found, node) in list.iter().zip(nodes) {
-            let meta = found.value().and_then(|value| serde_json::from_value(serde_json::to_value(value).ok()?).ok());
+            let meta = found
+                .value(&|path| PathBuf::from(path))
+                .and_then(|value| serde_json::from_value(serde_json::to_value(value).ok()?).ok());
             apps.extend(meta.map(|meta| Placed { meta, found, node }));
         }
         // What one app says of another is only looked at where all of them can be read.

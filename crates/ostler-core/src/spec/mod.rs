@@ -48,8 +48,10 @@ pub struct SpecContext<'a> {
     pub modules: &'a [ModuleMeta],
     /// Apps that there are.
     pub catalog: &'a CatalogIndex,
-    /// Reads a file of public keys. This crate does no I/O.
+    /// Reads a file of keys. This crate does no I/O.
     pub read_file: &'a dyn Fn(&Path) -> io::Result<String>,
+    /// Whether there is such a file.
+    pub is_file: &'a dyn Fn(&Path) -> bool,
 }
 
 /// Why there is no spec.

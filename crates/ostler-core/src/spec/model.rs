@@ -3,7 +3,7 @@
 use crate::ids::ServerName;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// A whole spec file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct CatalogSource {
     pub branch: String,
     /// 40 hexadecimal digits: this commit and no other.
     pub commit: Option<String>,
+    /// Opens what its roles hold encrypted with `ansible-vault`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vault_password: Option<SecretRef>,
 }
 
 /// What one server shall be.
@@ -70,6 +73,22 @@ pub struct ServerSpec {
     /// What only provider `proxmox` knows; there exactly if that is the provider.
     #[serde(default)]
     pub proxmox: Option<ProxmoxOptions>,
+}
+
+impl ServerSpec {
+    /// Every secret that a run of Ansible needs, in the order of the file. The way in of an existing server is not among them.
+    pub fn secrets(&self) -> Vec<&SecretRef> {
+        let mut secrets: Vec<_> = self.vault_password().into_iter().chain(&self.password).collect();
+        for params in self.app_params.values() {
+            params.values().for_each(|value| value.secrets(&mut secrets));
+        }
+        secrets
+    }
+
+    /// What opens the catalog's encrypted values, where the server has apps that may hold some.
+    pub fn vault_password(&self) -> Option<&SecretRef> {
+        self.catalog.as_ref().filter(|_| !self.apps.is_empty())?.vault_password.as_ref()
+    }
 }
 
 /// Where servers come from.
@@ -136,7 +155,7 @@ pub enum Address {
 }
 
 /// A secret that the spec names but does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SecretRef {
     /// From Ostler's own encrypted store.
@@ -145,6 +164,17 @@ pub enum SecretRef {
     Env(String),
     /// From a file; one final line feed is cut off.
     File(PathBuf),
+}
+
+impl SecretRef {
+    /// As it is written: the key, and what stands there.
+    pub fn parts(&self) -> (&'static str, Cow<'_, str>) {
+        match self {
+            SecretRef::Secret(name) => ("secret", name.into()),
+            SecretRef::Env(name) => ("env", name.into()),
+            SecretRef::File(path) => ("file", path.to_string_lossy()),
+        }
+    }
 }
 
 /// Policy of sshd.
@@ -203,6 +233,8 @@ pub enum Value {
     List(Vec<Value>),
     /// A mapping.
     Map(BTreeMap<String, Value>),
+    /// A secret by its name; only where a schema asks for one.
+    Secret(#[serde(serialize_with = "super::value::serialize_secret")] SecretRef),
 }
 
 /// How Ansible is run.

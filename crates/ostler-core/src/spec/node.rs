@@ -96,6 +96,11 @@ impl Node {
             Value::Int(value) => Kind::Int(*value),
             Value::Float(value) => Kind::Float(*value),
             Value::String(value) => Kind::Text(value.clone()),
+            Value::Secret(secret) => {
+                let (key, name) = secret.parts();
+                let value = Node { at, kind: Kind::Text(name.into_owned()) };
+                Kind::Map(vec![Entry { key: key.to_owned(), at, value }])
+            }
             Value::List(items) => Kind::List(items.iter().map(|item| Self::from_value(item, at)).collect()),
             Value::Map(map) => Kind::Map(
                 map.iter()

@@ -42,6 +42,14 @@ pub enum ShapeError {
         /// The keyword.
         keyword: String,
     },
+    /// A secret with a rule: nobody looks at its text before the run, so the rule would not be checked.
+    #[error("`{path}`: a secret (`writeOnly`) is a string without further rules: `{keyword}` can't be checked")]
+    Secret {
+        /// App and parameter.
+        path: String,
+        /// The keyword that says the rule.
+        keyword: String,
+    },
 }
 
 impl Classify for ShapeError {
@@ -107,18 +115,19 @@ fn setting(setting: &Setting, path: &str) -> Result<Shape, ShapeError> {
     Ok(match setting.kind {
         SettingType::Bool => Shape::Bool,
         SettingType::Int => Shape::Int { min: setting.min.unwrap_or(i64::MIN), max: setting.max.unwrap_or(i64::MAX) },
-        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), path)?),
+        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), &setting.help, path)?),
         SettingType::Choice => Shape::Choice(setting.choices.iter().map(|word| Choice::new(word, "")).collect()),
         SettingType::List => {
             let pattern = setting.items.as_ref().and_then(|items| items.pattern.as_deref());
-            Shape::List(Box::new(Shape::Text(text(pattern, path)?)))
+            Shape::List(Box::new(Shape::Text(text(pattern, &setting.help, path)?)))
         }
     })
 }
 
-fn text(pattern: Option<&str>, path: &str) -> Result<Text, ShapeError> {
+fn text(pattern: Option<&str>, help: &str, path: &str) -> Result<Text, ShapeError> {
     let compile = |pattern| Regex::new(pattern).map_err(|source| ShapeError::Pattern { path: path.to_owned(), source });
-    Ok(Text { pattern: pattern.map(compile).transpose()?, ..Text::any("a text") })
+    let example = help.contains("such as").then(|| help.to_owned());
+    Ok(Text { pattern: pattern.map(compile).transpose()?, example, ..Text::any("a text") })
 }
 
 fn check_default(default: &Value, shape: &Shape, path: &str) -> Result<(), ShapeError> {
@@ -140,7 +149,7 @@ fn app(meta: &AppMeta) -> Result<Shape, ShapeError> {
     }
 }
 
-const KEYWORDS: [&str; 14] = [
+const KEYWORDS: [&str; 15] = [
     "type",
     "enum",
     "minimum",
@@ -153,9 +162,13 @@ const KEYWORDS: [&str; 14] = [
     "default",
     "description",
     "title",
+    "writeOnly",
     "$schema",
     "$comment",
 ];
+
+/// What may stand beside `writeOnly`.
+const BESIDE_WRITE_ONLY: [&str; 6] = ["type", "description", "title", "writeOnly", "$schema", "$comment"];
 
 /// The shape that a schema of the supported subset of JSON Schema (draft 2020-12) describes. Everything else is refused:
 /// a rule that is not checked would be a promise not kept.
@@ -164,6 +177,11 @@ fn schema_shape(schema: &Json, path: &str) -> Result<Shape, ShapeError> {
     let Json::Object(schema) = schema else { return Err(refuse("a schema that is not an object")) };
     if let Some(keyword) = schema.keys().find(|key| !KEYWORDS.contains(&key.as_str())) {
         return Err(refuse(keyword));
+    }
+    match schema.get("writeOnly") {
+        Some(Json::Bool(true)) => return secret(schema, path),
+        Some(Json::Bool(false)) | None => {}
+        Some(_) => return Err(refuse("writeOnly")),
     }
     if let Some(values) = schema.get("enum") {
         let values = values.as_array().ok_or_else(|| refuse("enum"))?;
@@ -184,7 +202,10 @@ fn schema_shape(schema: &Json, path: &str) -> Result<Shape, ShapeError> {
             min: bound("minimum")?.unwrap_or(f64::NEG_INFINITY),
             max: bound("maximum")?.unwrap_or(f64::INFINITY),
         },
-        Some("string") => Shape::Text(text(schema.get("pattern").and_then(Json::as_str), path)?),
+        Some("string") => {
+            let word = |key: &str| schema.get(key).and_then(Json::as_str);
+            Shape::Text(text(word("pattern"), word("description").unwrap_or_default(), path)?)
+        }
         Some("array") => Shape::List(Box::new(match schema.get("items") {
             Some(items) => schema_shape(items, &format!("{path}[]"))?,
             None => Shape::Any,
@@ -194,6 +215,16 @@ fn schema_shape(schema: &Json, path: &str) -> Result<Shape, ShapeError> {
         _ => return Err(refuse("type")),
     };
     Ok(shape)
+}
+
+/// `writeOnly` is JSON Schema's annotation of passwords (draft 2020-12, validation, section 9.4).
+fn secret(schema: &Map<String, Json>, path: &str) -> Result<Shape, ShapeError> {
+    let is_string = schema.get("type").is_some_and(|kind| kind == "string");
+    let rule = schema.keys().map(String::as_str).find(|key| !BESIDE_WRITE_ONLY.contains(key));
+    match rule.or((!is_string).then_some("type")) {
+        Some(rule) => Err(ShapeError::Secret { path: path.to_owned(), keyword: rule.to_owned() }),
+        None => Ok(Shape::Secret),
+    }
 }
 
 fn object(schema: &Map<String, Json>, path: &str) -> Result<Shape, ShapeError> {
@@ -237,7 +268,7 @@ fn object(schema: &Map<String, Json>, path: &str) -> Result<Shape, ShapeError> {
 
 fn choice(value: &Json) -> Option<Choice> {
     let word = match plain_value(value) {
-        Value::List(_) | Value::Map(_) => return None,
+        Value::List(_) | Value::Map(_) | Value::Secret(_) => return None,
         word => word,
     };
     Some(Choice { word, also: None, help: "", refused: None })

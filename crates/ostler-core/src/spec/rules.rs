@@ -133,10 +133,7 @@ pub(super) fn login_name(text: &str) -> Result<(), Problem> {
 pub(super) fn host() -> Text {
     Text::checked("an IP address or a host name", None, |text| {
         if let Ok(address) = text.parse::<IpAddr>() {
-            if address.is_unspecified() || address.is_multicast() {
-                return Err(Problem::new(format!("{} is not an address of one machine", quote(text))));
-            }
-            return Ok(());
+            return of_one_machine(address);
         }
         if text.contains('@') {
             return Err(Problem::new("the address holds a user").hint("the user stands under `user`"));
@@ -149,7 +146,8 @@ pub(super) fn host() -> Text {
         }
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if digits || (domain().check.expect("it has one"))(text).is_err() {
-            return Err(Problem::new(format!("{} is neither an IP address nor a host name", quote(text))));
+            return Err(Problem::new(format!("{} is neither an IP address nor a host name", quote(text)))
+                .hint("such as `10.0.0.7` or `box.example.org`"));
         }
         Ok(())
     })
@@ -172,12 +170,16 @@ pub(super) fn fingerprint() -> Text {
 
 pub(super) fn ip() -> Text {
     Text::checked("an IP address", None, |text| match text.parse::<IpAddr>() {
-        Ok(address) if address.is_unspecified() || address.is_multicast() => {
-            Err(Problem::new(format!("{} is not an address of one machine", quote(text))))
-        }
-        Ok(_) => Ok(()),
+        Ok(address) => of_one_machine(address),
         Err(_) => Err(Problem::new(format!("{} is not an IP address", quote(text)))),
     })
+}
+
+fn of_one_machine(address: IpAddr) -> Result<(), Problem> {
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(Problem::new(format!("`{address}` is not an address of one machine")));
+    }
+    Ok(())
 }
 
 /// `dhcp`, or an address that a network card can have, with its prefix.
@@ -366,6 +368,29 @@ pub(super) fn app_name() -> Text {
         }
         Err(Problem::new(format!("{} is not a name for an app", quote(text)))
             .hint("1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter"))
+    })
+}
+
+/// The role of an app: a folder of the catalog, or `NAMESPACE.COLLECTION.ROLE`.
+pub(super) fn app_role() -> Text {
+    let pattern = "^([a-z][a-z0-9_-]{0,39}|[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*)$";
+    Text::checked("the role of an app", Some(pattern), |text| {
+        let plain = |part: &str| {
+            part.starts_with(|c: char| c.is_ascii_lowercase())
+                && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        };
+        let parts: Vec<&str> = text.split('.').collect();
+        let good = match parts.as_slice() {
+            [name] => plain(&name.replace('-', "_")) && name.len() <= 40,
+            parts => parts.len() == 3 && parts.iter().all(|part| plain(part)) && text.len() <= 200,
+        };
+        if good {
+            return Ok(());
+        }
+        Err(Problem::new(format!("{} is not a name for a role", quote(text))).hint(
+            "a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: \
+             `NAMESPACE.COLLECTION.ROLE`",
+        ))
     })
 }
 

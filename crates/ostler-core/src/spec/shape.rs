@@ -53,6 +53,8 @@ pub(super) struct Text {
     pub noun: &'static str,
     /// What editors check, and Ostler too where there is no `check`.
     pub pattern: Option<Regex>,
+    /// Says, with an example, what has the pattern.
+    pub example: Option<String>,
     /// The whole rule, with a message that helps.
     pub check: Option<Check>,
 }
@@ -136,13 +138,13 @@ impl Field {
 
 impl Text {
     pub fn any(noun: &'static str) -> Self {
-        Self { noun, pattern: None, check: None }
+        Self { noun, pattern: None, example: None, check: None }
     }
 
     /// `pattern` must be a valid regular expression.
     pub fn checked(noun: &'static str, pattern: Option<&str>, check: Check) -> Self {
         let pattern = pattern.map(|pattern| Regex::new(pattern).expect("a pattern of this crate"));
-        Self { noun, pattern, check: Some(check) }
+        Self { noun, pattern, example: None, check: Some(check) }
     }
 }
 

@@ -3,12 +3,32 @@
 //! Serde's own way for untagged enums keeps a copy and tries one variant after the other: seven times slower, and the store
 //! reads the settings of every server for a listing.
 
-use super::Value;
+use super::{SecretRef, Value};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
 use std::{collections::BTreeMap, fmt};
+
+/// The only key of a mapping that is a secret's name and no mapping.
+const SECRET_MARK: &str = "__ostler_secret_ref__";
+
+impl Value {
+    /// Adds every secret in it to `found`.
+    pub fn secrets<'a>(&'a self, found: &mut Vec<&'a SecretRef>) {
+        match self {
+            Value::Secret(secret) => found.push(secret),
+            Value::List(items) => items.iter().for_each(|item| item.secrets(found)),
+            Value::Map(map) => map.values().for_each(|value| value.secrets(found)),
+            _ => {}
+        }
+    }
+}
+
+/// So that it is told from a mapping when it is read again.
+pub(super) fn serialize_secret<S: Serializer>(secret: &SecretRef, serializer: S) -> Result<S::Ok, S::Error> {
+    BTreeMap::from([(SECRET_MARK, secret)]).serialize(serializer)
+}
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -71,8 +91,11 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = BTreeMap::new();
-        while let Some((key, value)) = entries.next_entry()? {
-            map.insert(key, value);
+        while let Some(key) = entries.next_key::<String>()? {
+            if key == SECRET_MARK && map.is_empty() {
+                return entries.next_value().map(Value::Secret);
+            }
+            map.insert(key, entries.next_value()?);
         }
         Ok(Value::Map(map))
     }
@@ -80,7 +103,18 @@ impl<'de> Visitor<'de> for AnyValue {
 
 #[cfg(test)]
 mod tests {
-    use super::Value;
+    use super::{SecretRef, Value};
+
+    #[test]
+    fn a_secret_comes_back_as_one_and_is_told_from_a_mapping() {
+        let secret = Value::List(vec![Value::Secret(SecretRef::Env("TOKEN".into()))]);
+        let text = serde_json::to_string(&secret).unwrap();
+        assert_eq!(text, r#"[{"__ostler_secret_ref__":{"env":"TOKEN"}}]"#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), secret);
+        assert!(matches!(serde_json::from_str(r#"{"env":"TOKEN"}"#).unwrap(), Value::Map(_)));
+        // Where it is no secret's name, it is refused rather than guessed at.
+        assert!(serde_json::from_str::<Value>(r#"{"__ostler_secret_ref__":1}"#).is_err());
+    }
 
     #[test]
     fn every_kind_of_value_comes_back() {

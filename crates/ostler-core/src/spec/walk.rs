@@ -1,13 +1,13 @@
 //! A node held against its shape: faults, and the same values with defaults filled in.
 
 use super::{
-    Value,
-    fault::{At, Fault, Problem, join, nearest, quote},
+    SecretRef, Value,
+    fault::{At, Fault, Problem, join, nearest, printable, quote},
     node::{Entry, Kind, Node},
     shape::{Choice, Field, Presence, Shape, Text, plain},
     size,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// A value that has been looked at, with its place.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ enum Content {
     Plain(Value),
     List(Vec<Found>),
     Map(Vec<(String, Found)>),
+    /// Where it is kept (`secret`, `env` or `file`), and its name there.
+    Secret(String, Box<Found>),
 }
 
 impl Found {
@@ -57,14 +59,26 @@ impl Found {
         matches!(self.content, Content::Plain(Value::Null))
     }
 
-    /// The value without its places; `None` where any part of it is at fault.
-    pub fn value(&self) -> Option<Value> {
+    /// The name of a secret; `file` is made a path by `resolve`.
+    pub fn secret(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Option<SecretRef> {
+        let Content::Secret(kind, found) = &self.content else { return None };
+        let name = found.text()?;
+        Some(match kind.as_str() {
+            "secret" => SecretRef::Secret(name.to_owned()),
+            "env" => SecretRef::Env(name.to_owned()),
+            _ => SecretRef::File(resolve(name)),
+        })
+    }
+
+    /// The value without its places; `None` where any part of it is at fault. Files of secrets are made paths by `resolve`.
+    pub fn value(&self, resolve: &dyn Fn(&str) -> PathBuf) -> Option<Value> {
         Some(match &self.content {
             Content::Bad => return None,
             Content::Plain(value) => value.clone(),
-            Content::List(items) => Value::List(items.iter().map(Found::value).collect::<Option<_>>()?),
+            Content::Secret(..) => Value::Secret(self.secret(resolve)?),
+            Content::List(items) => Value::List(items.iter().map(|item| item.value(resolve)).collect::<Option<_>>()?),
             Content::Map(entries) => {
-                let entries = entries.iter().map(|(key, found)| Some((key.clone(), found.value()?)));
+                let entries = entries.iter().map(|(key, found)| Some((key.clone(), found.value(resolve)?)));
                 Value::Map(entries.collect::<Option<BTreeMap<_, _>>>()?)
             }
         })
@@ -150,9 +164,28 @@ fn wrong(node: &Node, shape: &Shape) -> Problem {
             "no" | "off" => problem.hint("did you mean `false`?"),
             _ => problem,
         },
-        Kind::Text(_) if is_mostly_a_list(shape) => problem.hint("a list stands in brackets: `[ … ]`"),
+        Kind::Text(_) | Kind::Map(_) if is_mostly_a_list(shape) => problem.hint("a list stands in brackets: `[ … ]`"),
+        Kind::Text(text) if fits(shape, &Kind::Int(0)) && text.parse::<i64>().is_ok() => {
+            problem.hint(format!("without the quotes it is one: `{text}`"))
+        }
+        Kind::Text(_) | Kind::Int(_) | Kind::Float(_) | Kind::Bool(_) => match first_required(shape) {
+            Some(key) => problem.hint(format!("write `{{ {key}: … }}`")),
+            None => problem,
+        },
+        Kind::List(items) if fits(shape, &Kind::Map(Vec::new())) => match items.first().map(|item| &item.kind) {
+            Some(Kind::Text(word)) => {
+                problem.hint(format!("a mapping has names and values: `{}: …`", printable(word, 20)))
+            }
+            _ => problem.hint("a mapping has names and values, and no dashes: `NAME: …`"),
+        },
         _ => problem,
     }
+}
+
+/// The key that a mapping of this shape has in any case.
+fn first_required(shape: &Shape) -> Option<&str> {
+    let Shape::Object { fields, .. } = shape else { return None };
+    fields.iter().find(|field| matches!(field.presence, Presence::Required)).map(|field| field.key.as_str())
 }
 
 fn is_mostly_a_list(shape: &Shape) -> bool {
@@ -195,8 +228,9 @@ fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
     match (rules.check, &rules.pattern) {
         (Some(check), _) => check(text),
         (None, Some(pattern)) if !pattern.is_match(text) => {
-            Err(Problem::new(format!("{} does not have the right form", quote(text)))
-                .hint(format!("it must match `{pattern}`")))
+            // A pattern is for programs; people learn from an example.
+            let hint = rules.example.clone().unwrap_or_else(|| format!("it must match `{pattern}`"));
+            Err(Problem::new(format!("{} does not have the right form", quote(text))).hint(hint))
         }
         _ => Ok(()),
     }
@@ -250,7 +284,7 @@ fn secret(node: &Node, path: &str, faults: &mut Vec<Fault>) -> Result<Content, P
         Ok(())
     });
     let path = join(path, key);
-    Ok(Content::Map(vec![(key.clone(), walk(value, &Shape::Text(rules), &path, faults))]))
+    Ok(Content::Secret(key.clone(), Box::new(walk(value, &Shape::Text(rules), &path, faults))))
 }
 
 fn map(entries: &[Entry], key: &Text, value: &Shape, path: &str, faults: &mut Vec<Fault>) -> Content {

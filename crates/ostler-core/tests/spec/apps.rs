@@ -1,9 +1,9 @@
 //! Apps, their dependencies, ports and parameters.
 
-use crate::fixture::{check_server, good, server};
+use crate::fixture::{catalog, check_server, good, server};
 use ostler_core::{
     model::AppMeta,
-    spec::{Value, check_app},
+    spec::{SecretRef, Value, app_parameters, check_app},
 };
 use serde_json::json;
 
@@ -81,6 +81,34 @@ fn an_open_schema_lets_further_parameters_through() {
 }
 
 #[test]
+fn secrets_among_parameters_are_named_and_never_held() {
+    let spec = good(&server(
+        "apps: [ mail ]\napp_params: { mail: { domain: a.org, password: { secret: mail }, accounts: { ann: { env: ANN }, \
+         bob: { file: bob.txt } } } }",
+    ));
+    let web1 = &spec.servers[0];
+    let password = SecretRef::Secret("mail".into());
+    assert_eq!(web1.app_params["mail"]["password"], Value::Secret(password.clone()));
+    let accounts = [SecretRef::Env("ANN".into()), SecretRef::File("/etc/specs/bob.txt".into())];
+    assert_eq!(web1.secrets(), [&accounts[0], &accounts[1], &password]);
+    let stored = serde_json::to_string(web1).unwrap();
+    assert_eq!(serde_json::from_str::<ostler_core::spec::ServerSpec>(&stored).unwrap(), *web1);
+
+    check_server(
+        "apps: [ mail ]\napp_params: { mail: { domain: a.org, password: hunter2, accounts: { ann: 12345 } } }",
+        "
+ostler.yaml:4:52: servers.web1.app_params.mail.password: a secret must not stand in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+ostler.yaml:4:78: servers.web1.app_params.mail.accounts.ann: a secret must not stand in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+",
+    );
+    let mail = catalog().apps.into_iter().find(|app| app.name == "mail").unwrap();
+    let shown = app_parameters(&mail).unwrap().into_iter().find(|parameter| parameter.name == "password").unwrap();
+    assert_eq!(shown.value, "`{ secret: NAME }`, `{ env: NAME }` or `{ file: PATH }`");
+}
+
+#[test]
 fn a_schema_that_promises_more_than_is_checked_is_refused() {
     let check = |params| {
         let meta: AppMeta = serde_json::from_value(json!({ "name": "x", "role": "x", "params": params })).unwrap();
@@ -97,5 +125,16 @@ fn a_schema_that_promises_more_than_is_checked_is_refused() {
         check(object(json!({ "type": "integer", "maximum": 5, "default": 6 }))),
         Err("`x.a`: bad default: 6 is out of range: at most 5".into())
     );
+    for (rule, keyword) in [
+        (json!({ "type": "string", "writeOnly": true, "pattern": "^.{12,}$" }), "pattern"),
+        (json!({ "type": "string", "writeOnly": true, "default": "hunter2" }), "default"),
+        (json!({ "type": "integer", "writeOnly": true }), "type"),
+        (json!({ "writeOnly": true }), "type"),
+    ] {
+        let message =
+            format!("`x.a`: a secret (`writeOnly`) is a string without further rules: `{keyword}` can't be checked");
+        assert_eq!(check(object(rule)), Err(message));
+    }
+    assert_eq!(check(object(json!({ "type": "string", "writeOnly": false, "pattern": "^a$" }))), Ok(()));
     assert_eq!(check(object(json!({ "type": "object", "additionalProperties": { "type": "boolean" } }))), Ok(()));
 }

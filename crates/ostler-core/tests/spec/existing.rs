@@ -86,7 +86,10 @@ ostler.yaml:4:89: servers.web1.existing.user: `a b` is not a user name
         ("10.0.0.7:2222", "the address holds a port\n  hint: write `address: 10.0.0.7, port: 2222`"),
         ("root@box", "the address holds a user\n  hint: the user stands under `user`"),
         ("0.0.0.0", "`0.0.0.0` is not an address of one machine"),
-        ("10.0.0", "`10.0.0` is neither an IP address nor a host name"),
+        (
+            "10.0.0",
+            "`10.0.0` is neither an IP address nor a host name\n  hint: such as `10.0.0.7` or `box.example.org`",
+        ),
     ] {
         check_server(
             &format!("provider: existing\nexisting: {{ address: '{address}' }}"),

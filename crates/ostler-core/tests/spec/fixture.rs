@@ -9,6 +9,12 @@ use std::{io, path::Path};
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBA ann@desk";
 
+/// How private keys of ssh-keygen begin, without and with a passphrase.
+const PLAIN: &str =
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n";
+const ENCRYPTED: &str =
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABAaMrKhKD\n";
+
 pub fn modules() -> Vec<ModuleMeta> {
     let metas = json!([
         {
@@ -54,7 +60,12 @@ pub fn catalog() -> CatalogIndex {
             "name": "mail", "role": "mail", "ports": port(25),
             "params": {
                 "type": "object",
-                "properties": { "domain": { "type": "string" } },
+                "properties": {
+                    "domain": { "type": "string" },
+                    "password": { "type": "string", "writeOnly": true, "description": "Of the postmaster" },
+                    "accounts": { "type": "object", "additionalProperties": { "type": "string", "writeOnly": true } },
+                    "relay": { "type": "string", "pattern": "^[a-z.]+:[0-9]+$", "description": "Where it goes, such as relay:25" },
+                },
                 "required": ["domain"],
                 "additionalProperties": true,
             },
@@ -71,6 +82,8 @@ fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str().unwrap() {
         "/home/ann/.ssh/id_ed25519.pub" | "/etc/specs/keys/ann.pub" => Ok(format!("{KEY}\n")),
         "/etc/specs/keys/two" => Ok(format!("# both\n\n{KEY}\nfrom=\"10.0.0.0/8, 10.1.0.0/16\" {KEY}\n")),
+        "/home/ann/.ssh/box" => Ok(PLAIN.into()),
+        "/home/ann/.ssh/closed" => Ok(ENCRYPTED.into()),
         "/home/ann/.ssh/id_ed25519" => Ok("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n".into()),
         "/etc/specs/keys/empty" => Ok("# nobody yet\n".into()),
         "/etc/specs/keys/broken" => Ok(format!("{KEY}\nssh-ed25519 AAAAC3Nza\n")),
@@ -97,6 +110,7 @@ fn with_context<T>(read: impl FnOnce(&SpecContext<'_>) -> T) -> T {
         modules: &modules,
         catalog: &catalog,
         read_file: &read_file,
+        is_file: &|path| !path.ends_with("none.qcow2"),
     })
 }
 

@@ -1,7 +1,7 @@
 //! A catalog: where it comes from, and what its index says.
 
 use crate::fixture::{KEY, check, read_source};
-use ostler_core::spec::{CatalogSource, Fault, app_parameters, check_source, read_index};
+use ostler_core::spec::{CatalogSource, Fault, SecretRef, app_parameters, check_source, read_index};
 use proptest::prelude::*;
 
 /// Faults as people see them, then warnings.
@@ -45,8 +45,8 @@ fn every_fault_has_its_place() {
   hint: did you mean `depends`?
 4:14: apps[1].name: `Web 2` is not a name for an app
   hint: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter
-4:31: apps[1].role: `../etc` is not a name for an app
-  hint: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter
+4:31: apps[1].role: `../etc` is not a name for a role
+  hint: a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: `NAMESPACE.COLLECTION.ROLE`
 4:60: apps[1].ports[0].port: 0 is out of range: 1 to 65535
 4:72: apps[1].ports[0].proto: expected one of `tcp`, `udp`, found `sctp`
   hint: did you mean `tcp`?
@@ -57,6 +57,15 @@ fn every_fault_has_its_place() {
   hint: known here: `apps`
 "
     );
+}
+
+#[test]
+fn a_role_may_be_one_of_a_collection() {
+    let index = |role: &str| format!(r#"{{"apps": [{{"name": "a", "role": "{role}"}}]}}"#);
+    assert_eq!(said(&index("community.zabbix.zabbix_agent")), "");
+    for bad in ["community.zabbix", "a.b.c.d", "a..c", "a.b-c.d", "a.b.", "../a.b.c", "A.b.c"] {
+        assert!(said(&index(bad)).contains("is not a name for a role"), "{bad} is taken");
+    }
 }
 
 #[test]
@@ -145,14 +154,21 @@ fn a_catalog_that_can_be_fetched() {
         "ssh://host/c",
         "file:///srv/c.git",
     ] {
-        let expected = CatalogSource { url: url.into(), branch: "stable".into(), commit: None };
+        let expected = CatalogSource { url: url.into(), branch: "stable".into(), commit: None, vault_password: None };
         assert_eq!(good(url).map_err(|error| error.to_string()), Ok(expected));
     }
     let commit = "0123456789abcdef0123456789abcdef01234567";
     let pinned = source(&format!("{{ url: 'https://host/c', branch: release/1.x, commit: '{commit}' }}"));
-    let expected =
-        CatalogSource { url: "https://host/c".into(), branch: "release/1.x".into(), commit: Some(commit.into()) };
+    let expected = CatalogSource {
+        url: "https://host/c".into(),
+        branch: "release/1.x".into(),
+        commit: Some(commit.into()),
+        vault_password: None,
+    };
     assert_eq!(pinned.map_err(|error| error.to_string()), Ok(Some(expected)));
+    let vaulted = source("{ url: 'https://host/c', vault_password: { file: vault.txt } }");
+    let vaulted = vaulted.map_err(|error| error.to_string()).expect("a good source").expect("a source");
+    assert_eq!(vaulted.vault_password, Some(SecretRef::File("/etc/specs/vault.txt".into())));
     assert_eq!(source("null").map_err(|error| error.to_string()), Ok(None));
     // Which apps there are is not known yet.
     let unknown = "catalog: { url: 'https://host/c' }\nservers: { a: { authorized_keys: [ keys/ann.pub ], apps: [ x ], app_params: { x: { y: 1 } } } }\n";
@@ -201,8 +217,14 @@ ostler.yaml:1:43: catalog.branch: `a..b` is not the name of a branch
 ostler.yaml:1:59: catalog.commit: `HEAD` is not the id of a commit
   hint: all 40 hexadecimal digits, in quotes; `git rev-parse HEAD` prints them",
     );
+    bad(
+        "{ url: 'https://host/c', vault_password: hunter2 }",
+        "
+ostler.yaml:1:51: catalog.vault_password: a secret must not stand in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another",
+    );
     for url in ["ssh://-oProxyCommand=x/c", "ssh://ann:pw@host/c", "https://host", "https://host/a b"] {
-        let source = CatalogSource { url: url.into(), branch: "stable".into(), commit: None };
+        let source = CatalogSource { url: url.into(), branch: "stable".into(), commit: None, vault_password: None };
         assert!(check_source(&source).is_err(), "{url}");
     }
 }

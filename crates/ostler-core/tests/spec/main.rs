@@ -8,6 +8,7 @@ mod fixture;
 mod hostile;
 mod index;
 mod proxmox;
+mod refusals;
 mod schema;
 mod shape;
 mod values;

@@ -29,4 +29,8 @@ fn the_schema_says_what_the_check_says() {
     assert_eq!(params["nginx"]["properties"]["mode"]["enum"], json!(["fast", "small"]));
     assert_eq!(params["mail"]["required"], json!(["domain"]));
     assert_eq!(params["mail"]["additionalProperties"], true);
+    let password = &params["mail"]["properties"]["password"];
+    assert_eq!((&password["maxProperties"], &password["description"]), (&json!(1), &json!("Of the postmaster")));
+    let catalog = &schema["properties"]["catalog"]["anyOf"][0]["properties"];
+    assert_eq!(catalog["vault_password"]["anyOf"][0]["maxProperties"], 1);
 }

@@ -58,7 +58,10 @@ ostler.yaml:1:1: servers: missing
   hint: The servers, each under its name, which is also its host name
 ",
     );
-    check("- web1\n", "ostler.yaml:1:1: expected a mapping, found a list");
+    check(
+        "- web1\n",
+        "ostler.yaml:1:1: expected a mapping, found a list\n  hint: a mapping has names and values: `web1: …`",
+    );
 }
 
 #[test]
@@ -122,6 +125,7 @@ fn wrong_types_say_what_is_expected() {
 ostler.yaml:3:15: servers.web1.provider: expected the name of a provider, found a whole number
   hint: a text that looks like a number or a truth value stands in quotes
 ostler.yaml:4:12: servers.web1.image: expected an image or a mapping, found a list
+  hint: a mapping has names and values: `a: …`
 ostler.yaml:5:11: servers.web1.size: expected a mapping, found a text
 ostler.yaml:6:11: servers.web1.user: expected a user name, found a whole number
   hint: a text that looks like a number or a truth value stands in quotes
@@ -135,6 +139,7 @@ ostler.yaml:9:5: servers.web1.modules: expected a mapping, found nothing
 ostler.yaml:10:11: servers.web1.apps: expected a list, found a text
   hint: a list stands in brackets: `[ … ]`
 ostler.yaml:11:23: servers.web1.local.forward: expected a mapping, found a list
+  hint: a mapping has names and values, and no dashes: `NAME: …`
 ostler.yaml:12:14: servers.web1.network: expected a mapping or a list, found a text
 ",
     );

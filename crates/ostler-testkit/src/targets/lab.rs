@@ -196,9 +196,10 @@ impl Inner {
     fn make_network(&mut self) {
         feed(Command::new("ip").args(["-batch", "-"]), &self.network.on_host(self.namespaces));
         feed(self.command("ip").args(["-batch", "-"]), &self.network.in_lab());
-        // The gateway sends on what comes in, tells nobody of a shorter way, and connects from whatever address it is told.
-        let settings =
-            "echo 1 >ipv4/ip_forward && echo 0 >ipv4/conf/all/send_redirects && echo 0 >ipv4/conf/lan/send_redirects &&
+        // The gateway sends on what comes in, says of each packet that it rejects it, tells nobody of a shorter way, and connects from
+        // whatever address it is told.
+        let settings = "echo 1 >ipv4/ip_forward && echo 0 >ipv4/icmp_ratelimit &&
+            echo 0 >ipv4/conf/all/send_redirects && echo 0 >ipv4/conf/lan/send_redirects &&
             echo 1 >ipv6/conf/all/forwarding && echo 1 >ipv6/ip_nonlocal_bind";
         succeed(self.command("sh").args(["-c", &format!("cd /proc/sys/net && {settings}")]));
         succeed(self.command("iptables").args([

@@ -20,7 +20,10 @@ while :; do
     ip -batch "$folder/outside" || exit
     [ -e "$folder/cut" ] || ip link set "t$number" master lan || exit
     ip -n "t$number" -batch "$folder/inside" || exit
-    systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$folder/root" --machine="t$number" \
+    # nspawn mounts /sys before it enters the namespace that it is told, and so is put into it: else the target's facts speak of the
+    # lab's network.
+    nsenter --net="/run/netns/t$number" \
+        systemd-nspawn --quiet --register=no --keep-unit --boot --directory="$folder/root" --machine="t$number" \
         --network-namespace-path="/run/netns/t$number" --resolv-conf=off --timezone=off --link-journal=no \
         --capability=all --private-users=no --console=pipe --kill-signal=SIGRTMIN+4 "$@"
     # With --keep-unit nspawn leaves a reboot to whoever started it: systemd-nspawn(1), 133.

@@ -256,6 +256,16 @@ impl Target {
         Finished::new(self.inside(script).output().expect("nsenter runs"))
     }
 
+    /// Its root directory with all that is mounted there, as this machine sees it until the next boot.
+    ///
+    /// # Panics
+    /// If it is not booted.
+    #[track_caller]
+    pub fn root(&self) -> PathBuf {
+        let init = self.init().unwrap_or_else(|| panic!("{} is not booted", self.options.name));
+        format!("/proc/{init}/root").into()
+    }
+
     /// What the file at this absolute path holds.
     ///
     /// # Panics

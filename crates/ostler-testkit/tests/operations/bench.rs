@@ -363,7 +363,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
             Verb::Resume => up::resume(&world, &name).await.map(drop),
             Verb::Destroy => destroy::destroy(&world, &name).await,
             Verb::Plan(spec) => {
-                check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?).await);
+                check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?, &|_| ()).await);
                 Ok(())
             }
         }

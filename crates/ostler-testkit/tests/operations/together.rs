@@ -42,7 +42,7 @@ fn the_commit_of_the_catalog_is_recorded_and_told() {
     block_on(async {
         let commit = "0123456789abcdef0123456789abcdef01234567".to_owned();
         let url = "https://git.example.org/catalog.git".to_owned();
-        let source = CatalogSource { url, branch: "stable".into(), commit: Some(commit.clone()) };
+        let source = CatalogSource { url, branch: "stable".into(), commit: Some(commit.clone()), vault_password: None };
         let mut spec = web();
         spec.catalog = Some(source.clone());
         spec.apps = vec!["example".into()];

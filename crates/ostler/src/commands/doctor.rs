@@ -47,11 +47,15 @@ pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
     let checks = [
         bundle(),
         programs(
-            "servers on this machine",
+            "servers on this machine (provider `local`)",
             Verdict::Missing,
             &[("qemu-system-x86_64", "qemu-system-x86"), ("qemu-img", "qemu-utils")],
         ),
-        programs("SSH", Verdict::Missing, &[("ssh", "openssh-client"), ("setpriv", "util-linux")]),
+        programs(
+            "SSH (every provider; all that `existing` needs)",
+            Verdict::Missing,
+            &[("ssh", "openssh-client"), ("ssh-keyscan", "openssh-client"), ("setpriv", "util-linux")],
+        ),
         kvm(),
         programs("`ostler image build`", Verdict::Lacking, ostler_providers::image::BUILD_PROGRAMS),
         space(&state_dir),
@@ -92,7 +96,7 @@ fn programs(what: &'static str, if_missing: Verdict, programs: &[(&str, &str)]) 
 }
 
 fn kvm() -> Check {
-    let what = "hardware virtualisation";
+    let what = "hardware virtualisation (provider `local`)";
     let kvm = Path::new("/dev/kvm");
     let open = std::fs::OpenOptions::new().read(true).write(true).open(kvm);
     let (verdict, detail, mend) = match open {

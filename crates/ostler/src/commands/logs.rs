@@ -62,7 +62,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         }
     };
     let log = EventLog::new(&session.store);
-    let mut face = output::face(global.output, 1);
+    let mut face = output::face(global.output, 1, &session.stage);
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.
         let at_work = arguments.follow && at_work(&session, name).await?;

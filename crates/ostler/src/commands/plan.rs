@@ -6,12 +6,13 @@ use crate::{
     environment,
     output::{
         self,
-        preview::{check_text, count, failure_lines},
+        preview::{check_text, count, failure_lines, place},
     },
     wiring::{Session, WaitArguments},
 };
 use ostler_core::{
     Failure, Result,
+    event::AnsibleReport,
     ids::ServerName,
     ops::{
         World,
@@ -69,7 +70,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     // A check takes its time, so people see what is known of each server at once.
     let show = |text: String| {
         if global.output == Output::Human {
-            output::print(&text);
+            session.stage.print(&text);
         }
     };
     let mut previews = Vec::new();
@@ -78,7 +79,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
             let plan = up::plan_for(world, server).await?;
             show(plan_text(&plan));
             let wanted = !arguments.no_check && plan.refused.is_none();
-            let check = if wanted { Some(check(world, server, &plan).await) } else { None };
+            let check = if wanted { Some(check(&session, global.output, world, server, &plan).await) } else { None };
             if let Some(check) = &check {
                 show(check_text(&server.name, check, environment::colour()));
             }
@@ -99,13 +100,26 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::from(failures().next().map_or(well, |failure| failure.blame.exit_code())))
 }
 
-/// Looks at the server under its lease, so that nothing else runs on it meanwhile.
-async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan) -> Check {
+/// Looks at the server under its lease, so that nothing else runs on it meanwhile. People see in a live line where it is.
+async fn check(session: &Session, output: Output, world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan) -> Check {
     if let Some(answer) = drift::without_looking(spec, plan) {
         return answer;
     }
-    let look = async { Ok(drift::check(world, spec, plan).await) };
-    let held = world.leaser.hold(&spec.name, look).await;
+    let (stage, name) = (&session.stage, &spec.name);
+    let now = |doing: &str| {
+        if output == Output::Human {
+            stage.set_message(&format!("{name}  checking  {doing}"));
+        }
+    };
+    let told = |report: &AnsibleReport| {
+        if let AnsibleReport::TaskStarted { role, task, .. } = report {
+            now(&place(role, task, &None));
+        }
+    };
+    now("logging in");
+    let look = async { Ok(drift::check(world, spec, plan, &told).await) };
+    let held = world.leaser.hold(name, look).await;
+    stage.stop();
     held.unwrap_or_else(|failure| Check::Failed { failure, until_then: Findings::default() })
 }
 
@@ -162,10 +176,11 @@ fn sentence(action: &Action) -> String {
         Action::Undo => "undo its unfinished creation, for the spec asks for another machine now".into(),
         Action::Reshape { changes } => format!("shut down, change {}, start again", changes.join(", ")),
         Action::Start => "start it".into(),
-        Action::Converge { modules, apps } => format!(
-            "run Ansible: modules {}; apps {}",
+        Action::Converge { modules, apps, params } => format!(
+            "run Ansible: modules {}; apps {}{}",
             if modules.is_empty() { "none".into() } else { modules.join(", ") },
             if apps.is_empty() { "none".into() } else { apps.join(", ") },
+            if params.is_empty() { String::new() } else { format!("; other parameters {}", params.join(", ")) },
         ),
     }
 }

@@ -18,6 +18,9 @@ pub async fn read(global: &Global, path: &Path, offline: bool) -> Result<(Spec, 
     let mut spec = with_context(path, &catalog.index, |context| Ok(spec::read(&text, context)?))?;
     for server in &mut spec.servers {
         server.catalog.clone_from(&catalog.source);
+        if let (None, Some(file)) = (server.vault_password(), catalog.encrypted_file(&server.apps)) {
+            return Err(no_vault_password(path, server, &file));
+        }
     }
     Ok((spec, catalog))
 }
@@ -44,6 +47,18 @@ pub async fn sync(global: &Global, source: &CatalogSource, offline: bool) -> Res
     Ok(catalog)
 }
 
+fn no_vault_password(spec: &Path, server: &ServerSpec, file: &Path) -> Failure {
+    let message = format!(
+        "{}: catalog.vault_password: missing: {} of the catalog, which {} needs, is encrypted with `ansible-vault`",
+        spec.display(),
+        file.display(),
+        server.name
+    );
+    Failure::new(Blame::Configuration, message).with_hint(
+        "write `vault_password: { secret: NAME }` beside the catalog's `url`; `ostler secret set NAME` stores it",
+    )
+}
+
 fn read_text(path: &Path) -> Result<String> {
     std::fs::read_to_string(path).map_err(|error| {
         Failure::new(Blame::Configuration, error.to_string())
@@ -60,6 +75,7 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
         modules: &ostler_ansible::module_catalog()?,
         catalog,
         read_file: &|path| std::fs::read_to_string(path),
+        is_file: &|path| path.is_file(),
     })
 }
 

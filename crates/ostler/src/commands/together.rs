@@ -37,7 +37,7 @@ pub async fn work_on(
     ParallelArguments { parallel }: ParallelArguments,
     work: impl AsyncFn(&World<'_>, &ServerName) -> Result<Resumed>,
 ) -> Result<ExitCode> {
-    let mut face = output::face(output, servers.len());
+    let mut face = output::face(output, servers.len(), &session.stage);
     let mut code = 0;
     let all = session
         .with_world(async |world| {

@@ -98,7 +98,8 @@ pub fn clock(time: Duration) -> String {
     format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
 }
 
-fn cut(text: &str, width: usize) -> String {
+/// The first characters of a text.
+pub fn cut(text: &str, width: usize) -> String {
     text.chars().take(width).collect()
 }
 

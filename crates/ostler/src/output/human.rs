@@ -3,11 +3,13 @@
 //! Of several servers each has its live line, and only what deserves attention stays; a table at the end sums up.
 
 use super::{
-    Access, Ended, Face, Table,
-    board::Board,
+    Access, Ended, Face, Stage, Table,
+    board::{Board, cut},
     diff::{self, Mark},
+    preview::place,
+    stage::TICK,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressStyle;
 use ostler_core::{
     Blame, Failure, Result,
     event::{AnsibleReport, Diff, Event, EventKind, Level, ProgressUnit, TaskOutcome, TaskResult},
@@ -19,21 +21,19 @@ use ostler_core::{
 };
 use std::{
     collections::{HashMap, HashSet},
-    io::IsTerminal,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 /// Shows events to people.
 pub struct Human {
-    live: ProgressBar,
-    terminal: bool,
+    stage: Stage,
     servers: HashMap<String, Server>,
     /// Only with several servers.
     board: Option<Arc<Mutex<Board>>>,
     ended: Vec<[String; 5]>,
-    /// Warnings about a run as a whole that were shown: each server of a joined run has them.
-    warned: HashSet<String>,
+    /// Warnings that were shown: many a task repeats one of its server, and each server of a joined run has those of the whole.
+    warned: HashSet<(Option<String>, String)>,
 }
 
 #[derive(Default)]
@@ -57,20 +57,12 @@ const USUAL_SIZE: (usize, usize) = (80, 24);
 
 impl Human {
     /// On this process's terminal, if it has one; for so many servers.
-    pub fn new(servers: usize) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let live = ProgressBar::with_draw_target(
-            None,
-            if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() },
-        );
+    pub fn new(servers: usize, stage: Stage) -> Self {
         let board = (servers > 1).then(|| Arc::new(Mutex::new(Board::new(servers))));
-        live.set_style(match &board {
-            None => {
-                ProgressStyle::with_template("{spinner} {wide_msg} {elapsed_precise}").expect("a constant template")
-            }
-            Some(board) => board_style(Arc::clone(board)),
-        });
-        Self { live, terminal, servers: HashMap::new(), board, ended: Vec::new(), warned: HashSet::new() }
+        if let Some(board) = &board {
+            stage.set_style(board_style(Arc::clone(board)));
+        }
+        Self { stage, servers: HashMap::new(), board, ended: Vec::new(), warned: HashSet::new() }
     }
 
     fn server(&mut self, server: &str) -> &mut Server {
@@ -83,32 +75,26 @@ impl Human {
 
     /// A line that is worth its place only where there is no board that says it, too.
     fn detail(&self, text: &str) {
-        if !self.terminal || self.board.is_none() {
+        if !self.stage.is_terminal() || self.board.is_none() {
             self.line(text);
         }
     }
 
     fn line(&self, text: &str) {
-        let text = plain(text);
-        if self.terminal && !self.live.is_finished() {
-            self.live.suspend(|| super::print(&format!("{text}\n")));
-        } else {
-            super::print(&format!("{text}\n"));
-        }
+        self.stage.print(&format!("{}\n", plain(text)));
     }
 
     /// What a server is doing now.
     fn now(&self, server: &str, phase: Option<Phase>, doing: &str) {
-        let doing = plain(doing);
         match self.board() {
             Some(mut board) => {
                 let row = board.row(server);
                 row.phase = phase.or(row.phase);
-                row.doing = doing;
+                row.doing = plain(doing);
             }
             None => {
                 let phase = phase.map(|phase| format!("{:<9}  ", phase.as_str())).unwrap_or_default();
-                self.live.set_message(format!("{server}  {phase}{doing}"));
+                self.stage.set_message(&format!("{server}  {phase}{doing}"));
             }
         }
     }
@@ -119,7 +105,7 @@ impl Human {
                 self.detail(&format!("{server}  provision  ansible-core {ansible_version}, {strategy}"));
             }
             AnsibleReport::TaskStarted { role, task, .. } => {
-                let place = role.as_ref().map_or_else(|| task.clone(), |role| format!("{role} : {task}"));
+                let place = place(role, task, &None);
                 let Tally { done, changed } = self.server(server).tasks;
                 if let Some(mut board) = self.board() {
                     let row = board.row(server);
@@ -130,7 +116,7 @@ impl Human {
                 self.now(server, Some(Phase::Provision), &format!("{place}{counts}"));
             }
             AnsibleReport::TaskResult(task) if !task.aggregate => self.task(server, task),
-            AnsibleReport::Warning { host, message } if host.is_some() || self.warned.insert(message.clone()) => {
+            AnsibleReport::Warning { host, message } if self.warned.insert((host.clone(), message.clone())) => {
                 self.line(&format!("{server}  warning: {}", message.trim()));
             }
             _ => {}
@@ -174,7 +160,7 @@ impl Human {
         // Without a terminal a line for each tenth is enough.
         let tenth = share.unwrap_or(0) / 10;
         let before = std::mem::replace(&mut self.server(server).tenth, tenth);
-        if !self.terminal && tenth != before {
+        if !self.stage.is_terminal() && tenth != before {
             self.line(&format!("{server}  {text}"));
         }
         self.now(server, None, &text);
@@ -187,10 +173,8 @@ impl Human {
         of.phase = None;
         if let Some(mut board) = self.board() {
             board.row(server);
-        } else {
-            self.live.reset();
         }
-        self.live.enable_steady_tick(if self.board.is_some() { BOARD_TICK } else { TICK });
+        self.stage.start(if self.board.is_some() { BOARD_TICK } else { TICK });
         let verb = match (kind, at) {
             (OperationKind::Create, None) => "creating",
             (OperationKind::Create, _) => "going on creating",
@@ -202,8 +186,7 @@ impl Human {
     }
 }
 
-/// How often a live line moves, and how often a board does.
-const TICK: Duration = Duration::from_millis(100);
+/// How often a board moves.
 const BOARD_TICK: Duration = Duration::from_millis(500);
 
 /// Draws the board as it then is.
@@ -245,7 +228,7 @@ impl Face for Human {
             EventKind::UndoFailed { step, failure, .. } => {
                 self.line(&format!("{server}  undo of {step} FAILED: {failure}"));
             }
-            EventKind::OperationEnded { .. } if self.board.is_none() => self.live.finish_and_clear(),
+            EventKind::OperationEnded { .. } if self.board.is_none() => self.stage.stop(),
             EventKind::OperationEnded { .. } => {}
             EventKind::Notice { level, message } => {
                 let word = if *level == Level::Warning { "warning" } else { "note" };
@@ -264,10 +247,10 @@ impl Face for Human {
         let Ended { server, result, time, access } = ended;
         self.servers.remove(server.as_str());
         let Some(mut board) = self.board() else {
-            self.live.finish_and_clear();
+            self.stage.stop();
             match &result {
                 Ok(came_to) => sentences(&server, came_to, &access).iter().for_each(|line| self.line(line)),
-                Err(failure) => eprint!("{}", failure_text(failure)),
+                Err(failure) => self.stage.print_error(&failure_text(failure)),
             }
             return;
         };
@@ -275,20 +258,24 @@ impl Face for Human {
         drop(board);
         match &result {
             Ok(came_to) => self.line(&sentences(&server, came_to, &access)[0]),
-            Err(failure) => self.live.suspend(|| eprint!("{}", failure_of(&server, failure, true))),
+            Err(failure) => self.stage.print_error(&failure_of(&server, failure, true)),
         }
         self.ended.push(row(&server, &result, time, &access));
     }
 
     fn finish(&mut self) {
-        self.live.finish_and_clear();
+        self.stage.stop();
         if self.ended.is_empty() {
             return;
         }
         let mut table = Table::new(&["SERVER", "RESULT", "CHANGED", "TIME", "ADDRESS OR FAILURE"]);
         self.ended.sort();
         self.ended.drain(..).for_each(|row| table.row(row.map(|cell| plain(&cell)).to_vec()));
-        super::print(&format!("\n{}", table.render()));
+        // A failure may be long, and stands above with its causes; in a file nothing is cut.
+        let width = rustix::termios::tcgetwinsize(std::io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+        let width = if width == 0 { usize::MAX } else { width };
+        let lines: String = table.render().lines().map(|line| format!("{}\n", cut(line, width))).collect();
+        self.stage.print(&format!("\n{lines}"));
     }
 }
 

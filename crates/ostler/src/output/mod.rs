@@ -5,8 +5,10 @@ mod diff;
 mod human;
 mod json;
 pub mod preview;
+mod stage;
 mod table;
 
+pub use stage::Stage;
 pub use table::Table;
 
 use crate::cli::Output;
@@ -48,9 +50,9 @@ pub struct Access {
 }
 
 /// The face that the user asked for, for work on so many servers.
-pub fn face(output: Output, servers: usize) -> Box<dyn Face> {
+pub fn face(output: Output, servers: usize, stage: &Stage) -> Box<dyn Face> {
     match output {
-        Output::Human => Box::new(human::Human::new(servers)),
+        Output::Human => Box::new(human::Human::new(servers, stage.clone())),
         Output::Json => Box::new(json::Json),
         Output::Quiet => Box::new(Quiet { many: servers > 1 }),
     }

@@ -73,7 +73,7 @@ fn unpredicted_text(server: &ServerName, unpredicted: &Unpredicted) -> String {
 }
 
 /// `role : task (item)`
-fn place(role: &Option<String>, task: &str, item: &Option<String>) -> String {
+pub fn place(role: &Option<String>, task: &str, item: &Option<String>) -> String {
     let role = role.as_ref().map(|role| format!("{role} : ")).unwrap_or_default();
     let item = item.as_ref().map(|item| format!(" ({item})")).unwrap_or_default();
     format!("{role}{task}{item}")

@@ -22,12 +22,15 @@ fn a_bare_server_with_a_password_on_port_2222_is_provisioned_and_the_second_time
     assert!(key_lets_in(&environment, &target, "ops", 2200), "the user's key lets them in");
     assert!(target.read("/root/.ssh/authorized_keys").contains(" old"), "keys that were there are kept");
     assert!(target.exec("test -e /var/lib/ostler/rollback/armed").code != 0, "nothing is left to be confirmed");
+    let copies = target.exec("find /etc/nginx -name '*~'").stdout;
+    assert_eq!(copies, "", "Debian's own files need no copies");
     let whoami = environment.run(&["ssh", "web", "--", "id", "-un"]).ok();
     assert_eq!(whoami.stdout.trim(), "ops");
 
     let again = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!(again.changes(), [""; 0]);
     assert_eq!(again.outcome()["changed"], 0);
+    assert!(!again.stdout.contains("restricted key"), "Ansible minds a variable of ours: {}", again.stdout);
 
     let destroyed = environment.run(&["destroy", "web", "--yes"]).ok();
     assert!(destroyed.stderr.contains("released") || destroyed.stdout.contains("released"), "{destroyed:?}");

@@ -3,9 +3,12 @@
 //! They need root and are slow for unit tests, so they are ignored by default; `cargo xtask test` runs them.
 
 mod adopt;
+mod catalogs;
 mod disturbed;
+mod faults;
 mod lockout;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
+mod secrets;
 mod support;

@@ -4,7 +4,7 @@ use super::*;
 use ostler_core::{
     event::TaskResult,
     ids::ServerName,
-    model::{AppMeta, CatalogIndex},
+    model::{AppMeta, CatalogIndex, Facts},
     ports::{RunHost, Transport},
     secret::Secret,
 };
@@ -95,7 +95,9 @@ impl Server {
         let metas: Vec<&AppMeta> = apps.iter().map(meta).collect();
         let packages: Vec<&String> = metas.iter().flat_map(|meta| &meta.packages).collect();
         let roles: Vec<&String> = metas.iter().map(|meta| &meta.role).collect();
-        let mut host_vars = json!({ "modules": {}, "apps": roles, "ostler_packages": packages });
+        let all_facts = metas.iter().any(|meta| meta.facts == Facts::All);
+        let mut host_vars =
+            json!({ "modules": {}, "apps": roles, "ostler_packages": packages, "ostler_all_facts": all_facts });
         host_vars.as_object_mut().unwrap().extend(vars.as_object().unwrap().clone());
         let host = RunHost {
             name: ServerName::parse(self.target.name()).unwrap(),
@@ -106,6 +108,7 @@ impl Server {
                 agent_socket: "/nonexistent".into(),
             },
             vars: serde_json::from_value(host_vars).unwrap(),
+            secrets: Default::default(),
             secret_vars: vault_password
                 .map(|password| ("ostler_vault_password".to_owned(), Secret::new(password)))
                 .into_iter()
@@ -113,7 +116,10 @@ impl Server {
         };
         let request = RunRequest { hosts: vec![host], check, ..request(Strategy::Mitogen) };
         let (observer, receiver) = Observer::new(false);
-        let summary = self.bench.run(&request, &observer).await.unwrap();
+        let summary = match self.bench.run(&request, &observer).await {
+            Ok(summary) => summary,
+            Err(failure) => RunSummary { status: -1, hosts: BTreeMap::new(), stderr_tail: vec![failure.to_string()] },
+        };
         let reports = all(receiver).await;
         let said = serde_json::to_string(&reports).unwrap();
         let result = |report| if let AnsibleReport::TaskResult(result) = report { Some(*result) } else { None };

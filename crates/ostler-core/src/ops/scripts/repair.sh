@@ -1,5 +1,6 @@
 # Run as root on the server after a run of Ansible that did not end well: ends Ansible's interpreters whose connection is
-# gone, lets apt and dpkg finish, and repairs an interrupted dpkg. Prints a line for each thing that it found.
+# gone, lets apt and dpkg finish ($1: for so many seconds), and repairs an interrupted dpkg. Prints a line for each thing that it
+# found.
 # dpkg itself is never killed.
 set -u
 
@@ -17,21 +18,31 @@ fi
 
 command -v dpkg >/dev/null || exit 0
 
-# The locks are fcntl locks, so only a process can ask for them; python3 is there because Ansible needs it.
-python3 - <<'EOF_PY' || { echo "dpkg is still locked after 10 minutes" >&2; exit 1; }
-import fcntl, sys, time
+# The locks are fcntl locks, so only a process can ask for them; python3 is there because Ansible needs it. F_GETLK says who holds
+# one (fcntl(2)); the words are apt's own.
+python3 - "${1-300}" <<'EOF_PY' || exit 1
+import fcntl, struct, sys, time
+deadline = time.monotonic() + float(sys.argv[1])
 waited = False
 for name in ("dpkg/lock-frontend", "dpkg/lock", "apt/lists/lock"):
-    with open("/var/lib/" + name, "a") as lock:
-        for attempt in range(3000):
+    path = "/var/lib/" + name
+    with open(path, "a") as lock:
+        while True:
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
                 waited = True
-                time.sleep(0.2)
-        else:
-            sys.exit(1)
+            if time.monotonic() > deadline:
+                asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+                pid = struct.unpack("hhqqi4x", fcntl.fcntl(lock, fcntl.F_GETLK, asked))[4]
+                try:
+                    with open(f"/proc/{pid}/comm") as comm:
+                        process = f"{pid} ({comm.read().strip()})"
+                except OSError:
+                    process = str(pid)
+                sys.exit(f"Could not get lock {path}. It is held by process {process}")
+            time.sleep(0.2)
 if waited:
     print("awaited apt or dpkg of an interrupted run", flush=True)
 EOF_PY

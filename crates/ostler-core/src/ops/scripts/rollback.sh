@@ -23,7 +23,11 @@ look_at_clock() {
 
 set_time() {
   look_at_clock
-  echo "$this_boot $((up + $1))" >armed.new && sync armed.new && mv armed.new armed
+  line="$this_boot $((up + $1))"
+  { echo "$line" >armed.new && sync armed.new; } 2>/dev/null && mv armed.new armed && return
+  # A full disk is no reason to let the clock run out: the space that the file has is enough.
+  rm -f armed.new
+  [ -s armed ] && echo "$line" 1<>armed && sync armed
 }
 
 ufw_is_active() { command -v ufw >/dev/null && ufw status | grep -q '^Status: active'; }
@@ -33,8 +37,8 @@ save() {
   mkdir saved.new
   for path in etc/ssh etc/ufw etc/default/ufw var/lib/ostler/ufw.json; do
     [ -e "/$path" ] || continue
-    mkdir -p "saved.new/$(dirname "$path")"
-    cp -a "/$path" "saved.new/$path"
+    # Half a copy must never be put back.
+    mkdir -p "saved.new/$(dirname "$path")" && cp -a "/$path" "saved.new/$path" || return
   done
   # Host keys are no setting, and copies of them are one too many.
   rm -f saved.new/etc/ssh/ssh_host_*
@@ -47,7 +51,7 @@ save() {
     command -v $tool >/dev/null && $tool -S 2>/dev/null | grep '^-P ' >"saved.new/policies-$tool"
   done
   echo "$1" >saved.new/client
-  sync
+  sync -f /etc /var/lib/ostler
   rm -rf saved
   mv saved.new saved
 }
@@ -67,7 +71,7 @@ restore_files() {
   elif [ -e /etc/ufw/ufw.conf ]; then
     sed -i 's/^ENABLED=.*/ENABLED=no/' /etc/ufw/ufw.conf
   fi
-  sync
+  sync -f /etc /var/lib/ostler
 }
 
 restore_firewall() {
@@ -136,7 +140,7 @@ case $1 in
 arm)
   locked
   # What an interrupted run left armed is older than what is there now, and the last that was confirmed.
-  [ -e armed ] || save "$3"
+  [ -e armed ] || save "$3" || exit 1
   set_time "$2"
   ;;
 extend)

@@ -30,7 +30,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let Arguments { file, url, branch, commit } = arguments;
     let catalog = match (url, file) {
         (Some(url), _) => {
-            let source = CatalogSource { url, branch, commit };
+            let source = CatalogSource { url, branch, commit, vault_password: None };
             spec::check_source(&source).map_err(|fault| {
                 let failure = Failure::new(Blame::User, format!("--{}: {}", fault.key_path, fault.message));
                 fault.hint.into_iter().fold(failure, Failure::with_hint)

@@ -45,7 +45,7 @@ async fn show_getting(
     session: &Session,
     get: impl AsyncFnOnce(&dyn Reporter) -> Result<PathBuf>,
 ) -> Result<ExitCode> {
-    let mut face = output::face(global.output, 1);
+    let mut face = output::face(global.output, 1, &session.stage);
     let path = session
         .with_world(async |world| {
             let after = world.store.last_event().await?;
@@ -61,7 +61,9 @@ async fn show_getting(
             let filter = EventFilter { server: None, operation: Some(id) };
             follow::while_working(world.log, &filter, after, face.as_mut(), session.log_file(), work).await
         })
-        .await?;
+        .await;
+    face.finish();
+    let path = path?;
     output::data(global.output, &serde_json::json!({ "image": path }), || format!("{}\n", path.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -26,7 +26,7 @@ pub enum Command {
 pub async fn run(global: &Global, command: Command) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "secret").await?;
     match command {
-        Command::Set(arguments) => set::run(global, &session, arguments).await,
+        Command::Set(arguments) => set::run(&session, arguments).await,
         Command::List(arguments) => list::run(global, &session, &arguments).await,
         Command::Rm(arguments) => rm::run(&session, arguments).await,
     }
