@@ -3,7 +3,7 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    ids::OperationId,
+    ids::{OperationId, ServerName},
     model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
     ops::{Context, World, adopt, host_key, secret_name, wait},
@@ -206,6 +206,13 @@ fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a
         ctx.update(|record| record.machine = None).await?;
         Ok(())
     })
+}
+
+/// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
+pub(super) async fn left(world: &World<'_>, server: &ServerName) -> Vec<String> {
+    let Ok(Some(record)) = world.store.server(server).await else { return Vec::new() };
+    let order = order(world, &record.desired, record.created_by, PathBuf::new(), Seed::empty(), record.machine);
+    world.provider(record.provider).left(&order).await
 }
 
 fn boot<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {

@@ -1,7 +1,7 @@
 //! `up` and `resume`: what brings a server to its spec, from wherever it stands.
 
 use crate::{
-    error::Result,
+    error::{Blame, Failure, Result},
     ids::{OperationId, ServerName},
     model::{Observed, Power, Seed, ServerRecord},
     operation::{Driver, OperationKind, OperationRecord, OperationState},
@@ -18,6 +18,16 @@ pub struct Outcome {
     pub created: bool,
     /// Tasks of Ansible that changed something.
     pub changed: usize,
+}
+
+/// What becomes of a server that the very `up` that began to make it can't finish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stays, to be gone on with.
+    #[default]
+    Keep,
+    /// It is destroyed, as [`destroy::destroy`] does it.
+    Destroy,
 }
 
 /// Looks at everything that bears on the plan for `spec`. Touches nothing.
@@ -74,7 +84,48 @@ pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan
 }
 
 /// Creates or converges one server. The caller holds the lease.
-pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
+///
+/// Whatever `on_failure` says, a server that was there before is never destroyed, nor one whose making was stopped on request.
+pub async fn up(world: &World<'_>, spec: &ServerSpec, on_failure: OnFailure) -> Result<Outcome> {
+    let mut begun = false;
+    match bring_up(world, spec, &mut begun).await {
+        Err(failure) if begun && on_failure == OnFailure::Destroy && failure.blame != Blame::Interrupted => {
+            Err(give_up(world, &spec.name, failure).await)
+        }
+        Err(failure) if begun => Err(with_left(world, &spec.name, failure).await),
+        result => result,
+    }
+}
+
+/// Destroys what could not be finished; returns the failure with what became of that.
+async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+    match destroy::destroy(world, name).await {
+        Ok(()) => {
+            // Nothing can be resumed or looked at any more; what mends the cause is still to be done.
+            let advice = failure.hint.filter(|hint| !hint.contains("`ostler resume") && !hint.contains("`ostler logs"));
+            let advice = advice.map(|hint| format!("{hint}. ")).unwrap_or_default();
+            let hint = format!("{advice}What was made of {name} is destroyed again; `ostler up` makes it anew");
+            Failure { hint: Some(hint), left: Vec::new(), ..failure }
+        }
+        Err(stuck) => {
+            let mut failure = failure;
+            failure.causes.push(stuck.message);
+            failure.causes.extend(stuck.causes);
+            with_left(world, name, Failure { hint: stuck.hint, ..failure }).await
+        }
+    }
+}
+
+/// The failure with what is left of the server, which it may say already.
+async fn with_left(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+    if failure.left.is_empty() {
+        return Failure { left: create::left(world, name).await, ..failure };
+    }
+    failure
+}
+
+/// `begun` becomes true where this very call begins to make the server.
+async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Result<Outcome> {
     // A secret that can't be had is found before anything is touched.
     for reference in spec.secrets() {
         world.resolve(reference).await?;
@@ -98,6 +149,7 @@ pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
         match action {
             Action::Create | Action::Adopt => {
                 let mut operation = create::begin(world, spec).await?;
+                *begun = true;
                 run_create(world, &mut operation).await?;
                 created = true;
             }
@@ -172,8 +224,10 @@ pub enum Resumed {
 async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<()> {
     let ctx = Context::new(world, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
-    driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await?;
-    Ok(())
+    match driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
+    }
 }
 
 async fn run_apply(world: &World<'_>, operation: &mut OperationRecord) -> Result<apply::Outputs> {

@@ -64,6 +64,12 @@ pub trait Provider: Send + Sync {
     /// Removes every trace of what `order` made, running or not. What does not exist is removed already.
     async fn remove(&self, order: &MachineOrder) -> Result<()>;
 
+    /// What [`Provider::remove`] of the same order would remove, for people: `VM 100 on pve1`. Asked where something else has
+    /// failed; so what can't be found out now is told as what there may be. A provider that makes nothing has nothing to tell.
+    async fn left(&self, _order: &MachineOrder) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The last `lines` lines of the serial console, without control sequences; empty if there is none.
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>>;
 }

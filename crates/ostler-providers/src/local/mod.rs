@@ -261,6 +261,14 @@ impl Provider for LocalProvider {
         Ok(home.remove()?)
     }
 
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let home = self.home(&order.server);
+        match home.load() {
+            Ok(Some(machine)) if check_ours(&machine, order).is_ok() => vec![home.path().display().to_string()],
+            _ => Vec::new(),
+        }
+    }
+
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>> {
         match self.find(machine)? {
             (_, home, Some(_)) => Ok(console::tail(&home.file(console::CONSOLE), lines)?),

@@ -18,8 +18,8 @@ pub async fn find(vm: &Vm<'_>, mac: &str) -> Result<Option<IpAddr>, ProxmoxError
                 return Ok(Some(address));
             }
         }
-        // The agent does not run yet.
-        Err(ProxmoxError::Refused { status: 500, .. }) => {}
+        // The agent does not run yet, or the token may not ask it.
+        Err(ProxmoxError::Refused { status: 500 | 403, .. }) => {}
         Err(error) => return Err(error),
     }
     let table = tokio::fs::read_to_string("/proc/net/arp").await.unwrap_or_default();

@@ -49,7 +49,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(10),
+            connect: Duration::from_secs(5),
             answer: Duration::from_secs(60),
             attempts: 4,
             pause: Duration::from_secs(1),

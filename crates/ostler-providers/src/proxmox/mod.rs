@@ -62,6 +62,8 @@ pub struct ProxmoxProvider {
     host: Host,
     patience: Patience,
     clients: Mutex<HashMap<String, Client>>,
+    /// Held while an image is put on a node: an upload overwrites the file of its name, which another VM may be importing.
+    images_turn: tokio::sync::Mutex<()>,
 }
 
 /// Content of a [`MachineRecord`]. Nothing in it is secret.
@@ -113,7 +115,7 @@ impl Machine {
 impl ProxmoxProvider {
     /// Images come from `images`, tokens from `tokens`; `host` is this machine, which may be the node itself.
     pub fn new(images: ImageStore, tokens: Box<dyn Tokens>, host: Host) -> Self {
-        Self { images, tokens, host, patience: Patience::default(), clients: Mutex::default() }
+        Self { images, tokens, host, patience: Patience::default(), clients: Mutex::default(), images_turn: Default::default() }
     }
 
     /// The same with other time-outs.
@@ -182,6 +184,7 @@ impl Provider for ProxmoxProvider {
     async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
+        let _turn = self.images_turn.lock().await;
         let source = self.images.source(&order.image_ref, reporter).await?;
         Ok(PathBuf::from(image::ensure(&client, options, source, &self.images, &order.image_ref, reporter).await?))
     }
@@ -247,6 +250,14 @@ impl Provider for ProxmoxProvider {
         let Some(record) = &order.found else { return Ok(()) };
         let (machine, client) = self.vm(record).await?;
         Ok(remove::all(&client, &self.host, &machine).await?)
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let Some(record) = &order.found else { return Vec::new() };
+        match self.vm(record).await {
+            Ok((machine, client)) => remove::left(&client, &machine).await,
+            Err(_) => Vec::new(),
+        }
     }
 
     /// PVE gives the serial console to a live connection only; what was said before is nowhere.

@@ -39,18 +39,18 @@ pub async fn order(
 ) -> Vec<Finding> {
     let look = Look { client, options, order, images };
     // Without these nothing else can be asked.
-    match look.version().await {
-        Ok(None) => {}
-        Ok(Some(finding)) => return vec![finding],
+    let version = match look.version().await {
+        Ok(Ok(version)) => version,
+        Ok(Err(finding)) => return vec![finding],
         Err(error) => return vec![refusal(&error)],
-    }
+    };
     match look.node().await {
         Ok(None) => {}
         Ok(Some(finding)) => return vec![finding],
         Err(error) => return vec![refusal(&error)],
     }
     let all = tokio::join!(
-        look.privileges(),
+        look.privileges(version),
         look.hardware(),
         look.storages(),
         look.bridge(),
@@ -82,14 +82,14 @@ impl Look<'_> {
         format!("/nodes/{}{rest}", encode(&self.options.node))
     }
 
-    async fn version(&self) -> Result<Option<Finding>, ProxmoxError> {
+    /// It, or that it is too old.
+    async fn version(&self) -> Result<Result<(u32, u32), Finding>, ProxmoxError> {
         let version: Version = self.client.get("/version", &Form::new()).await?;
-        let mut numbers = version.version.split(['.', '-', '~']).map(|number| number.parse().unwrap_or(0));
-        let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        Ok((found < OLDEST).then(|| {
+        if version.number() < OLDEST {
             let message = format!("Proxmox VE {} is too old: 8.4 or later is needed", version.version);
-            fatal(message, "upgrade the node")
-        }))
+            return Ok(Err(fatal(message, "upgrade the node")));
+        }
+        Ok(Ok(version.number()))
     }
 
     async fn node(&self) -> Result<Option<Finding>, ProxmoxError> {
@@ -108,7 +108,7 @@ impl Look<'_> {
     }
 
     /// What the token may do, compared with what making and removing the machine takes.
-    async fn privileges(&self) -> Findings {
+    async fn privileges(&self, version: (u32, u32)) -> Findings {
         let granted: BTreeMap<String, BTreeMap<String, serde_json::Value>> =
             self.client.get("/access/permissions", &Form::new()).await?;
         // PVE lists paths that something is granted on; what is granted above holds below where it propagates.
@@ -124,8 +124,11 @@ impl Look<'_> {
         let (disks, images) =
             (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
         let bridge = format!("/sdn/zones/localnetwork/{}", self.options.bridge);
+        // Nobody but the guest knows which address it gets by DHCP.
+        let dhcp = self.order.networks.first().is_some_and(|card| card.address == Address::Dhcp);
+        let on_vm: Vec<&str> = VM.iter().copied().chain(dhcp.then(|| agent_privilege(version.0))).collect();
         let wanted: [(&str, &[&str]); 5] = [
-            (vm, VM),
+            (vm, &on_vm),
             (&disks, &["Datastore.AllocateSpace", "Datastore.Audit"]),
             (&images, &["Datastore.Allocate", "Datastore.AllocateTemplate", "Datastore.Audit"]),
             (&node, &["Sys.AccessNetwork", "Sys.Audit"]),
@@ -300,8 +303,7 @@ impl Look<'_> {
     }
 }
 
-/// Privileges on the VM. Reading the guest agent is `VM.Monitor` in 8.4 and `VM.GuestAgent.Audit` since 9.0: where it lacks, only
-/// a server with DHCP misses it, and waiting for its address says so.
+/// Privileges on the VM, without the one to ask its guest agent.
 pub(super) const VM: &[&str] = &[
     "VM.Allocate",
     "VM.Audit",
@@ -314,6 +316,11 @@ pub(super) const VM: &[&str] = &[
     "VM.Config.Options",
     "VM.PowerMgmt",
 ];
+
+/// The privilege to read what a guest agent says, by the major version of Proxmox VE.
+pub(super) fn agent_privilege(major: u32) -> &'static str {
+    if major < 9 { "VM.Monitor" } else { "VM.GuestAgent.Audit" }
+}
 
 /// The path itself, then those above it, up to `/`.
 fn ancestors(path: &str) -> impl Iterator<Item = &str> {

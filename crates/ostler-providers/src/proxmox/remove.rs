@@ -7,7 +7,7 @@ use super::{
     form::{Form, encode},
     host::Host,
     task,
-    vm::{Found, Silent, Vm},
+    vm::{Found, Glance, Silent, Vm},
     wire::Volume,
 };
 
@@ -58,6 +58,28 @@ pub async fn all(client: &Client, host: &Host, machine: &Machine) -> Result<(), 
         remove_volume(client, machine, &machine.seed).await?;
     }
     Ok(())
+}
+
+/// What [`all`] would remove, for people. What the node does not say now is told as what there may be.
+pub async fn left(client: &Client, machine: &Machine) -> Vec<String> {
+    let name = format!("VM {} on {}", machine.vmid, machine.node);
+    seen(client, machine, &name)
+        .await
+        .unwrap_or_else(|_| vec![format!("{name} and {}, if they were made: the node does not say", machine.seed)])
+}
+
+async fn seen(client: &Client, machine: &Machine, name: &str) -> Result<Vec<String>, ProxmoxError> {
+    let (vm, mut volumes) = match Vm::of(client, machine).glance().await? {
+        Glance::Settled(Found::Other) => (None, Vec::new()),
+        Glance::Settled(Found::Absent) => (None, made_since(client, machine).await?),
+        Glance::Settled(Found::Whole(config)) => (Some(name.to_owned()), config.volume("scsi0").into_iter().collect()),
+        Glance::Settled(Found::Broken) => (Some(format!("{name}, half made")), made_since(client, machine).await?),
+        Glance::Making(_) => (Some(format!("{name}, being made")), made_since(client, machine).await?),
+    };
+    if is_there(client, machine, &machine.seed).await? {
+        volumes.push(machine.seed.clone());
+    }
+    Ok(vm.into_iter().chain(volumes).collect())
 }
 
 async fn destroy(vm: &Vm<'_>) -> Result<(), ProxmoxError> {

@@ -3,7 +3,12 @@
 //! It may be run again: what is there is brought to what it shall be. A token's value is shown only when it is made, so a token that
 //! is there already is replaced.
 
-use super::{error::ProxmoxError, host::Host, tls};
+use super::{
+    error::ProxmoxError,
+    host::Host,
+    preflight::{VM, agent_privilege},
+    tls,
+};
 use ostler_core::secret::Secret;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
@@ -49,7 +54,7 @@ impl Setup {
         let fingerprint = fingerprint(host)?;
         let version = host.output("pveversion", &[]).await?;
         user(host).await?;
-        for role in self.roles(&node, version.contains("pve-manager/8.")) {
+        for role in self.roles(&node, if version.contains("pve-manager/8.") { 8 } else { 9 }) {
             let privileges = role.privileges.join(",");
             // `modify` does not make what is not there, and `add` does not change what is.
             let roles = host.output("pveum", &["role", "list", "--output-format", "json"]).await?;
@@ -60,11 +65,10 @@ impl Setup {
         Ok(Made { node, token: token(host).await?, fingerprint })
     }
 
-    /// docs/proxmox.md says why each is needed. Reading the guest agent is part of `VM.Monitor` up to 8.4.
-    fn roles(&self, node: &str, before_9: bool) -> [Role; 5] {
-        let agent = if before_9 { "VM.Monitor" } else { "VM.GuestAgent.Audit" };
+    /// docs/proxmox.md says why each is needed.
+    fn roles(&self, node: &str, major: u32) -> [Role; 5] {
         let role = |name, path, privileges: &[&'static str]| Role { name, path, privileges: privileges.to_vec() };
-        let vm: Vec<&'static str> = super::preflight::VM.iter().copied().chain([agent]).collect();
+        let vm: Vec<&'static str> = VM.iter().copied().chain([agent_privilege(major)]).collect();
         [
             role("OstlerVM", "/vms".to_owned(), &vm),
             role("OstlerDisks", format!("/storage/{}", self.storage), &["Datastore.AllocateSpace", "Datastore.Audit"]),

@@ -31,6 +31,14 @@ pub enum Found {
     Broken,
 }
 
+/// The same at one moment.
+pub enum Glance {
+    /// Nothing works on it.
+    Settled(Found),
+    /// The task of this UPID makes ours.
+    Making(String),
+}
+
 impl<'a> Vm<'a> {
     /// The VM of a record.
     pub fn of(client: &'a Client, machine: &'a Machine) -> Self {
@@ -64,41 +72,45 @@ impl<'a> Vm<'a> {
     pub async fn find(&self, reporter: &dyn Reporter) -> Result<Found, ProxmoxError> {
         let mut waited = false;
         loop {
-            let Some(config) = self.config().await? else { return Ok(Found::Absent) };
-            if self.is_marked(&config) {
-                return Ok(Found::Whole(config));
-            }
-            if config.text("lock").as_deref() != Some("create") {
-                return Ok(Found::Other);
-            }
-            let makings = task::makings(self.client, &self.machine.node, self.machine.vmid).await?;
-            let ours: Vec<String> = makings.into_iter().filter(|upid| !self.machine.seen.contains(upid)).collect();
-            if ours.is_empty() {
-                return Ok(Found::Other);
-            }
-            let mut running = None;
-            for upid in &ours {
-                if task::runs(self.client, upid).await? {
-                    running = Some(upid);
-                }
-            }
-            match running {
-                Some(upid) => {
+            match self.glance().await? {
+                Glance::Making(upid) => {
                     // How it ends is seen by what there is then.
                     let what = format!("create VM {}", self.machine.vmid);
-                    match task::finish(self.client, upid, &what, reporter).await {
+                    match task::finish(self.client, &upid, &what, reporter).await {
                         Ok(()) | Err(ProxmoxError::Task { .. }) => {}
                         Err(error) => return Err(error),
                     }
                 }
                 // It may have ended between the two looks.
-                None if !waited => {
+                Glance::Settled(Found::Broken) if !waited => {
                     waited = true;
                     tokio::time::sleep(self.client.patience.poll).await;
                 }
-                None => return Ok(Found::Broken),
+                Glance::Settled(found) => return Ok(found),
             }
         }
+    }
+
+    /// What there is at this moment.
+    pub async fn glance(&self) -> Result<Glance, ProxmoxError> {
+        let Some(config) = self.config().await? else { return Ok(Glance::Settled(Found::Absent)) };
+        if self.is_marked(&config) {
+            return Ok(Glance::Settled(Found::Whole(config)));
+        }
+        if config.text("lock").as_deref() != Some("create") {
+            return Ok(Glance::Settled(Found::Other));
+        }
+        let mut ours = task::makings(self.client, &self.machine.node, self.machine.vmid).await?;
+        ours.retain(|upid| !self.machine.seen.contains(upid));
+        if ours.is_empty() {
+            return Ok(Glance::Settled(Found::Other));
+        }
+        for upid in ours {
+            if task::runs(self.client, &upid).await? {
+                return Ok(Glance::Making(upid));
+            }
+        }
+        Ok(Glance::Settled(Found::Broken))
     }
 
     /// Whether it runs.

@@ -25,6 +25,14 @@ pub struct Version {
     pub version: String,
 }
 
+impl Version {
+    /// `(9, 1)`
+    pub fn number(&self) -> (u32, u32) {
+        let mut numbers = self.version.split(['.', '-', '~']).map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    }
+}
+
 /// `GET /nodes`
 #[derive(Debug, Deserialize)]
 pub struct Node {

@@ -38,6 +38,7 @@ async fn an_ostler_that_was_killed_finds_what_it_made() {
         tokio::task::yield_now().await;
     }
     killed.abort();
+    assert_eq!(lab.left_of(&mut order).await[0], "VM 100 on pve1, being made");
     lab.node.release();
     lab.create_again(&mut order).await.unwrap();
     assert_eq!((lab.left().0, lab.node.requests_for(CREATE).len()), (vec![100], 1));
@@ -55,6 +56,9 @@ async fn a_killed_worker_leaves_a_lock_that_only_the_host_can_take_off() {
     let mut order = lab.order();
     let failure = lab.create(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "the task to create VM 100 failed: unexpected status");
+    let seed = format!("local:iso/ostler-{}.iso", order.operation);
+    let left = lab.left_of(&mut order).await;
+    assert_eq!(left, ["VM 100 on pve1, half made", "local-lvm:vm-100-disk-0", &seed]);
     for failure in [lab.create_again(&mut order).await.unwrap_err(), lab.remove(&mut order).await.unwrap_err()] {
         let words = "VM 100 on pve1 is half made and locked (`lock: create`): its worker was killed on the node";
         assert_eq!(said(&failure), words);
@@ -89,8 +93,9 @@ async fn a_locked_vm_of_somebody_else_is_none_of_ours() {
     order.proxmox.as_mut().unwrap().vmid = Some(100);
     let failure = lab.create(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "VMID 100 is taken");
-    order.found = lab.log.kept();
-    lab.provider.remove(&order).await.unwrap();
+    let seed = format!("local:iso/ostler-{}.iso", order.operation);
+    assert_eq!(lab.left_of(&mut order).await, [seed]);
+    lab.remove(&mut order).await.unwrap();
     assert_eq!(lab.left().0, [100], "the other's stays for the other to remove");
 }
 

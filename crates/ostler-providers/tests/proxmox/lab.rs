@@ -182,6 +182,12 @@ impl Lab {
         self.provider.remove(order).await
     }
 
+    /// What is told to be left of it.
+    pub async fn left_of(&self, order: &mut MachineOrder) -> Vec<String> {
+        order.found = self.log.kept();
+        self.provider.left(order).await
+    }
+
     pub async fn observe(&self, machine: &MachineRecord) -> Observed {
         self.provider.observe(&[machine]).await.unwrap().remove(0)
     }

@@ -43,6 +43,21 @@ async fn all_findings_at_once() {
 }
 
 #[tokio::test]
+async fn a_server_with_dhcp_needs_its_agent_to_be_asked() {
+    let lab = Lab::new().await;
+    lab.node.version("8.4.1");
+    let mut order = lab.order();
+    assert_eq!(lab.findings(&order).await, ["the token lacks VM.Monitor on /vms"]);
+    lab.node.version("9.0.3");
+    assert_eq!(lab.findings(&order).await, [""; 0]);
+    lab.node.revoke("/vms", "VM.GuestAgent.Audit");
+    assert_eq!(lab.findings(&order).await, ["the token lacks VM.GuestAgent.Audit on /vms"]);
+    order.networks[0].address = Address::Static("192.0.2.7/24".parse().unwrap());
+    order.networks[0].dns = vec!["192.0.2.1".parse().unwrap()];
+    assert_eq!(lab.findings(&order).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn volumes_of_a_vm_that_is_gone_are_nobodys_to_take() {
     let lab = Lab::new().await;
     lab.node.add_volume("local-lvm:vm-100-disk-0", Some(100));

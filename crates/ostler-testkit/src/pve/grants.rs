@@ -79,7 +79,7 @@ impl Grants {
 
     /// What lets the node ask others on the network for somebody (API2/Storage/Status.pm).
     pub fn network(&self) -> Result<(), Refusal> {
-        if ["Sys.Audit", "Sys.Modify"].iter().any(|privilege| self.may("/", privilege)) {
+        if ["Sys.Audit", "Sys.Modify"].iter().all(|privilege| self.may("/", privilege)) {
             return Ok(());
         }
         self.all(&format!("/nodes/{NODE}"), &["Sys.AccessNetwork"])

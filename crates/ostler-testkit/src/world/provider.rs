@@ -167,6 +167,12 @@ impl Provider for FakeWorld {
             .await
     }
 
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let ours = |m: &Machine| (m.operation, m.owner) == (order.operation, order.owner);
+        let found = self.dir.machine(order.server.as_str()).filter(ours);
+        found.map(|machine| format!("machine {}", machine.name)).into_iter().collect()
+    }
+
     async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
