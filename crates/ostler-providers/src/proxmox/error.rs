@@ -246,10 +246,10 @@ impl Classify for ProxmoxError {
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
             Self::Locked { vmid, node, volumes } => {
                 let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
-                format!("on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`; then the same again here")
+                format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`")
             }
             Self::Stray { volume, node } => {
-                format!("on {node}, as root: `pvesm free {volume}`; then the same again here")
+                format!("type on {node}, as root: `pvesm free {volume}`")
             }
             Self::Absent { server, .. } => {
                 format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")

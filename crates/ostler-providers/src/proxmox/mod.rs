@@ -178,7 +178,7 @@ impl Provider for ProxmoxProvider {
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        Ok(preflight::order(&client, options, order, &self.images).await)
+        Ok(preflight::order(&client, options, order, &self.images).await?)
     }
 
     async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {

@@ -30,24 +30,21 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Bytes that a seed and an image take on their storage, about.
 const IMAGE_SPACE: u64 = 1 << 30;
 
-/// All findings about an order.
+/// All findings about an order; or why nothing can be asked: nobody there, another certificate, a token that is not known.
 pub async fn order(
     client: &Client,
     options: &ProxmoxOptions,
     order: &MachineOrder,
     images: &ImageStore,
-) -> Vec<Finding> {
+) -> Result<Vec<Finding>, ProxmoxError> {
     let look = Look { client, options, order, images };
     // Without these nothing else can be asked.
-    let version = match look.version().await {
-        Ok(Ok(version)) => version,
-        Ok(Err(finding)) => return vec![finding],
-        Err(error) => return vec![refusal(&error)],
+    let version = match look.version().await? {
+        Ok(version) => version,
+        Err(finding) => return Ok(vec![finding]),
     };
-    match look.node().await {
-        Ok(None) => {}
-        Ok(Some(finding)) => return vec![finding],
-        Err(error) => return vec![refusal(&error)],
+    if let Some(finding) = look.node().await? {
+        return Ok(vec![finding]);
     }
     let all = tokio::join!(
         look.privileges(version),
@@ -65,7 +62,7 @@ pub async fn order(
             Err(error) => findings.push(refusal(&error)),
         }
     }
-    findings
+    Ok(findings)
 }
 
 type Findings = Result<Vec<Finding>, ProxmoxError>;

@@ -66,7 +66,7 @@ async fn what_only_looks_is_asked_again() {
     for _ in 0..3 {
         lab.node.fail("GET /version", Fault::Refuse(596, "Broken pipe"));
     }
-    assert_eq!(lab.findings(&lab.order()).await, ["`GET /version` was refused (596): Broken pipe"]);
+    assert_eq!(lab.refusal(&lab.order()).await, "`GET /version` was refused (596): Broken pipe");
 }
 
 #[tokio::test]
