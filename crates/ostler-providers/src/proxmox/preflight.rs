@@ -120,7 +120,11 @@ impl Look<'_> {
         let node = format!("/nodes/{}", self.options.node);
         let (disks, images) =
             (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
-        let bridge = format!("/sdn/zones/localnetwork/{}", self.options.bridge);
+        // A virtual network of the cluster stands under a zone of its own; all other bridges are of this one.
+        let bridge = format!("/{}", self.options.bridge);
+        let of_zone = |path: &&String| path.starts_with("/sdn/zones/") && path.ends_with(&bridge);
+        let bridge =
+            granted.keys().find(of_zone).cloned().unwrap_or_else(|| format!("/sdn/zones/localnetwork{bridge}"));
         // Nobody but the guest knows which address it gets by DHCP.
         let dhcp = self.order.networks.first().is_some_and(|card| card.address == Address::Dhcp);
         let on_vm: Vec<&str> = VM.iter().copied().chain(dhcp.then(|| agent_privilege(version.0))).collect();
