@@ -102,7 +102,8 @@ async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<(Seen, U
             all.extend(own.into_iter().map(|(name, _)| name.clone()).zip(seen));
             continue;
         }
-        let each = own.into_iter().map(async |(name, machine)| (name, provider.observe(&[machine]).await));
+        let provider = provider.as_ref();
+        let each = own.into_iter().map(|(name, machine)| async move { (name, provider.observe(&[machine]).await) });
         for (name, seen) in join_all(each).await {
             match seen {
                 Ok(seen) => all.extend(seen.into_iter().map(|seen| (name.clone(), seen))),
