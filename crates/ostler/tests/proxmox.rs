@@ -3,7 +3,7 @@
 
 use ostler_testkit::{
     environment::{Finished, TestEnvironment},
-    pve::{Fault, FakeNode, TaskFault},
+    pve::{FakeNode, Fault, TaskFault},
 };
 use std::{
     fs::File,

@@ -115,7 +115,14 @@ impl Machine {
 impl ProxmoxProvider {
     /// Images come from `images`, tokens from `tokens`; `host` is this machine, which may be the node itself.
     pub fn new(images: ImageStore, tokens: Box<dyn Tokens>, host: Host) -> Self {
-        Self { images, tokens, host, patience: Patience::default(), clients: Mutex::default(), images_turn: Default::default() }
+        Self {
+            images,
+            tokens,
+            host,
+            patience: Patience::default(),
+            clients: Mutex::default(),
+            images_turn: Default::default(),
+        }
     }
 
     /// The same with other time-outs.

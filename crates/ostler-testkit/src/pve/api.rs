@@ -117,7 +117,7 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
         "POST /nodes/{node}/qemu/{vmid}/status/start" => vms::start(&request),
         "POST /nodes/{node}/qemu/{vmid}/status/stop" => vms::stop(&request),
         "POST /nodes/{node}/qemu/{vmid}/status/shutdown" => vms::shut_down(&request),
-        "GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces" => guest::interfaces(&request),
+        "GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces" => guest::interfaces(&request).await,
         endpoint => panic!("the node does not answer `{endpoint}`, which the schema has"),
     }
 }

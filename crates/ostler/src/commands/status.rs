@@ -79,7 +79,10 @@ async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>>
             power: seen.map(|seen| seen.power),
             address: seen.and_then(|seen| seen.ssh),
             forwards: seen.map(|seen| seen.forwards.clone()).unwrap_or_default(),
-            detail: seen.map(|seen| seen.detail.clone()).or_else(|| unseen.get(&server.name).cloned()).unwrap_or_default(),
+            detail: seen
+                .map(|seen| seen.detail.clone())
+                .or_else(|| unseen.get(&server.name).cloned())
+                .unwrap_or_default(),
             operation,
             name: server.name,
         });

@@ -66,7 +66,6 @@ servers:
   web1:
     provider: home
     size: {{ cpus: 2, memory: 1GiB, disk: 5GiB }}
-    network: {{ address: {ADDRESS}/24, gateway: 198.51.100.1, dns: [ 198.51.100.3 ] }}
     proxmox: {{ node: pve1, tags: [ web ] }}
     user: ops
     authorized_keys: [ id_ed25519.pub ]
