@@ -194,6 +194,12 @@ impl FakeNode {
         self.node.lock().add_volume(volid, vmid, path);
     }
 
+    /// A VM is migrated to another node of the cluster, or back.
+    pub fn migrate(&self, vmid: u32, node: &'static str) {
+        let moved = Some(node).filter(|node| *node != NODE);
+        self.node.lock().vms.get_mut(&vmid).expect("a VM of this VMID").moved = moved;
+    }
+
     /// What the guest agent of every VM says: MAC address and address of the first card.
     pub fn agent_says(&self, mac: &str, address: &str) {
         self.node.lock().agent = Some((mac.to_owned(), address.to_owned()));
