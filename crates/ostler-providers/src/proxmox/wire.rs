@@ -113,6 +113,9 @@ impl Storage {
 pub struct Volume {
     /// `STORAGE:...`
     pub volid: String,
+    /// Bytes.
+    #[serde(default, deserialize_with = "number")]
+    pub size: u64,
 }
 
 /// `GET /nodes/{node}/network`

@@ -139,7 +139,17 @@ async fn an_image_is_uploaded_where_the_node_can_not_fetch_it() {
     lab.create(&mut order).await.unwrap();
     let volume = order.image.display().to_string();
     assert!(volume.starts_with("local:import/ostler-disk-") && volume.ends_with(".raw"), "{volume}");
-    assert_eq!(lab.node.content(&volume), std::fs::read(lab.image_file()).unwrap());
+    let image = std::fs::read(lab.image_file()).unwrap();
+    assert_eq!(lab.node.content(&volume), image);
+    let uploads = || lab.node.requests_for("POST /nodes/{node}/storage/{storage}/upload").len();
+    let before = uploads();
+    lab.create(&mut lab.order()).await.unwrap();
+    assert_eq!(uploads(), before + 2, "only the seed, twice");
+
+    // Somebody pulled the plug of the node while the first came in.
+    lab.node.add_volume(&volume, None);
+    lab.create(&mut lab.order()).await.unwrap();
+    assert_eq!(lab.node.content(&volume), image);
     assert_eq!(lab.node.requests_for("POST /nodes/{node}/storage/{storage}/download-url").len(), 0);
 }
 
