@@ -1,5 +1,5 @@
-//! A real QEMU for the node's VM, as far as this machine can have one: emulated, its card on QEMU's user-mode network, its address on
-//! this machine's loopback device, so that it is reached as if it stood in a network of its own. It gets the same address by DHCP.
+//! A real QEMU for the node's VM, as far as this machine can have one: emulated, its card on QEMU's user-mode network, its address one of
+//! this machine's own, so that it is reached as if it stood in a network of its own. It gets the same address by DHCP.
 
 use super::{
     Node,
@@ -126,10 +126,11 @@ impl Drop for Guest {
     }
 }
 
-/// Gives this machine an address, or takes it.
+/// Makes an address one of this machine's own, or no more. Whoever connects to it comes from 127.0.0.1, which QEMU translates: from an
+/// address of the device he would come from the very address that he goes to, and the guest would not answer itself.
 fn loopback(verb: &str, address: Ipv4Addr) -> Result<(), String> {
     let output = Command::new("ip")
-        .args(["address", verb, &format!("{address}/32"), "dev", "lo"])
+        .args(["route", verb, "local", &format!("{address}/32"), "dev", "lo", "src", "127.0.0.1", "table", "local"])
         .output()
         .map_err(|error| format!("ip: {error}"))?;
     if output.status.success() {
