@@ -68,12 +68,15 @@ pub struct Failure {
     /// Lines that show it: the console, an output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
+    /// What was made before it failed, and is there still.
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub left: Box<[String]>,
 }
 
 impl Failure {
     /// A failure that no typed error stands behind; for core's own verbs.
     pub fn new(blame: Blame, message: impl Into<String>) -> Self {
-        Self { blame, message: message.into(), causes: Vec::new(), hint: None, lines: Vec::new() }
+        Self { blame, message: message.into(), causes: Vec::new(), hint: None, lines: Vec::new(), left: Box::default() }
     }
 
     /// The same with a hint.
@@ -114,6 +117,13 @@ impl<E: Classify> From<E> for Failure {
             }
             source = cause.source();
         }
-        Self { blame: error.blame(), hint: error.hint(), message: error.to_string(), causes, lines: Vec::new() }
+        Self {
+            blame: error.blame(),
+            hint: error.hint(),
+            message: error.to_string(),
+            causes,
+            lines: Vec::new(),
+            left: Box::default(),
+        }
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     model::{Finding, Observed, Power, Reshape, ServerRecord},
     operation::{OperationRecord, OperationState, StepState},
     ops::create,
-    spec::{ProviderKind, ServerSpec, Value},
+    spec::{ProviderKind, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, ServerSpec, Value},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,7 +140,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
 
 fn beginning(spec: &ServerSpec) -> Action {
     match spec.provider {
-        ProviderKind::Local => Action::Create,
+        ProviderKind::Local | ProviderKind::Proxmox => Action::Create,
         ProviderKind::Existing => Action::Adopt,
     }
 }
@@ -193,6 +193,7 @@ fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
         ("size", a.size != b.size),
         ("local", a.local != b.local),
         ("existing", existing_server(a) != existing_server(b)),
+        ("proxmox", proxmox_place(a) != proxmox_place(b)),
         ("user", a.user != b.user),
         ("authorized_keys", a.authorized_keys != b.authorized_keys),
     ];
@@ -202,6 +203,17 @@ fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
 /// Which server it is. How Ostler first came in is of no matter once it has a way of its own.
 fn existing_server(spec: &ServerSpec) -> Option<&str> {
     spec.existing.as_ref().map(|existing| existing.address.as_str())
+}
+
+/// Where it is. That the API is reached by another token, or has a new certificate, makes no other machine of it.
+fn proxmox_place(spec: &ServerSpec) -> Option<ProxmoxOptions> {
+    let nowhere = || ProxmoxEndpoint {
+        name: String::new(),
+        url: String::new(),
+        token: SecretRef::Env(String::new()),
+        trust: ProxmoxTrust::Fingerprint(String::new()),
+    };
+    spec.proxmox.clone().map(|place| ProxmoxOptions { endpoint: nowhere(), ..place })
 }
 
 fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> {

@@ -26,6 +26,7 @@ pub fn server(name: &str) -> ServerSpec {
         ansible: AnsibleOptions::default(),
         local: LocalOptions::default(),
         existing: None,
+        proxmox: None,
     }
 }
 

@@ -3,3 +3,4 @@
 pub mod existing;
 pub mod image;
 pub mod local;
+pub mod proxmox;

@@ -52,8 +52,10 @@ async fn a_machine_lives_from_creation_to_removal() {
 
     lab.start(&machine).await;
     let pid = lab.pid(&machine).await;
+    assert_eq!(lab.provider.left(&order).await, [lab.home(&order).display().to_string()]);
     lab.provider.remove(&order).await.unwrap();
     lab.provider.remove(&order).await.unwrap();
+    assert_eq!(lab.provider.left(&order).await, [""; 0]);
     assert_eq!(lab.observe(&machine).await.power, Power::Absent);
     assert_eq!(fs::read_dir(lab.state().join("machines")).unwrap().count(), 0);
     let left = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -95,15 +97,16 @@ async fn a_creation_is_completed_by_its_own_operation_and_by_no_other() {
 
     let mut other = order.clone();
     other.operation = ostler_core::ids::OperationId::new();
-    let failure = lab.provider.create(&other, &lab.notices).await.unwrap_err();
+    let failure = lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err();
     assert!(failure.message.contains("exists already"), "{failure}");
     lab.provider.remove(&other).await.unwrap();
     assert_eq!(lab.observe(&machine).await.power, Power::On, "what another operation made is no trace of this order");
 
     other.owner = ostler_core::ids::StateId::new();
-    for failure in
-        [lab.provider.create(&other, &lab.notices).await.unwrap_err(), lab.provider.remove(&other).await.unwrap_err()]
-    {
+    for failure in [
+        lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err(),
+        lab.provider.remove(&other).await.unwrap_err(),
+    ] {
         assert!(failure.message.contains("belongs to another state directory"), "{failure}");
         assert_eq!(failure.blame, Blame::User);
     }
@@ -119,7 +122,7 @@ async fn a_taken_port_is_refused_if_ordered_and_replaced_if_chosen() {
     order.local.forward = vec![Forward { host: Some(taken), guest: 80 }];
     let findings = lab.provider.preflight(&order).await.unwrap();
     assert!(fatal(&findings)[0].contains(&format!("port {taken} of 127.0.0.1")), "{findings:?}");
-    let failure = lab.provider.create(&order, &lab.notices).await.unwrap_err();
+    let failure = lab.provider.create(&order, &lab.notices, &lab.notices).await.unwrap_err();
     assert_eq!(failure.blame, Blame::Configuration);
     assert!(failure.hint.unwrap().contains("local.forward"));
 

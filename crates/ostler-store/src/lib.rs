@@ -33,14 +33,15 @@ use ostler_core::{
     secret::Secret,
 };
 use sea_orm::{DatabaseConnection, EntityTrait};
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
-/// The state in a database.
+/// The state in a database. A clone is another handle on the same.
+#[derive(Clone)]
 pub struct SeaStore {
     db: DatabaseConnection,
     /// Where it is, for messages.
     place: String,
-    key: KeyFile,
+    key: Arc<KeyFile>,
 }
 
 impl SeaStore {
@@ -67,7 +68,7 @@ impl SeaStore {
 
     async fn with_schema(db: DatabaseConnection, place: String, key_file: &Path) -> Result<Self, StoreError> {
         match migration::ensure(&db).await {
-            Ok(()) => Ok(Self { db, place, key: KeyFile::new(key_file.to_owned()) }),
+            Ok(()) => Ok(Self { db, place, key: Arc::new(KeyFile::new(key_file.to_owned())) }),
             Err(Fault::Database(error)) => Err(StoreError::Open { place, source: error.into() }),
             Err(fault) => Err(fault.at(&place)),
         }

@@ -5,6 +5,7 @@ pub mod git_site;
 pub mod image_site;
 pub mod leaks;
 pub mod mariadb;
+pub mod pve;
 pub mod sshd;
 pub mod targets;
 pub mod world;

@@ -4,9 +4,9 @@
 use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName},
-    model::{MachineOrder, Phase, Seed, ServerRecord},
+    model::{MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState},
-    ports::{Provider, Reporter, Store},
+    ports::{Keep, Provider, Reporter, Store},
     spec::{Address, ImageRef, Network, ProviderKind, RootLogin, ServerSpec, Size, SshAuth, SshPolicy},
 };
 use ostler_providers::local::LocalProvider;
@@ -44,6 +44,13 @@ impl Reporter for Nobody {
     async fn report(&self, _: EventKind) {}
 }
 
+#[async_trait::async_trait]
+impl Keep for Nobody {
+    async fn keep(&self, _: &MachineRecord) -> ostler_core::Result<()> {
+        Ok(())
+    }
+}
+
 async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u32) -> ostler_core::Result<()> {
     let name = ServerName::parse(&format!("server-{number}")).expect("a host label");
     let operation = OperationId::new();
@@ -54,10 +61,13 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         owner: store.state_id().await?,
         size: spec.size,
         networks: spec.networks.clone(),
+        image_ref: spec.image.clone(),
         image: image.to_owned(),
         seed: Seed::empty(),
         local: spec.local.clone(),
         existing: None,
+        proxmox: None,
+        found: None,
     };
     let server = ServerRecord {
         name: name.clone(),
@@ -66,7 +76,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         created_by: operation,
         desired: spec,
         login_user: "ops".into(),
-        machine: Some(provider.create(&order, &Nobody).await?),
+        machine: Some(provider.create(&order, &Nobody, &Nobody).await?),
         machine_next: None,
         host_keys: vec!["ssh-ed25519 AAAA".into()],
         client_key: None,
@@ -107,6 +117,7 @@ fn spec(name: ServerName) -> ServerSpec {
         ansible: ostler_core::spec::AnsibleOptions::default(),
         local: ostler_core::spec::LocalOptions::default(),
         existing: None,
+        proxmox: None,
         exclusive_keys: false,
     }
 }

@@ -1,7 +1,7 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, image, logs, man, plan, resume, schema, secret, ssh, status, up,
+    catalog, completions, destroy, doctor, image, logs, man, plan, proxmox, resume, schema, secret, ssh, status, up,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -78,6 +78,9 @@ pub enum Command {
     /// Keep secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Prepare a Proxmox VE host for Ostler.
+    #[command(subcommand)]
+    Proxmox(proxmox::Command),
     /// Fetch, show, check and begin catalogs of apps.
     #[command(subcommand)]
     Catalog(catalog::Command),

@@ -14,12 +14,17 @@ use ostler_core::{
     ids::{ServerName, StateId},
     model::{ModuleMeta, Power, ServerRecord},
     operation::{EventLog, Interrupt, Leaser},
-    ops::{Providers, WaitOptions, World},
+    ops::{Providers, WaitOptions, World, resolve},
     ports::{Provider, Store},
     secret::Secret,
     spec::{ProviderKind, SecretRef},
 };
-use ostler_providers::{existing::ExistingProvider, image::ImageStore, local::LocalProvider};
+use ostler_providers::{
+    existing::ExistingProvider,
+    image::ImageStore,
+    local::LocalProvider,
+    proxmox::{Host, ProxmoxProvider, Tokens},
+};
 use ostler_remote::OpenSsh;
 use ostler_store::SeaStore;
 use std::{
@@ -194,7 +199,15 @@ impl Session {
     /// Where servers come from.
     pub fn providers(&self) -> Providers {
         let local: Box<dyn Provider> = Box::new(LocalProvider::new(self.state_dir.clone(), environment::search_path()));
-        Providers::from([(ProviderKind::Local, local), (ProviderKind::Existing, Box::new(ExistingProvider))])
+        let tokens = Box::new(Secrets(self.store.clone()));
+        let host = Host::new(environment::search_path());
+        let proxmox: Box<dyn Provider> = Box::new(ProxmoxProvider::new(self.images.clone(), tokens, host));
+        let existing: Box<dyn Provider> = Box::new(ExistingProvider);
+        Providers::from([
+            (ProviderKind::Local, local),
+            (ProviderKind::Existing, existing),
+            (ProviderKind::Proxmox, proxmox),
+        ])
     }
 
     /// How a server is reached; nothing where that is not known.
@@ -233,6 +246,16 @@ impl Session {
             }
         }
         Interrupt::failure()
+    }
+}
+
+/// Tokens of providers, wherever a spec says that they are.
+struct Secrets(SeaStore);
+
+#[async_trait::async_trait]
+impl Tokens for Secrets {
+    async fn token(&self, reference: &SecretRef) -> Result<Secret> {
+        resolve(&self.0, &outside_secret, reference).await
     }
 }
 

@@ -15,7 +15,7 @@ fn a_broken_spec_shows_every_fault_and_touches_nothing() {
     let environment = environment();
     environment.write(
         "ostler.yaml",
-        "servers:\n  Web_1:\n    provider: proxmox\n    size: { memroy: 2GiB, disk: 1GiB }\n    \
+        "servers:\n  Web_1:\n    provider: hetzner\n    size: { memroy: 2GiB, disk: 1GiB }\n    \
          network: { address: 192.168.1.20 }\n    password: hunter2hunter2\n    ssh: { port: 0 }\n",
     );
     let finished = environment.run(&["up", "ostler.yaml"]);

@@ -8,7 +8,7 @@ use crate::{
     ids::{OperationId, StateId},
     model::Seed,
     ports::KeyPair,
-    spec::{Address, Network, ServerSpec},
+    spec::{Address, Network, ProviderKind, ServerSpec},
 };
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -19,7 +19,7 @@ use std::net::IpAddr;
 pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key: &KeyPair, client_key: &str) -> Seed {
     let mut keys = vec![client_key.to_owned()];
     keys.extend(spec.authorized_keys.iter().cloned());
-    let user_data = json!({
+    let mut user_data = json!({
         "hostname": spec.name,
         "manage_etc_hosts": true,
         "users": [{
@@ -41,6 +41,11 @@ pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key:
         "ssh": { "emit_keys_to_console": false },
         "no_ssh_fingerprints": true,
     });
+    if spec.provider == ProviderKind::Proxmox && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
+        // Nobody but the guest knows which address it got, and the node asks it through the agent.
+        user_data["packages"] = json!(["qemu-guest-agent"]);
+        user_data["runcmd"] = json!([["systemctl", "start", "qemu-guest-agent.service"]]);
+    }
     let meta_data = json!({ "instance-id": format!("ostler-{operation}"), "local-hostname": spec.name });
     Seed {
         meta_data: format!("{meta_data}\n"),

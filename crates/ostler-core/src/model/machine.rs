@@ -2,7 +2,7 @@
 
 use crate::{
     ids::{OperationId, ServerName, StateId},
-    spec::{ExistingOptions, LocalOptions, Network, Size},
+    spec::{ExistingOptions, ImageRef, LocalOptions, Network, ProxmoxOptions, Size},
 };
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
@@ -20,7 +20,10 @@ pub struct MachineOrder {
     pub size: Size,
     /// Network cards.
     pub networks: Vec<Network>,
-    /// A qcow2 or raw file on this machine that is never written to.
+    /// What it boots from, as the spec names it.
+    pub image_ref: ImageRef,
+    /// The same as its provider got it: a qcow2 or raw file on this machine that is never written to, or the provider's own
+    /// name of it. Empty: not got yet.
     pub image: PathBuf,
     /// What cloud-init is told.
     pub seed: Seed,
@@ -28,6 +31,10 @@ pub struct MachineOrder {
     pub local: LocalOptions,
     /// What only provider `existing` knows.
     pub existing: Option<ExistingOptions>,
+    /// What only provider `proxmox` knows.
+    pub proxmox: Option<ProxmoxOptions>,
+    /// The provider's record so far: of a creation that came to an end, or what one that did not had kept.
+    pub found: Option<MachineRecord>,
 }
 
 /// NoCloud seed: the three files, whole. Holds a private key until the seed is scrubbed; so its `Debug` says nothing.

@@ -22,7 +22,7 @@ pub struct ServerRecord {
     pub desired: ServerSpec,
     /// The account that Ostler logs in as: the target user whose access was last proved.
     pub login_user: String,
-    /// The provider's record, once something exists.
+    /// The provider's record, once something exists or is about to.
     pub machine: Option<MachineRecord>,
     /// The provider's record for when sshd has moved to the port of the spec, until a login there has proved that.
     #[serde(default)]

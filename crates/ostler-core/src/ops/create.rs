@@ -3,11 +3,11 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    ids::OperationId,
-    model::{self, MachineOrder, Phase, Seed, ServerRecord},
+    ids::{OperationId, ServerName},
+    model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
     ops::{Context, World, adopt, host_key, secret_name, wait},
-    ports::{KeyPair, Output, Reporter, Session},
+    ports::{Keep, KeyPair, Output, Reporter, Session},
     spec::{ProviderKind, ServerSpec},
 };
 use serde::{Deserialize, Serialize};
@@ -104,17 +104,27 @@ pub fn planned_spec(creation: &OperationRecord) -> Result<ServerSpec> {
 }
 
 /// What a provider is asked for. With an empty seed it still names what is to be removed.
-pub fn order(world: &World<'_>, spec: &ServerSpec, operation: OperationId, image: PathBuf, seed: Seed) -> MachineOrder {
+pub fn order(
+    world: &World<'_>,
+    spec: &ServerSpec,
+    operation: OperationId,
+    image: PathBuf,
+    seed: Seed,
+    found: Option<MachineRecord>,
+) -> MachineOrder {
     MachineOrder {
         server: spec.name.clone(),
         operation,
         owner: world.owner,
         size: spec.size,
         networks: spec.networks.clone(),
+        image_ref: spec.image.clone(),
         image,
         seed,
         local: spec.local.clone(),
         existing: spec.existing.clone(),
+        proxmox: spec.proxmox.clone(),
+        found,
     }
 }
 
@@ -146,7 +156,8 @@ fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 
 fn get_image<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        outputs.image = Some(ctx.world.images.ensure(&ctx.spec.image, &ctx.reporter).await?);
+        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), None);
+        outputs.image = Some(ctx.provider().image(&order, ctx.world.images, &ctx.reporter).await?);
         Ok(())
     })
 }
@@ -154,11 +165,23 @@ fn get_image<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'
 fn create_machine<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         let seed = seed(ctx).await?;
-        let order = order(ctx.world, &ctx.spec, ctx.operation, outputs.image.clone().unwrap_or_default(), seed);
-        let machine = ctx.provider().create(&order, &ctx.reporter).await?;
+        let found = ctx.record().await?.machine;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, outputs.image.clone().unwrap_or_default(), seed, found);
+        let machine = ctx.provider().create(&order, &Keeper(ctx), &ctx.reporter).await?;
         ctx.update(|record| record.machine = Some(machine)).await?;
         Ok(())
     })
+}
+
+/// Keeps what is chosen in the subject's record.
+struct Keeper<'a, 'w>(&'a Context<'w>);
+
+#[async_trait::async_trait]
+impl Keep for Keeper<'_, '_> {
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
+        self.0.update(|record| record.machine = Some(chosen.clone())).await?;
+        Ok(())
+    }
 }
 
 /// What cloud-init is told, where there is one that can be told anything.
@@ -177,11 +200,19 @@ async fn seed(ctx: &Context<'_>) -> Result<Seed> {
 
 fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty());
+        let found = ctx.record().await?.machine;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), found);
         ctx.provider().remove(&order).await?;
         ctx.update(|record| record.machine = None).await?;
         Ok(())
     })
+}
+
+/// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
+pub(super) async fn left(world: &World<'_>, server: &ServerName) -> Vec<String> {
+    let Ok(Some(record)) = world.store.server(server).await else { return Vec::new() };
+    let order = order(world, &record.desired, record.created_by, PathBuf::new(), Seed::empty(), record.machine);
+    world.provider(record.provider).left(&order).await
 }
 
 fn boot<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {

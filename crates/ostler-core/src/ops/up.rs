@@ -1,7 +1,7 @@
 //! `up` and `resume`: what brings a server to its spec, from wherever it stands.
 
 use crate::{
-    error::Result,
+    error::{Blame, Failure, Result},
     ids::{OperationId, ServerName},
     model::{Observed, Power, Seed, ServerRecord},
     operation::{Driver, OperationKind, OperationRecord, OperationState},
@@ -20,11 +20,22 @@ pub struct Outcome {
     pub changed: usize,
 }
 
+/// What becomes of a server that the very `up` that began to make it can't finish.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It stays, to be gone on with.
+    #[default]
+    Keep,
+    /// It is destroyed, as [`destroy::destroy`] does it.
+    Destroy,
+}
+
 /// Looks at everything that bears on the plan for `spec`. Touches nothing.
 pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     let provider = world.provider(spec.provider);
     let mut known = Known::default();
     if let Some(record) = world.store.server(&spec.name).await? {
+        let record = reached_by(world, spec, record)?;
         known.observed = look_at_machine(world, &record).await?;
         if let Some(machine) = &record.machine {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
@@ -42,11 +53,21 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     };
     let image = match spec.provider {
         ProviderKind::Local => world.images.cached(&spec.image).await?.unwrap_or_default(),
-        ProviderKind::Existing => PathBuf::new(),
+        ProviderKind::Existing | ProviderKind::Proxmox => PathBuf::new(),
     };
-    let order = create::order(world, spec, made_by, image, Seed::empty());
+    let order = create::order(world, spec, made_by, image, Seed::empty(), None);
     known.preflight = provider.preflight(&order).await?;
     Ok(known)
+}
+
+/// The record with the way to its provider as the spec says it now.
+fn reached_by(world: &World<'_>, spec: &ServerSpec, mut record: ServerRecord) -> Result<ServerRecord> {
+    if record.provider == spec.provider {
+        for machine in [&mut record.machine, &mut record.machine_next].into_iter().flatten() {
+            *machine = world.provider(spec.provider).reached_by(machine, spec)?;
+        }
+    }
+    Ok(record)
 }
 
 /// What the machine of a record does; `None` if it has none.
@@ -57,16 +78,73 @@ pub async fn look_at_machine(world: &World<'_>, record: &ServerRecord) -> Result
     }
 }
 
-/// What `up` would do to `spec`'s server. Touches nothing.
+/// What `up` would do to `spec`'s server. Touches nothing. A server that can't be looked at is refused, and keeps nobody from
+/// planning the others.
 pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan> {
-    Ok(plan(spec, &look(world, spec).await?))
+    match look(world, spec).await {
+        Ok(known) => Ok(plan(spec, &known)),
+        Err(failure) if failure.blame == Blame::Bug => Err(failure),
+        Err(failure) => Ok(ServerPlan {
+            server: spec.name.clone(),
+            actions: Vec::new(),
+            warnings: Vec::new(),
+            refused: Some(failure),
+        }),
+    }
 }
 
 /// Creates or converges one server. The caller holds the lease.
-pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
+///
+/// Whatever `on_failure` says, a server that was there before is never destroyed, nor one whose making was stopped on request.
+pub async fn up(world: &World<'_>, spec: &ServerSpec, on_failure: OnFailure) -> Result<Outcome> {
+    let mut begun = false;
+    match bring_up(world, spec, &mut begun).await {
+        Err(failure) if begun && on_failure == OnFailure::Destroy && failure.blame != Blame::Interrupted => {
+            Err(give_up(world, &spec.name, failure).await)
+        }
+        Err(failure) if begun => Err(with_left(world, &spec.name, failure).await),
+        result => result,
+    }
+}
+
+/// Destroys what could not be finished; returns the failure with what became of that.
+async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+    match destroy::destroy(world, name).await {
+        Ok(()) => {
+            // Nothing can be resumed or looked at any more; what mends the cause is still to be done.
+            let advice = failure.hint.filter(|hint| !hint.contains("`ostler resume") && !hint.contains("`ostler logs"));
+            let advice = advice.map(|hint| format!("{hint}. ")).unwrap_or_default();
+            let hint = format!("{advice}What was made of {name} is destroyed again; `ostler up` makes it anew");
+            Failure { hint: Some(hint), left: Box::default(), ..failure }
+        }
+        Err(stuck) => {
+            let mut failure = failure;
+            failure.causes.push(stuck.message);
+            failure.causes.extend(stuck.causes);
+            with_left(world, name, Failure { hint: stuck.hint, ..failure }).await
+        }
+    }
+}
+
+/// The failure with what is left of the server, which it may say already.
+async fn with_left(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+    if failure.left.is_empty() {
+        return Failure { left: create::left(world, name).await.into(), ..failure };
+    }
+    failure
+}
+
+/// `begun` becomes true where this very call begins to make the server.
+async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Result<Outcome> {
     // A secret that can't be had is found before anything is touched.
     for reference in spec.secrets() {
         world.resolve(reference).await?;
+    }
+    if let Some(record) = world.store.server(&spec.name).await? {
+        let now = reached_by(world, spec, record.clone())?;
+        if now != record {
+            world.store.put_server(&now).await?;
+        }
     }
     let plan = plan_for(world, spec).await?;
     if let Some(refusal) = plan.refused {
@@ -81,6 +159,7 @@ pub async fn up(world: &World<'_>, spec: &ServerSpec) -> Result<Outcome> {
         match action {
             Action::Create | Action::Adopt => {
                 let mut operation = create::begin(world, spec).await?;
+                *begun = true;
                 run_create(world, &mut operation).await?;
                 created = true;
             }
@@ -155,8 +234,10 @@ pub enum Resumed {
 async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<()> {
     let ctx = Context::new(world, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
-    driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await?;
-    Ok(())
+    match driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await {
+        Ok(_) => Ok(()),
+        Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
+    }
 }
 
 async fn run_apply(world: &World<'_>, operation: &mut OperationRecord) -> Result<apply::Outputs> {

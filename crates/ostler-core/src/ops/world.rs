@@ -61,12 +61,21 @@ impl World<'_> {
 
     /// The value of a secret that the spec names.
     pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
-        let SecretRef::Secret(name) = reference else { return (self.outside_secret)(reference) };
-        self.store.secret(None, name).await?.ok_or_else(|| {
-            Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
-                .with_hint(format!("`ostler secret set {name}` stores it"))
-        })
+        resolve(self.store, self.outside_secret, reference).await
     }
+}
+
+/// The value of a secret that the spec names: from the store, or by `outside`.
+pub async fn resolve(
+    store: &dyn Store,
+    outside: &(dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    reference: &SecretRef,
+) -> Result<Secret> {
+    let SecretRef::Secret(name) = reference else { return outside(reference) };
+    store.secret(None, name).await?.ok_or_else(|| {
+        Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
+            .with_hint(format!("`ostler secret set {name}` stores it"))
+    })
 }
 
 /// The world as one operation on one server sees it.

@@ -3,10 +3,19 @@
 use crate::{
     error::Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
-    ports::Reporter,
-    spec::{LocalOptions, Size},
+    ports::{Images, Reporter},
+    spec::{LocalOptions, ServerSpec, Size},
 };
 use async_trait::async_trait;
+use std::path::PathBuf;
+
+/// Keeps what a provider has chosen before it acts on it, so that it finds after a crash what it may have made. It is the
+/// `found` of the next order for the same machine.
+#[async_trait]
+pub trait Keep: Send + Sync {
+    /// Durable when it returns; what was kept before is replaced.
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()>;
+}
 
 /// A source of servers. Every method may be called again after a crash at any point, and is right then too.
 #[async_trait]
@@ -14,9 +23,19 @@ pub trait Provider: Send + Sync {
     /// Everything that would make `create` fail, and what deserves a warning, all at once. Touches nothing.
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
 
+    /// Gets what the machine boots from; the answer is the `image` of later orders. Most providers take a file of this machine.
+    async fn image(&self, order: &MachineOrder, images: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
+        images.ensure(&order.image_ref, reporter).await
+    }
+
     /// Makes the machine, not yet started. If one of this order's operation exists in whole or part, adopts and completes
     /// it. After a failure, what exists is what [`Provider::remove`] of the same order removes.
-    async fn create(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord>;
+    async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord>;
+
+    /// The record with what the spec says now of the way to the provider itself: its address, its token. Most have no such way.
+    fn reached_by(&self, machine: &MachineRecord, _spec: &ServerSpec) -> Result<MachineRecord> {
+        Ok(machine.clone())
+    }
 
     /// Starts it; returns the record with what was chosen (accelerator, ports). A machine that runs is left alone.
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord>;
@@ -44,6 +63,12 @@ pub trait Provider: Send + Sync {
 
     /// Removes every trace of what `order` made, running or not. What does not exist is removed already.
     async fn remove(&self, order: &MachineOrder) -> Result<()>;
+
+    /// What [`Provider::remove`] of the same order would remove, for people: `VM 100 on pve1`. Asked where something else has
+    /// failed; so what can't be found out now is told as what there may be. A provider that makes nothing has nothing to tell.
+    async fn left(&self, _order: &MachineOrder) -> Vec<String> {
+        Vec::new()
+    }
 
     /// The last `lines` lines of the serial console, without control sequences; empty if there is none.
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>>;

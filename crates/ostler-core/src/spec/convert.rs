@@ -2,10 +2,10 @@
 
 use super::{
     Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, LocalOptions, Network, ProviderKind,
-    RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshPolicy, Strategy, Value, access,
-    apps,
-    fault::{Fault, Problem, quote},
-    rules,
+    ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth,
+    SshPolicy, Strategy, Value, access, apps,
+    fault::{Fault, Problem, nearest, quote},
+    proxmox, rules,
     walk::Found,
 };
 use crate::{ids::ServerName, model::CatalogIndex};
@@ -31,7 +31,15 @@ pub(super) fn spec(
     if entries.is_empty() {
         faults.push(servers.fault(Problem::new("no server is named").hint(SHORTEST)));
     }
-    let mut converter = Converter { context, index, faults, forwarded: HashMap::new() };
+    let mut converter = Converter {
+        context,
+        index,
+        faults,
+        forwarded: HashMap::new(),
+        endpoints: BTreeMap::new(),
+        vmids: HashMap::new(),
+    };
+    converter.providers(root);
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
     Some(Spec { path: context.path.clone(), catalog: catalog?, servers: servers.into_iter().collect::<Option<_>>()? })
 }
@@ -58,9 +66,80 @@ struct Converter<'a> {
     faults: &'a mut Vec<Fault>,
     /// Ports of this machine, with the key path that took each.
     forwarded: HashMap<u16, String>,
+    /// Entries of `providers`; `None` where one is at fault.
+    endpoints: BTreeMap<String, Option<ProxmoxEndpoint>>,
+    /// VMIDs by provider, with the key path that took each.
+    vmids: HashMap<(String, i64), String>,
 }
 
 impl Converter<'_> {
+    fn providers(&mut self, root: &Found) {
+        for (name, found) in root.get("providers").and_then(Found::map).into_iter().flatten() {
+            let token = found.get("token").and_then(|token| self.context.secret(token)).flatten();
+            let endpoint = proxmox::endpoint(name, found, token, self.context, self.faults);
+            self.endpoints.insert(name.clone(), endpoint);
+        }
+    }
+
+    /// The kind of a server's provider; `None` where there is no such provider.
+    fn provider(&mut self, found: &Found) -> Option<ProviderKind> {
+        let name = found.text()?;
+        match name {
+            "local" => return Some(ProviderKind::Local),
+            "existing" => return Some(ProviderKind::Existing),
+            name if self.endpoints.contains_key(name) => return Some(ProviderKind::Proxmox),
+            _ => {}
+        }
+        let problem = match name {
+            "hetzner" => Problem::new(
+                "`hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
+            ),
+            "proxmox" => Problem::new("which Proxmox VE is meant?").hint(
+                "describe it under `providers`, such as `providers: { pve1: { kind: proxmox, … } }`, and name it here: \
+                 `provider: pve1`",
+            ),
+            name => {
+                let known = rules::PROVIDERS.into_iter().chain(self.endpoints.keys().map(String::as_str));
+                let problem = Problem::new(format!("there is no provider {}", quote(name)));
+                Problem { hint: nearest(name, known), ..problem }
+            }
+        };
+        self.faults.push(found.fault(problem));
+        None
+    }
+
+    /// As [`Converter::existing`].
+    fn proxmox(&mut self, provider: Option<ProviderKind>, server: &Found) -> Option<Option<ProxmoxOptions>> {
+        let found = server.get("proxmox")?;
+        let name = server.get("provider")?;
+        if provider != Some(ProviderKind::Proxmox) {
+            if provider.is_some() && !found.is_null() {
+                let problem = Problem::new("this server's provider is another one");
+                self.faults.push(found.fault(problem.hint("write the name of a Proxmox VE, or take this out")));
+            }
+            return Some(None);
+        }
+        if let Some(local) = server.get("local").filter(|value| value.at != server.at) {
+            let problem = Problem::new("ports are forwarded by provider `local` only");
+            self.faults
+                .push(local.fault(problem.hint("a server of Proxmox VE has an address of its own: take it out")));
+        }
+        if found.is_null() {
+            let problem = Problem::new("it must be known where the server is made");
+            self.faults.push(name.fault(problem.hint("write at least `proxmox: { node: pve1 }`")));
+            return None;
+        }
+        let vmid = found.get("vmid")?;
+        if let Some(number) = vmid.int()
+            && let Some(taken) = self.vmids.insert((name.text()?.to_owned(), number), vmid.path.clone())
+        {
+            let problem = Problem::new(format!("VMID {number} is taken by `{taken}`"));
+            self.faults.push(vmid.fault(problem.hint("choose another, or `auto` for the next free one")));
+        }
+        let endpoint = self.endpoints.get(name.text()?).cloned().flatten();
+        Some(Some(proxmox::options(found, endpoint)?))
+    }
+
     fn server(&mut self, name: &str, found: &Found) -> Option<ServerSpec> {
         // Everything is looked at before anything is given up, so that all faults show at once.
         let image = found.get("image").and_then(|image| self.image(image));
@@ -79,14 +158,12 @@ impl Converter<'_> {
             "linear" => Some(Strategy::Linear),
             _ => Some(Strategy::Mitogen),
         });
-        let provider = match found.get("provider")?.text()? {
-            "existing" => ProviderKind::Existing,
-            _ => ProviderKind::Local,
-        };
+        let provider = found.get("provider").and_then(|provider| self.provider(provider));
         let existing = self.existing(provider, found);
+        let proxmox = self.proxmox(provider, found);
         Some(ServerSpec {
             name: ServerName::parse(name).ok()?,
-            provider,
+            provider: provider?,
             image: image?,
             size: size?,
             networks: networks?,
@@ -102,14 +179,15 @@ impl Converter<'_> {
             ansible: AnsibleOptions { strategy: strategy? },
             local: local?,
             existing: existing?,
+            proxmox: proxmox?,
         })
     }
 
     /// What belongs to the provider is there, and what belongs to another is not.
-    fn existing(&mut self, provider: ProviderKind, server: &Found) -> Option<Option<ExistingOptions>> {
+    fn existing(&mut self, provider: Option<ProviderKind>, server: &Found) -> Option<Option<ExistingOptions>> {
         let found = server.get("existing")?;
-        if provider != ProviderKind::Existing {
-            if !found.is_null() {
+        if provider != Some(ProviderKind::Existing) {
+            if provider.is_some() && !found.is_null() {
                 let problem = Problem::new("this server's provider is another one");
                 self.faults.push(found.fault(problem.hint("write `provider: existing`, or take this out")));
             }

@@ -1,7 +1,7 @@
 //! The shape of `ostler.yaml`: every key with its default and its help, said once.
 
 use super::{
-    ShapeError, Value, params, rules,
+    ShapeError, Value, params, proxmox, rules,
     shape::{
         Choice, Field,
         Presence::{self, Default, Required},
@@ -24,6 +24,12 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
             self::catalog(),
             null(),
             "Where apps come from; without it, from the catalog that ships with Ostler",
+        ),
+        Field::new(
+            "providers",
+            Shape::Map { key: rules::provider_name(), value: Box::new(proxmox::provider()) },
+            empty(),
+            "Where else servers come from, each under a name that `provider` of a server may say",
         ),
         Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
     ]))
@@ -61,7 +67,13 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
     };
     let apps = Shape::List(Box::new(Shape::Text(Text::any("the name of an app"))));
     Ok(Shape::object(vec![
-        Field::new("provider", provider(), text("local"), "Where the server comes from"),
+        Field::new(
+            "provider",
+            Shape::Text(rules::provider_name()),
+            text("local"),
+            "Where the server comes from: `local`, a virtual machine on this computer; `existing`, a server that is there \
+             already and that SSH reaches; or a name under `providers`",
+        ),
         Field::new(
             "image",
             image(),
@@ -106,17 +118,8 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
         Field::new("ansible", ansible(), empty(), "How Ansible is run"),
         Field::new("local", local(), empty(), "What only provider `local` knows"),
         Field::new("existing", existing(), null(), "What only provider `existing` knows: the way in as it is now"),
+        Field::new("proxmox", proxmox::place(), null(), "What only Proxmox VE knows: where the server is made"),
     ]))
-}
-
-fn provider() -> Shape {
-    const LATER: &str = "not supported yet; this version knows `local` and `existing`";
-    Shape::Choice(vec![
-        Choice::new("local", "a virtual machine on this computer"),
-        Choice::new("existing", "a server that is there already and that SSH reaches"),
-        Choice::refused("proxmox", LATER),
-        Choice::refused("hetzner", LATER),
-    ])
 }
 
 fn image() -> Shape {
@@ -240,15 +243,15 @@ fn existing() -> Shape {
     ])
 }
 
-fn text(value: &str) -> Presence {
+pub(super) fn text(value: &str) -> Presence {
     Default(Value::String(value.to_owned()))
 }
 
-fn null() -> Presence {
+pub(super) fn null() -> Presence {
     Default(Value::Null)
 }
 
-fn none() -> Presence {
+pub(super) fn none() -> Presence {
     Default(Value::List(Vec::new()))
 }
 

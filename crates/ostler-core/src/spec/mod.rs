@@ -14,6 +14,7 @@ mod index;
 mod model;
 mod node;
 mod params;
+mod proxmox;
 mod reference;
 mod rules;
 mod schema;

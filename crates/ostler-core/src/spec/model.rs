@@ -70,6 +70,9 @@ pub struct ServerSpec {
     /// What only provider `existing` knows; there exactly if that is the provider.
     #[serde(default)]
     pub existing: Option<ExistingOptions>,
+    /// What only provider `proxmox` knows; there exactly if that is the provider.
+    #[serde(default)]
+    pub proxmox: Option<ProxmoxOptions>,
 }
 
 impl ServerSpec {
@@ -96,6 +99,8 @@ pub enum ProviderKind {
     Local,
     /// A server that somebody else made, reached over SSH.
     Existing,
+    /// A Proxmox VE node or cluster.
+    Proxmox,
 }
 
 /// What a server boots from.
@@ -272,6 +277,50 @@ pub struct ExistingOptions {
     pub key: Option<PathBuf>,
     /// Fingerprint of its host key, `SHA256:...`. `None`: it is shown for confirmation.
     pub host_key: Option<String>,
+}
+
+/// What only provider `proxmox` knows: which node, and where on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxmoxOptions {
+    /// How the API is reached.
+    pub endpoint: ProxmoxEndpoint,
+    /// Node of the cluster that the machine is made on.
+    pub node: String,
+    /// Its VMID; `None`: the next free one, chosen once and kept.
+    pub vmid: Option<u32>,
+    /// Storage of its disk.
+    pub storage: String,
+    /// Storage that images and seeds are uploaded to; it takes the content types `import` and `iso`.
+    pub images: String,
+    /// Bridge of its network cards.
+    pub bridge: String,
+    /// VLAN of its network cards.
+    pub vlan: Option<u16>,
+    /// Tags that PVE shows.
+    pub tags: Vec<String>,
+}
+
+/// How the API of a Proxmox VE node is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProxmoxEndpoint {
+    /// Its name under `providers`.
+    pub name: String,
+    /// `https://HOST:PORT`, without a path.
+    pub url: String,
+    /// API token: `USER@REALM!TOKENID=UUID`.
+    pub token: SecretRef,
+    /// What its certificate must be.
+    pub trust: ProxmoxTrust,
+}
+
+/// What proves that the API is the right one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProxmoxTrust {
+    /// SHA-256 of its certificate, as 64 hexadecimal digits in lower case.
+    Fingerprint(String),
+    /// Certificate of the cluster's own authority, in PEM.
+    Authority(String),
 }
 
 /// One forwarded TCP port.

@@ -20,6 +20,22 @@ pub(super) fn server_name() -> Text {
     })
 }
 
+/// How messages call a provider.
+pub(super) const PROVIDER: &str = "the name of a provider";
+
+/// Providers that need no entry of their own: a name is a kind.
+pub(super) const PROVIDERS: [&str; 2] = ["local", "existing"];
+
+/// One of these, or a name under `providers`.
+pub(super) fn provider_name() -> Text {
+    Text::checked(PROVIDER, Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), |text| {
+        ServerName::parse(text).map(drop).map_err(|_| {
+            Problem::new(format!("{} is not the name of a provider", quote(text)))
+                .hint("1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`")
+        })
+    })
+}
+
 pub(super) fn user_name() -> Text {
     Text::checked("a user name", Some("^[a-z_][a-z0-9_-]{0,31}$"), |text| {
         if text == "root" {

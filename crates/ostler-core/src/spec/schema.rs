@@ -69,8 +69,10 @@ fn text(rules: &Text) -> Json {
     if let Some(pattern) = &rules.pattern {
         schema["pattern"] = json!(pattern.as_str());
     }
-    if rules.noun == rules::IMAGE {
-        schema["examples"] = json!(rules::IMAGES);
+    match rules.noun {
+        rules::IMAGE => schema["examples"] = json!(rules::IMAGES),
+        rules::PROVIDER => schema["examples"] = json!(rules::PROVIDERS),
+        _ => {}
     }
     schema
 }

@@ -7,6 +7,7 @@ mod existing;
 mod fixture;
 mod hostile;
 mod index;
+mod proxmox;
 mod refusals;
 mod schema;
 mod shape;

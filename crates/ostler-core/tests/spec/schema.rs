@@ -13,7 +13,7 @@ fn the_schema_says_what_the_check_says() {
     let server = &schema["properties"]["servers"]["additionalProperties"];
     assert_eq!(server["additionalProperties"], false);
     let properties = &server["properties"];
-    assert_eq!(properties["provider"]["enum"], json!(["local", "existing"]));
+    assert_eq!(properties["provider"]["examples"], json!(["local", "existing"]));
     assert_eq!(properties["user"]["default"], "ops");
     assert_eq!(
         properties["ssh"]["properties"]["root_login"]["enum"],

@@ -92,7 +92,7 @@ ostler.yaml:3:13: servers.web1.size.memroy: unknown key
 ostler.yaml:4:5: servers.web1.authorised_keys: unknown key
   hint: did you mean `authorized_keys`?
 ostler.yaml:5:5: servers.web1.zzz: unknown key
-  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`
+  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`
 ostler.yaml:6:16: servers.web1.network.ip: unknown key
   hint: known here: `address`, `gateway`, `dns`, `search`
 ");
@@ -122,7 +122,8 @@ fn wrong_types_say_what_is_expected() {
         "provider: 7\nimage: [ a ]\nsize: big\nuser: 12\nauthorized_keys: keys/ann.pub\nssh: { enabled: 'yes', port: ssh }\n\
          modules:\napps: nginx\nlocal: { forward: [ 80 ] }\nnetwork: dhcp",
         "
-ostler.yaml:3:15: servers.web1.provider: expected one of `local`, `existing`, found a whole number
+ostler.yaml:3:15: servers.web1.provider: expected the name of a provider, found a whole number
+  hint: a text that looks like a number or a truth value stands in quotes
 ostler.yaml:4:12: servers.web1.image: expected an image or a mapping, found a list
   hint: a mapping has names and values: `a: …`
 ostler.yaml:5:11: servers.web1.size: expected a mapping, found a text
@@ -151,7 +152,7 @@ fn every_fault_is_shown_at_once() {
 catalog: { url: git://git.example.org/catalog.git, branch: stable, commit: null }
 servers:
   Web_1:
-    provider: proxmox
+    provider: hetzner
     size: { cpus: 0, memory: 2GB, disk: 1GiB }
     network: { address: 192.168.1.20, gateway: 10.0.0.1 }
     user: root
@@ -167,7 +168,7 @@ ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can f
   hint: fetched are `https://`, `http://`, `ssh://` and `file://`
 ostler.yaml:3:3: servers.Web_1: not a server name
   hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`
-ostler.yaml:4:15: servers.Web_1.provider: `proxmox` is not supported yet; this version knows `local` and `existing`
+ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE
 ostler.yaml:5:19: servers.Web_1.size.cpus: 0 is out of range: 1 to 256
 ostler.yaml:5:30: servers.Web_1.size.memory: `2GB` is not a size
   hint: did you mean `2GiB`?

@@ -231,7 +231,13 @@ ostler.yaml:6:25: servers.web1.modules.qemu_guest_agent: expected `true` or `fal
 fn what_is_not_supported_yet_is_refused() {
     check_server(
         "provider: proxmox",
-        "ostler.yaml:3:15: servers.web1.provider: `proxmox` is not supported yet; this version knows `local` and `existing`",
+        "ostler.yaml:3:15: servers.web1.provider: which Proxmox VE is meant?\n  \
+         hint: describe it under `providers`, such as `providers: { pve1: { kind: proxmox, … } }`, and name it here: \
+         `provider: pve1`",
+    );
+    check_server(
+        "provider: hetzner",
+        "ostler.yaml:3:15: servers.web1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
     );
     check_server(
         "ansible: { strategy: free }",

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Provider, Reporter},
+    ports::{Keep, Provider, Reporter},
     spec::{ExistingOptions, LocalOptions, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -80,7 +80,7 @@ impl Provider for ExistingProvider {
         Ok(problem.map(|(message, hint)| Finding { fatal: true, message, hint: Some(hint) }).into_iter().collect())
     }
 
-    async fn create(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
+    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
         Ok(place(order.existing.as_ref())?.record())
     }
 

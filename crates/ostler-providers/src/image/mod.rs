@@ -65,6 +65,31 @@ impl ImageStore {
         self.folder.list()
     }
 
+    /// Where an image can be had for somebody else, who fetches it or is given it: here if it is at hand, else where it is
+    /// published, with the checksum that it must have.
+    pub(crate) async fn source(&self, image: &ImageRef, reporter: &dyn Reporter) -> Result<Source, ImageError> {
+        let name = match image {
+            ImageRef::Named(name) => name.clone(),
+            ImageRef::Path(path) => pull::name_of(&path.to_string_lossy()),
+            ImageRef::Url { url, .. } => pull::name_of(url),
+        };
+        if let Some(path) = self.at_hand(image)? {
+            let sum = blocking("read", &path, Sum::sha512_of).await?;
+            return Ok(Source { name, sum, place: Place::File(path) });
+        }
+        let (url, sum) = match image {
+            ImageRef::Named(name) => pull::published(self, site::known(name)?, reporter).await?,
+            ImageRef::Path(path) => return Err(ImageError::NoSuchFile(path.clone())),
+            ImageRef::Url { url, checksum } => (url.clone(), checksum.parse()?),
+        };
+        Ok(Source { name, sum, place: Place::Url(url) })
+    }
+
+    /// Where the image of this name is published.
+    pub(crate) fn url_of(&self, name: &str) -> Result<String, ImageError> {
+        Ok(site::known(name)?.url(&self.site))
+    }
+
     fn at_hand(&self, image: &ImageRef) -> Result<Option<PathBuf>, ImageError> {
         let found = match image {
             ImageRef::Named(name) => self.folder.newest(site::known(name)?.name)?,
@@ -84,6 +109,24 @@ impl ImageStore {
             ImageRef::Url { url, checksum } => pull::url(self, url, checksum.parse()?, reporter).await,
         }
     }
+}
+
+/// Where an image can be had.
+pub(crate) struct Source {
+    /// What it is called.
+    pub name: String,
+    /// What its checksum is.
+    pub sum: Sum,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Here or there.
+pub(crate) enum Place {
+    /// A file here.
+    File(PathBuf),
+    /// A download.
+    Url(String),
 }
 
 #[async_trait]

@@ -53,6 +53,17 @@ pub(super) async fn named(store: &ImageStore, image: &Known, reporter: &dyn Repo
     }
 }
 
+/// Where an image that is known by name is published now, and its checksum.
+pub(super) async fn published(
+    store: &ImageStore,
+    image: &Known,
+    reporter: &dyn Reporter,
+) -> Result<(String, Sum), ImageError> {
+    let list_url = image.sums_url(&store.site);
+    let list = Transfer::new(store, image.name, &store.site, reporter)?.text(&list_url).await?;
+    Ok((image.url(&store.site), image.sum_in(&list, &list_url)?))
+}
+
 /// Gets an image that a spec names by URL and checksum.
 pub(super) async fn url(
     store: &ImageStore,
@@ -339,7 +350,7 @@ fn content_range(response: &Response) -> Option<(Option<u64>, Option<u64>)> {
 }
 
 /// Name of an image from elsewhere: the file name of its URL, with nothing in it that a file name can't bear.
-fn name_of(url: &str) -> String {
+pub(super) fn name_of(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let file = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);

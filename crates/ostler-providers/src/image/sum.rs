@@ -31,6 +31,15 @@ impl Sum {
         &self.hex[..16]
     }
 
+    /// Its algorithm, as Proxmox VE and sha512sum(1) name it, and its digits.
+    pub fn parts(&self) -> (&'static str, &str) {
+        let algorithm = match self.kind {
+            Kind::Sha256 => "sha256",
+            Kind::Sha512 => "sha512",
+        };
+        (algorithm, &self.hex)
+    }
+
     /// The SHA-512 of a file.
     pub fn sha512_of(path: &Path) -> io::Result<Self> {
         Ok(Self { kind: Kind::Sha512, hex: digest::<Sha512>(path)? })

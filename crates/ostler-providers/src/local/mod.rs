@@ -28,7 +28,7 @@ mod process;
 mod programs;
 mod qemu;
 mod qmp;
-mod seed;
+pub(crate) mod seed;
 
 pub use error::LocalError;
 pub use net::NetworkError;
@@ -40,7 +40,7 @@ use ostler_core::{
     Result,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Provider, Reporter},
+    ports::{Keep, Provider, Reporter},
     spec::{Forward, LocalOptions, Size},
 };
 use programs::Programs;
@@ -203,7 +203,7 @@ impl Provider for LocalProvider {
         Ok(preflight::order(&self.place, order).await?)
     }
 
-    async fn create(&self, order: &MachineOrder, _reporter: &dyn Reporter) -> Result<MachineRecord> {
+    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
         Ok(record(&self.make(order).await?, usual_ssh_port()))
     }
 
@@ -259,6 +259,14 @@ impl Provider for LocalProvider {
             power::end(&home, &machine).await?;
         }
         Ok(home.remove()?)
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let home = self.home(&order.server);
+        match home.load() {
+            Ok(Some(machine)) if check_ours(&machine, order).is_ok() => vec![home.path().display().to_string()],
+            _ => Vec::new(),
+        }
     }
 
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>> {

@@ -31,12 +31,16 @@ pub fn replace(home: &Home, meta_data: &str, network_config: &str) -> Result<(),
         }
         _ => {}
     }
-    let scrubbed = Seed {
+    write(home, &bare(meta_data, network_config))
+}
+
+/// A seed of the same instance that tells nothing.
+pub(crate) fn bare(meta_data: &str, network_config: &str) -> Seed {
+    Seed {
         meta_data: meta_data.to_owned(),
         user_data: "#cloud-config\n{}\n".to_owned(),
         network_config: network_config.to_owned(),
-    };
-    write(home, &scrubbed)
+    }
 }
 
 /// Overwrites and removes the medium that [`replace`] kept aside.
@@ -55,7 +59,8 @@ fn overwrite(path: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-fn image(seed: &Seed) -> Vec<u8> {
+/// The medium: what NoCloud looks for.
+pub(crate) fn image(seed: &Seed) -> Vec<u8> {
     let files =
         [("META-DATA", &*seed.meta_data), ("NETWORK-CONFIG", &*seed.network_config), ("USER-DATA", &*seed.user_data)];
     iso::image("cidata", &files)

@@ -6,8 +6,8 @@ use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName, StateId},
     model::{MachineOrder, MachineRecord, Observed, Seed},
-    ports::{Provider, Reporter},
-    spec::{Address, LocalOptions, Network, Size},
+    ports::{Keep, Provider, Reporter},
+    spec::{Address, ImageRef, LocalOptions, Network, Size},
 };
 use ostler_providers::local::LocalProvider;
 use std::{
@@ -28,6 +28,13 @@ impl Reporter for Notices {
         if let EventKind::Notice { message, .. } = kind {
             self.0.lock().unwrap().push(message);
         }
+    }
+}
+
+#[async_trait]
+impl Keep for Notices {
+    async fn keep(&self, _: &MachineRecord) -> ostler_core::Result<()> {
+        Ok(())
     }
 }
 
@@ -80,6 +87,7 @@ impl Lab {
             owner: self.owner,
             size: Size { cpus: 1, memory: 64 * MIB, disk: 16 * MIB },
             networks: vec![Network { address: Address::Dhcp, gateway: None, dns: vec![], search: vec![] }],
+            image_ref: ImageRef::Path(image.clone()),
             image,
             seed: Seed {
                 meta_data: "instance-id: i-1\n".into(),
@@ -88,6 +96,8 @@ impl Lab {
             },
             local: LocalOptions::default(),
             existing: None,
+            proxmox: None,
+            found: None,
         };
         self.orders.push(order.clone());
         order
@@ -98,7 +108,7 @@ impl Lab {
     }
 
     pub async fn create(&self, order: &MachineOrder) -> MachineRecord {
-        self.provider.create(order, &self.notices).await.unwrap()
+        self.provider.create(order, &self.notices, &self.notices).await.unwrap()
     }
 
     pub async fn start(&self, machine: &MachineRecord) {

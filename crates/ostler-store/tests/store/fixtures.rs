@@ -91,6 +91,7 @@ pub fn server(text: &str) -> ServerRecord {
         desired: ServerSpec {
             exclusive_keys: true,
             existing: None,
+            proxmox: None,
             name: name(text),
             provider: ProviderKind::Local,
             image: ImageRef::Named("debian-13".into()),

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Provider, Reporter},
+    ports::{Keep, Provider, Reporter},
     spec::{LocalOptions, Size},
 };
 use serde_json::Value;
@@ -31,7 +31,7 @@ impl Provider for FakeWorld {
             .await
     }
 
-    async fn create(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
+    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
         self.faults
             .around("provider.create", async {
                 if order.existing.is_some() {
@@ -165,6 +165,12 @@ impl Provider for FakeWorld {
                 Ok(())
             })
             .await
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let ours = |m: &Machine| (m.operation, m.owner) == (order.operation, order.owner);
+        let found = self.dir.machine(order.server.as_str()).filter(ours);
+        found.map(|machine| format!("machine {}", machine.name)).into_iter().collect()
     }
 
     async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {

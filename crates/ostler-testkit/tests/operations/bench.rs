@@ -11,7 +11,7 @@ use ostler_core::{
     ops::{
         Providers, WaitOptions, World, destroy,
         drift::{self, Check},
-        up,
+        up::{self, OnFailure},
     },
     ports::{EventFilter, LeaseOwner, Provider, Store},
     secret::Secret,
@@ -37,6 +37,8 @@ use std::{
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Verb {
     Up(Box<ServerSpec>),
+    /// The same with `--on-failure destroy`.
+    UpOrNothing(Box<ServerSpec>),
     /// Makes several at once, or brings them to their specs.
     Together(Vec<ServerSpec>),
     Resume,
@@ -116,6 +118,7 @@ pub fn spec(name: &str) -> ServerSpec {
         local: LocalOptions::default(),
         exclusive_keys: false,
         existing: None,
+        proxmox: None,
     }
 }
 
@@ -354,9 +357,10 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let mut check = None;
     let work = async {
         match verb {
-            Verb::Up(spec) => up::up(&world, spec).await.map(drop),
+            Verb::Up(spec) => up::up(&world, spec, OnFailure::Keep).await.map(drop),
+            Verb::UpOrNothing(spec) => up::up(&world, spec, OnFailure::Destroy).await.map(drop),
             Verb::Together(specs) => {
-                let works = specs.iter().map(|spec| leaser.hold(&spec.name, up::up(&world, spec)));
+                let works = specs.iter().map(|spec| leaser.hold(&spec.name, up::up(&world, spec, OnFailure::Keep)));
                 join_all(works).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
             }
             Verb::Resume => up::resume(&world, &name).await.map(drop),
@@ -376,7 +380,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
 pub fn this_owner(verb: &Verb) -> LeaseOwner {
     let ProcessId { pid, start_ticks, boot } = ProcessId::current().unwrap();
     let doing = match verb {
-        Verb::Up(_) | Verb::Together(_) => "up",
+        Verb::Up(_) | Verb::UpOrNothing(_) | Verb::Together(_) => "up",
         Verb::Resume => "resume",
         Verb::Destroy => "destroy",
         Verb::Plan(_) => "plan",

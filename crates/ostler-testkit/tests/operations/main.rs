@@ -11,3 +11,4 @@ mod destroying;
 mod failing;
 mod looking;
 mod together;
+mod unfinished;

@@ -8,6 +8,7 @@ pub mod image;
 pub mod logs;
 pub mod man;
 pub mod plan;
+pub mod proxmox;
 pub mod resume;
 pub mod schema;
 pub mod secret;
@@ -36,6 +37,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ssh(arguments) => ssh::run(global, arguments).await,
         Command::Image(command) => image::run(global, command).await,
         Command::Secret(command) => secret::run(global, command).await,
+        Command::Proxmox(command) => proxmox::run(global, command).await,
         Command::Catalog(command) => catalog::run(global, command).await,
         Command::Schema(arguments) => schema::run(global, arguments).await,
         Command::Doctor(arguments) => doctor::run(global, &arguments),

@@ -11,7 +11,7 @@ use crate::{
 use ostler_core::{
     Result,
     ids::ServerName,
-    ops::up::{self, Resumed},
+    ops::up::{self, OnFailure, Resumed},
     spec::ServerSpec,
 };
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};
@@ -27,10 +27,31 @@ pub struct Arguments {
     /// Don't ask the catalog's server: take what was fetched last.
     #[arg(long)]
     offline: bool,
+    /// What becomes of a server that this very run began to make and can't finish. One that was there before always stays.
+    #[arg(long, value_enum, default_value_t = Unfinished::Keep)]
+    on_failure: Unfinished,
     #[command(flatten)]
     parallel: ParallelArguments,
     #[command(flatten)]
     wait: WaitArguments,
+}
+
+/// What becomes of an unfinished server.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Unfinished {
+    /// What was made is listed, and stays: `ostler resume` goes on.
+    Keep,
+    /// What was made is removed, as by `ostler destroy`.
+    Destroy,
+}
+
+impl From<Unfinished> for OnFailure {
+    fn from(unfinished: Unfinished) -> Self {
+        match unfinished {
+            Unfinished::Keep => Self::Keep,
+            Unfinished::Destroy => Self::Destroy,
+        }
+    }
 }
 
 /// Runs the command.
@@ -38,10 +59,11 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let servers = spec_file::chosen(spec, &arguments.names)?;
     let session = Session::open(global, arguments.wait, "up").await?.with_catalog(catalog);
+    let on_failure = arguments.on_failure.into();
     let names: Vec<ServerName> = servers.iter().map(|server| server.name.clone()).collect();
     let specs: HashMap<&ServerName, &ServerSpec> = servers.iter().map(|server| (&server.name, server)).collect();
     together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
-        up::up(world, specs[name]).await.map(Resumed::Up)
+        up::up(world, specs[name], on_failure).await.map(Resumed::Up)
     })
     .await
 }

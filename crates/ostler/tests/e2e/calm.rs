@@ -1,7 +1,9 @@
 //! One server's life when all goes well, and what it notices when something was changed behind its back.
 
-use crate::support::{destroy_and_check, environment, on_server, processes_of, scratch, snapshot, spec, status};
-use std::{fs, io::Read, io::Write, net::TcpStream, time::Duration};
+use crate::support::{
+    destroy_and_check, environment, http_get, on_server, processes_of, scratch, snapshot, spec, status,
+};
+use std::{fs, time::Duration};
 
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
@@ -100,15 +102,6 @@ fn a_life_in_calm() {
 
     eprintln!("* `destroy` leaves nothing");
     destroy_and_check(&environment);
-}
-
-fn http_get(address: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
-    write!(stream, "GET / HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n").expect("a request");
-    let mut page = String::new();
-    stream.read_to_string(&mut page).expect("an answer");
-    page
 }
 
 /// `qemu pid 1234, ...`

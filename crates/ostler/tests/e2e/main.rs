@@ -4,5 +4,6 @@
 
 mod calm;
 mod disturbed;
+mod proxmox;
 mod runs;
 mod support;

@@ -1,13 +1,17 @@
 //! What both tests need: an image, a spec, and looks at the server from inside and outside.
 
 use crate::runs::runs;
+use ostler_core::{ops::create, spec::ProviderKind};
 use ostler_testkit::environment::{TestEnvironment, marked_processes};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 /// The server of these tests, on a machine of its own with this many bytes of disk.
@@ -97,6 +101,38 @@ pub fn snapshot(environment: &TestEnvironment) -> String {
     )
 }
 
+/// Makes the server, or goes on making it.
+pub const UP: &[&str] = &["up", "ostler.yaml"];
+/// The same with the plan that was recorded.
+pub const RESUME: &[&str] = &["resume", "web1"];
+
+/// The first step of the application, which the other tests disturb, on servers that are quicker.
+const LAST: &str = "power";
+
+/// Makes the server with `up` and `resume` in turn, and kills each as soon as it begins a step that was not killed at before.
+#[track_caller]
+pub fn kill_at_each_step(environment: &TestEnvironment, provider: ProviderKind) {
+    let mut killed = BTreeSet::new();
+    loop {
+        let verb = if killed.len() % 2 == 0 { UP } else { RESUME };
+        let mut running = environment.start(verb);
+        let new = |event: &Value| {
+            let step = event["step"].as_str().filter(|_| event["event"] == "step_started")?;
+            (!killed.contains(step)).then(|| step.to_owned())
+        };
+        let step = running.wait_for(new).expect("the creation comes to its end");
+        eprintln!("  killed at {step}");
+        running.kill();
+        if step == LAST {
+            break;
+        }
+        killed.insert(step);
+        assert!(killed.len() <= 20, "it does not come to an end: {killed:?}");
+    }
+    let all = create::steps(provider).into_iter().map(|step| step.name.to_owned());
+    assert_eq!(killed, all.collect(), "killed at every step");
+}
+
 /// Command lines of this environment's processes.
 pub fn processes_of(environment: &TestEnvironment) -> Vec<String> {
     marked_processes(&environment.markers()).into_iter().map(|(_, cmdline)| cmdline).collect()
@@ -114,4 +150,14 @@ pub fn destroy_and_check(environment: &TestEnvironment) {
     assert_eq!((left("machines"), left("servers"), left("run")), (0, 0, 0), "no machine, known_hosts or run is left");
     let list = environment.run(&["status", "--output", "json"]).ok();
     assert_eq!(list.stdout.trim(), "[]");
+}
+
+/// The page that a web server shows, with its headers.
+pub fn http_get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a time-out");
+    write!(stream, "GET / HTTP/1.1\r\nHost: web1\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut page = String::new();
+    stream.read_to_string(&mut page).expect("an answer");
+    page
 }

@@ -1,0 +1,169 @@
+//! Proxmox VE in the spec: where its API is, and where on it a server is made.
+
+use super::{
+    ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext,
+    fault::{Fault, Problem, quote},
+    grammar::{none, null, text},
+    shape::{Choice, Field, Presence::Required, Shape, Text},
+    walk::Found,
+};
+
+/// `providers.NAME`
+pub(super) fn provider() -> Shape {
+    let kind = Shape::Choice(vec![
+        Choice::new("proxmox", "a Proxmox VE node or cluster, 8.4 or later"),
+        Choice::refused("hetzner", "not supported yet"),
+    ]);
+    Shape::object(vec![
+        Field::new("kind", kind, Required, "What it is"),
+        Field::new("url", Shape::Text(url()), Required, "Where its API is: `https://HOST:8006`"),
+        Field::new("token", Shape::Secret, Required, "API token, as `USER@REALM!TOKENID=UUID`"),
+        Field::new(
+            "fingerprint",
+            Shape::Text(fingerprint()),
+            null(),
+            "SHA-256 of its certificate, `AB:CD:…`; `pvenode cert info` shows it",
+        ),
+        Field::new(
+            "ca",
+            Shape::Text(Text::any("the path of a certificate")),
+            null(),
+            "Instead: file with the certificate of the cluster's own authority, a copy of `/etc/pve/pve-root-ca.pem`",
+        ),
+    ])
+}
+
+/// `servers.NAME.proxmox`
+pub(super) fn place() -> Shape {
+    let vmid = Shape::Either(vec![Shape::Int { min: 100, max: 999_999_999 }, Shape::Text(auto())]);
+    let name = |noun, pattern| Shape::Text(matching(noun, pattern));
+    Shape::object(vec![
+        Field::new("node", name("the name of a node", NODE), Required, "Node that the server is made on"),
+        Field::new("vmid", vmid, text("auto"), "Its VMID; `auto`: the next free one, chosen once and kept"),
+        Field::new("storage", name("the name of a storage", STORAGE), text("local-lvm"), "Storage of its disk"),
+        Field::new(
+            "images",
+            name("the name of a storage", STORAGE),
+            text("local"),
+            "Storage that images and seeds are put on; its content types include `import` and `iso`",
+        ),
+        Field::new("bridge", name("the name of a bridge", BRIDGE), text("vmbr0"), "Bridge of its network cards"),
+        Field::new("vlan", Shape::Int { min: 1, max: 4094 }, null(), "VLAN of its network cards"),
+        Field::new("tags", Shape::List(Box::new(name("a tag", TAG))), none(), "Tags that Proxmox VE shows"),
+    ])
+}
+
+/// Formats `pve-node`, `pve-storage-id`, `pve-bridge-id` and `pve-tag` of Proxmox VE's API.
+const NODE: &str = "^[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?$";
+const STORAGE: &str = "^[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]$";
+const BRIDGE: &str = "^[a-zA-Z0-9_.-]{1,15}$";
+const TAG: &str = "^[a-z0-9_][a-z0-9_+.-]*$";
+
+fn matching(noun: &'static str, pattern: &str) -> Text {
+    Text {
+        noun,
+        pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")),
+        example: None,
+        check: None,
+    }
+}
+
+fn auto() -> Text {
+    Text::checked("`auto`", Some("^auto$"), |text| match text {
+        "auto" => Ok(()),
+        _ => Err(Problem::new("not a VMID").hint("100 to 999999999, or `auto` for the next free one")),
+    })
+}
+
+fn url() -> Text {
+    Text::checked("the URL of a Proxmox VE node", Some("^https://[^/@?#]+/?$"), |text| {
+        let authority = text.strip_prefix("https://").map(|rest| rest.strip_suffix('/').unwrap_or(rest));
+        let bad = |c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c);
+        match authority {
+            Some(authority) if !authority.is_empty() && !authority.contains(bad) => Ok(()),
+            Some(authority) if authority.contains('@') => {
+                Err(Problem::new("the URL holds a user or password").hint("the token stands under `token`"))
+            }
+            _ => Err(Problem::new(format!("{} is not the URL of a Proxmox VE node", quote(text)))
+                .hint("`https://`, its name or address, and its port: `https://pve1.example.org:8006`")),
+        }
+    })
+}
+
+fn fingerprint() -> Text {
+    Text::checked("a fingerprint such as `AB:CD:…`", Some("^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){31}$"), |text| {
+        let byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|b| b.is_ascii_hexdigit());
+        if text.split(':').count() == 32 && text.split(':').all(byte) {
+            return Ok(());
+        }
+        Err(Problem::new(format!("{} is not the SHA-256 fingerprint of a certificate", quote(text)))
+            .hint("32 pairs of hexadecimal digits with colons between; `pvenode cert info` shows them on the node"))
+    })
+}
+
+/// An entry of `providers`; `None` where it is at fault.
+pub(super) fn endpoint(
+    name: &str,
+    found: &Found,
+    token: Option<SecretRef>,
+    context: &SpecContext<'_>,
+    faults: &mut Vec<Fault>,
+) -> Option<ProxmoxEndpoint> {
+    if matches!(name, "local" | "existing" | "proxmox" | "hetzner") {
+        let problem = Problem::new(format!("{} is a provider of its own", quote(name)));
+        faults.push(found.fault(problem.hint("choose another name, such as `pve1`")));
+    }
+    let (fingerprint, ca) = (found.get("fingerprint")?, found.get("ca")?);
+    let trust = match (fingerprint.is_null(), ca.is_null()) {
+        (false, true) => Some(ProxmoxTrust::Fingerprint(fingerprint.text()?.replace(':', "").to_ascii_lowercase())),
+        (true, false) => authority(ca, context, faults),
+        (true, true) => {
+            let problem = Problem::new("nothing says which certificate is the right one");
+            faults.push(found.fault(problem.hint("write `fingerprint`, or `ca`; nobody may be trusted unseen")));
+            None
+        }
+        (false, false) => {
+            faults.push(ca.fault(Problem::new("`fingerprint` and `ca` exclude each other").hint("take one out")));
+            None
+        }
+    };
+    found.get("kind")?.text()?;
+    Some(ProxmoxEndpoint {
+        name: name.to_owned(),
+        url: found.get("url")?.text()?.trim_end_matches('/').to_owned(),
+        token: token?,
+        trust: trust?,
+    })
+}
+
+fn authority(found: &Found, context: &SpecContext<'_>, faults: &mut Vec<Fault>) -> Option<ProxmoxTrust> {
+    let path = context.resolve(found.text()?);
+    let problem = match (context.read_file)(&path) {
+        Ok(pem) if pem.contains("PRIVATE KEY") => {
+            Problem::new(format!("{} holds a PRIVATE key", quote(&path.to_string_lossy())))
+                .hint("the certificate alone is wanted: `/etc/pve/pve-root-ca.pem`")
+        }
+        Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(ProxmoxTrust::Authority(pem)),
+        Ok(_) => Problem::new(format!("{} holds no certificate in PEM", quote(&path.to_string_lossy()))),
+        Err(error) => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
+    };
+    faults.push(found.fault(problem));
+    None
+}
+
+/// What `proxmox` of a server says.
+pub(super) fn options(found: &Found, endpoint: Option<ProxmoxEndpoint>) -> Option<ProxmoxOptions> {
+    let text = |key| Some(found.get(key)?.text()?.to_owned());
+    let vlan = found.get("vlan")?;
+    let tags = found.get("tags")?.list()?.iter().map(|tag| tag.text().map(str::to_owned));
+    Some(ProxmoxOptions {
+        node: text("node")?,
+        vmid: found.get("vmid")?.int().map(u32::try_from).transpose().ok()?,
+        storage: text("storage")?,
+        images: text("images")?,
+        bridge: text("bridge")?,
+        vlan: if vlan.is_null() { None } else { Some(vlan.int()?.try_into().ok()?) },
+        tags: tags.collect::<Option<_>>()?,
+        endpoint: endpoint?,
+    })
+}

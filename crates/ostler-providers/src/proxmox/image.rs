@@ -1,0 +1,151 @@
+//! What a VM's disk is imported from: a file among the `import` content of a storage, named by its checksum.
+//!
+//! The node fetches it itself where it can, and compares the checksum before the file gets its name; otherwise it is uploaded from
+//! here, with the same comparison. A file that is there, and is whole, is used again.
+
+use super::{
+    client::{Client, Upload, UploadSource},
+    error::ProxmoxError,
+    form::{Form, encode},
+    task,
+    wire::Volume,
+};
+use crate::image::{ImageStore, Place, Source};
+use ostler_core::{
+    event::{EventKind, Level, ProgressUnit},
+    ports::{Images, Reporter},
+    spec::{ImageRef, ProxmoxOptions},
+};
+use std::{
+    io::Read,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// The volume of an image, which is put on the node if it is not there.
+pub async fn ensure(
+    client: &Client,
+    options: &ProxmoxOptions,
+    source: Source,
+    images: &ImageStore,
+    image: &ImageRef,
+    reporter: &dyn Reporter,
+) -> ostler_core::Result<String> {
+    let site = Site { client, options, reporter };
+    if let Some(volume) = site.present(&source).await? {
+        return Ok(volume);
+    }
+    let file = match &source.place {
+        Place::File(path) => path.clone(),
+        Place::Url(url) => match site.download(&source, url).await {
+            Ok(Some(volume)) => return Ok(volume),
+            // A file of an unclear format has to be looked into.
+            Ok(None) => images.ensure(image, reporter).await?,
+            Err(ProxmoxError::Task { exit, .. }) if !exit.contains("checksum") => {
+                let message = format!("{} can't fetch {url} ({exit}): it is uploaded from here", options.node);
+                reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+                images.ensure(image, reporter).await?
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    Ok(site.upload(&source, &file).await?)
+}
+
+/// Whether an image of this name is on the node, whatever its checksum.
+pub async fn is_known(client: &Client, options: &ProxmoxOptions, name: &str) -> Result<bool, ProxmoxError> {
+    let start = format!("{}:import/ostler-{name}-", options.images);
+    Ok(volumes(client, options).await?.iter().any(|volume| volume.volid.starts_with(&start)))
+}
+
+struct Site<'a> {
+    client: &'a Client,
+    options: &'a ProxmoxOptions,
+    reporter: &'a dyn Reporter,
+}
+
+/// The formats that a storage's `import` content has a name for.
+const FORMATS: [&str; 2] = ["qcow2", "raw"];
+
+impl Site<'_> {
+    /// In whatever format it is there.
+    async fn present(&self, source: &Source) -> Result<Option<String>, ProxmoxError> {
+        let wanted = FORMATS.map(|format| self.volume(source, format));
+        let mut volumes = volumes(self.client, self.options).await?;
+        if let Place::File(path) = &source.place {
+            // An upload that was broken off on the node leaves less of it. (What the node fetches gets its name when it is whole.)
+            let length = UploadSource::file(path)?.length();
+            volumes.retain(|volume| volume.size == length);
+        }
+        Ok(volumes.into_iter().map(|volume| volume.volid).find(|volid| wanted.contains(volid)))
+    }
+
+    fn file(&self, source: &Source, format: &str) -> String {
+        format!("ostler-{}-{}.{format}", source.name, source.sum.short())
+    }
+
+    fn volume(&self, source: &Source, format: &str) -> String {
+        format!("{}:import/{}", self.options.images, self.file(source, format))
+    }
+
+    /// Lets the node fetch it; `None` where the URL does not tell the format.
+    async fn download(&self, source: &Source, url: &str) -> Result<Option<String>, ProxmoxError> {
+        let Some(format) = FORMATS.iter().find(|format| url.ends_with(&format!(".{format}"))) else { return Ok(None) };
+        let (algorithm, digits) = source.sum.parts();
+        let path =
+            format!("/nodes/{}/storage/{}/download-url", encode(&self.options.node), encode(&self.options.images));
+        let form = Form::new()
+            .with("content", "import")
+            .with("filename", self.file(source, format))
+            .with("url", url)
+            .with("checksum-algorithm", algorithm)
+            .with("checksum", digits);
+        let upid: String = self.client.post(&path, &form).await?;
+        task::finish(self.client, &upid, &format!("fetch image {}", source.name), self.reporter).await?;
+        Ok(Some(self.volume(source, format)))
+    }
+
+    async fn upload(&self, source: &Source, file: &Path) -> Result<String, ProxmoxError> {
+        let format = format_of(file)?;
+        let (algorithm, digits) = source.sum.parts();
+        let bytes = UploadSource::file(file)?;
+        let upload = Upload {
+            content: "import",
+            filename: self.file(source, format),
+            source: bytes.clone(),
+            checksum: Some((algorithm, digits.to_owned())),
+        };
+        let sending = self.client.upload(&self.options.node, &self.options.images, upload);
+        tokio::pin!(sending);
+        let upid = loop {
+            tokio::select! {
+                sent = &mut sending => break sent?,
+                () = tokio::time::sleep(Duration::from_millis(500)) => self.show(&source.name, &bytes).await,
+            }
+        };
+        task::finish(self.client, &upid, &format!("take in image {}", source.name), self.reporter).await?;
+        Ok(self.volume(source, format))
+    }
+
+    async fn show(&self, name: &str, source: &UploadSource) {
+        if let UploadSource::File { length, sent, .. } = source {
+            let what = format!("image {name}");
+            let (done, total) = (Arc::clone(sent).load(Ordering::Relaxed), Some(*length));
+            self.reporter.report(EventKind::Progress { what, done, total, unit: ProgressUnit::Bytes }).await;
+        }
+    }
+}
+
+async fn volumes(client: &Client, options: &ProxmoxOptions) -> Result<Vec<Volume>, ProxmoxError> {
+    let path = format!("/nodes/{}/storage/{}/content", encode(&options.node), encode(&options.images));
+    client.get(&path, &Form::new().with("content", "import")).await
+}
+
+/// qcow2 by its first four bytes (docs/interop/qcow2.rst of QEMU); all else is raw.
+fn format_of(file: &Path) -> Result<&'static str, ProxmoxError> {
+    let failed = |source| ProxmoxError::File { path: file.display().to_string(), source };
+    let mut magic = Vec::new();
+    std::fs::File::open(file).map_err(failed)?.take(4).read_to_end(&mut magic).map_err(failed)?;
+    Ok(if magic == b"QFI\xfb" { "qcow2" } else { "raw" })
+}

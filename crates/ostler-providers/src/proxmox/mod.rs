@@ -1,0 +1,274 @@
+//! Provider `proxmox`: Proxmox VE, 8.4 and 9, through its REST API, for a node far away and for the very host alike.
+//!
+//! What is chosen (the VMID first of all) is kept in the store before the request that makes it true. A finished machine carries its
+//! operation's id in its description; one that is still being made can't, so it is told by VMID and by the task of our token that
+//! makes it. cloud-init is served by a medium of our own, uploaded beside the images, and not by PVE's: that one can't carry a host
+//! key, keeps passwords in clear, and changes its instance-id with every address and key. Once the server has keys of its own, the
+//! medium is overwritten by one without secrets.
+
+mod address;
+mod client;
+mod create;
+mod error;
+mod form;
+mod host;
+mod image;
+mod preflight;
+mod remove;
+mod reshape;
+mod setup;
+mod task;
+mod tls;
+mod vm;
+mod wire;
+
+pub use client::Patience;
+pub use error::ProxmoxError;
+pub use host::Host;
+pub use setup::{Made, Setup, TOKEN, USER};
+
+use crate::image::ImageStore;
+use async_trait::async_trait;
+use client::Client;
+use ostler_core::{
+    Result,
+    ids::{OperationId, ServerName, StateId},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    ports::{Images, Keep, Provider, Reporter},
+    secret::Secret,
+    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size},
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use vm::Vm;
+
+/// Resolves the secrets that endpoints name.
+#[async_trait]
+pub trait Tokens: Send + Sync {
+    /// The value of a token.
+    async fn token(&self, reference: &SecretRef) -> Result<Secret>;
+}
+
+/// Proxmox VE.
+pub struct ProxmoxProvider {
+    images: ImageStore,
+    tokens: Box<dyn Tokens>,
+    host: Host,
+    patience: Patience,
+    clients: Mutex<HashMap<String, Client>>,
+    /// Held while an image is put on a node: an upload overwrites the file of its name, which another VM may be importing.
+    images_turn: tokio::sync::Mutex<()>,
+}
+
+/// Content of a [`MachineRecord`]. Nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Machine {
+    endpoint: ProxmoxEndpoint,
+    server: ServerName,
+    operation: OperationId,
+    owner: StateId,
+    node: String,
+    vmid: u32,
+    /// Tasks of our token that made a VM of this VMID before: none of them made this one.
+    seen: Vec<String>,
+    /// Volume with the seed.
+    seed: String,
+    /// Storage of the disk.
+    storage: String,
+    /// Volumes that bore the VMID there before: none of them is this one's.
+    before: Vec<String>,
+    /// Volume of the disk, once it is made.
+    disk: Option<String>,
+    /// MAC address of the first card.
+    mac: String,
+    /// Address of the first card, if the spec says it.
+    address: Option<IpAddr>,
+    /// Port of the server that its sshd listens on.
+    ssh: u16,
+    /// The node has no hardware virtualisation.
+    emulated: bool,
+    /// The seed's `meta-data` and `network-config`, which stay in the scrubbed seed.
+    meta_data: String,
+    network_config: String,
+}
+
+impl Machine {
+    fn read(record: &MachineRecord) -> Result<Self, ProxmoxError> {
+        serde_json::from_str(&record.0).map_err(|source| ProxmoxError::BadRecord { record: record.0.clone(), source })
+    }
+
+    fn record(&self) -> MachineRecord {
+        MachineRecord(serde_json::to_string(self).expect("a machine has only text keys"))
+    }
+
+    fn absent(&self) -> ProxmoxError {
+        ProxmoxError::Absent { server: self.server.clone(), vmid: self.vmid }
+    }
+}
+
+impl ProxmoxProvider {
+    /// Images come from `images`, tokens from `tokens`; `host` is this machine, which may be the node itself.
+    pub fn new(images: ImageStore, tokens: Box<dyn Tokens>, host: Host) -> Self {
+        Self {
+            images,
+            tokens,
+            host,
+            patience: Patience::default(),
+            clients: Mutex::default(),
+            images_turn: Default::default(),
+        }
+    }
+
+    /// The same with other time-outs.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The client of an endpoint; its connections are kept.
+    async fn client(&self, endpoint: &ProxmoxEndpoint) -> Result<Client> {
+        let key = serde_json::to_string(endpoint).expect("an endpoint has only text keys");
+        let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = lock().get(&key) {
+            return Ok(client.clone());
+        }
+        let token = self.tokens.token(&endpoint.token).await?;
+        let client = Client::new(endpoint, &token, self.patience)?;
+        lock().insert(key, client.clone());
+        Ok(client)
+    }
+
+    async fn vm(&self, record: &MachineRecord) -> Result<(Machine, Client)> {
+        let machine = Machine::read(record)?;
+        let client = self.client(&machine.endpoint).await?;
+        Ok((machine, client))
+    }
+
+    async fn look(&self, record: &MachineRecord) -> Result<Observed> {
+        let (machine, client) = self.vm(record).await?;
+        let vm = Vm::of(&client, &machine);
+        let slowness = if machine.emulated { EMULATED } else { 1 };
+        let observed = |power, ssh, detail| Observed { power, ssh, detail, forwards: Vec::new(), slowness };
+        if vm.ours().await?.is_none() {
+            return Ok(observed(Power::Absent, None, "absent".to_owned()));
+        }
+        let detail = format!("VM {} on {}", machine.vmid, machine.node);
+        if !vm.runs().await? {
+            return Ok(observed(Power::Off, None, format!("{detail}, off")));
+        }
+        let address = match machine.address {
+            Some(address) => Some(address),
+            None => address::find(&vm, &machine.mac).await?,
+        };
+        let detail = match address {
+            Some(address) => format!("{detail}, {address}"),
+            None => format!("{detail}; its guest agent has not said an address yet"),
+        };
+        Ok(observed(Power::On, address.map(|address| SocketAddr::new(address, machine.ssh)), detail))
+    }
+}
+
+/// How much longer everything takes without hardware virtualisation.
+const EMULATED: u32 = 5;
+
+fn options(order: &MachineOrder) -> Result<&ProxmoxOptions, ProxmoxError> {
+    order.proxmox.as_ref().ok_or(ProxmoxError::NoOptions)
+}
+
+#[async_trait]
+impl Provider for ProxmoxProvider {
+    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        Ok(preflight::order(&client, options, order, &self.images).await?)
+    }
+
+    async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        let _turn = self.images_turn.lock().await;
+        let source = self.images.source(&order.image_ref, reporter).await?;
+        Ok(PathBuf::from(image::ensure(&client, options, source, &self.images, &order.image_ref, reporter).await?))
+    }
+
+    async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        create::Making { client: &client, host: &self.host, order, options, keep, reporter }.make().await
+    }
+
+    fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
+        let machine = Machine::read(machine)?;
+        let endpoint =
+            spec.proxmox.as_ref().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
+        Ok(Machine { endpoint, ..machine }.record())
+    }
+
+    async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord> {
+        let (machine, client) = self.vm(machine).await?;
+        let vm = Vm::of(&client, &machine);
+        vm.ours().await?.ok_or_else(|| machine.absent())?;
+        vm.start(reporter).await?;
+        Ok(machine.record())
+    }
+
+    async fn stop(&self, machine: &MachineRecord, grace: Duration) -> Result<()> {
+        let (machine, client) = self.vm(machine).await?;
+        let vm = Vm::of(&client, &machine);
+        if vm.ours().await?.is_some() && vm.runs().await? {
+            vm.shut_down(grace).await?;
+        }
+        Ok(())
+    }
+
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        futures::future::try_join_all(machines.iter().map(|machine| self.look(machine))).await
+    }
+
+    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, _: &LocalOptions) -> Result<Reshape> {
+        let (machine, client) = self.vm(machine).await?;
+        Ok(reshape::preflight(&Vm::of(&client, &machine), &machine, size).await?)
+    }
+
+    async fn reshape(&self, record: &MachineRecord, size: Size, _: &LocalOptions) -> Result<MachineRecord> {
+        let (machine, client) = self.vm(record).await?;
+        reshape::change(&Vm::of(&client, &machine), &machine, size).await?;
+        Ok(record.clone())
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
+        Ok(Machine { ssh: port, ..Machine::read(machine)? }.record())
+    }
+
+    async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
+        let (machine, client) = self.vm(machine).await?;
+        create::put_seed(&client, &machine, &crate::local::seed::bare(&machine.meta_data, &machine.network_config))
+            .await?;
+        Ok(())
+    }
+
+    async fn remove(&self, order: &MachineOrder) -> Result<()> {
+        // Nothing is made before it is kept.
+        let Some(record) = &order.found else { return Ok(()) };
+        let (machine, client) = self.vm(record).await?;
+        Ok(remove::all(&client, &self.host, &machine).await?)
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let Some(record) = &order.found else { return Vec::new() };
+        match self.vm(record).await {
+            Ok((machine, client)) => remove::left(&client, &machine).await,
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// PVE gives the serial console to a live connection only; what was said before is nowhere.
+    async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}

@@ -1,0 +1,198 @@
+//! One VM on its node.
+
+use super::{
+    Machine,
+    client::Client,
+    error::ProxmoxError,
+    form::{Form, encode},
+    task,
+    wire::{Resource, VmConfig, VmStatus},
+};
+use ostler_core::{event::EventKind, ports::Reporter};
+use std::time::Duration;
+
+/// A VM, which may not exist.
+pub struct Vm<'a> {
+    /// How its node is reached.
+    pub client: &'a Client,
+    /// What is known of it.
+    pub machine: &'a Machine,
+}
+
+/// What is found under a machine's VMID.
+pub enum Found {
+    /// No VM at all.
+    Absent,
+    /// A VM that is not ours.
+    Other,
+    /// Ours, whole.
+    Whole(VmConfig),
+    /// Ours, and its worker was killed on the node: it stays locked.
+    Broken,
+}
+
+/// The same at one moment.
+pub enum Glance {
+    /// Nothing works on it.
+    Settled(Found),
+    /// The task of this UPID makes ours.
+    Making(String),
+}
+
+impl<'a> Vm<'a> {
+    /// The VM of a record.
+    pub fn of(client: &'a Client, machine: &'a Machine) -> Self {
+        Self { client, machine }
+    }
+
+    /// `/nodes/NODE/qemu/VMID` and what follows.
+    pub fn path(&self, rest: &str) -> String {
+        format!("/nodes/{}/qemu/{}{rest}", encode(&self.machine.node), self.machine.vmid)
+    }
+
+    /// Its configuration, if there is a VM of this VMID on its node. One of ours that was migrated is an error: to take it for
+    /// gone would leave it behind.
+    async fn config(&self) -> Result<Option<VmConfig>, ProxmoxError> {
+        let (vmid, node) = (self.machine.vmid, &self.machine.node);
+        let config = self.config_on(node).await?;
+        if config.is_some() {
+            return Ok(config);
+        }
+        let query = Form::new().with("type", "vm");
+        let all: Vec<Resource> = self.client.get("/cluster/resources", &query).await?;
+        let there = all.into_iter().find(|found| found.vmid == u64::from(vmid) && found.node != *node);
+        if let Some(Resource { node: there, .. }) = there
+            && self.config_on(&there).await?.is_some_and(|config| self.is_marked(&config))
+        {
+            return Err(ProxmoxError::Moved { vmid, node: node.clone(), there });
+        }
+        Ok(None)
+    }
+
+    async fn config_on(&self, node: &str) -> Result<Option<VmConfig>, ProxmoxError> {
+        let path = format!("/nodes/{}/qemu/{}/config", encode(node), self.machine.vmid);
+        match self.client.get(&path, &Form::new()).await {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if error.is_absence() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its configuration, if it carries the mark of the machine's operation.
+    pub async fn ours(&self) -> Result<Option<VmConfig>, ProxmoxError> {
+        Ok(self.config().await?.filter(|config| self.is_marked(config)))
+    }
+
+    fn is_marked(&self, config: &VmConfig) -> bool {
+        config.text("description").is_some_and(|text| text.contains(&self.machine.operation.to_string()))
+    }
+
+    /// What there is, after any task that still makes it has ended.
+    pub async fn find(&self, reporter: &dyn Reporter) -> Result<Found, ProxmoxError> {
+        let mut waited = false;
+        loop {
+            match self.glance().await? {
+                Glance::Making(upid) => {
+                    // How it ends is seen by what there is then.
+                    let what = format!("create VM {}", self.machine.vmid);
+                    match task::finish(self.client, &upid, &what, reporter).await {
+                        Ok(()) | Err(ProxmoxError::Task { .. }) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                // It may have ended between the two looks.
+                Glance::Settled(Found::Broken) if !waited => {
+                    waited = true;
+                    tokio::time::sleep(self.client.patience.poll).await;
+                }
+                Glance::Settled(found) => return Ok(found),
+            }
+        }
+    }
+
+    /// What there is at this moment.
+    pub async fn glance(&self) -> Result<Glance, ProxmoxError> {
+        let Some(config) = self.config().await? else { return Ok(Glance::Settled(Found::Absent)) };
+        if self.is_marked(&config) {
+            return Ok(Glance::Settled(Found::Whole(config)));
+        }
+        if config.text("lock").as_deref() != Some("create") {
+            return Ok(Glance::Settled(Found::Other));
+        }
+        let mut ours = task::makings(self.client, &self.machine.node, self.machine.vmid).await?;
+        ours.retain(|upid| !self.machine.seen.contains(upid));
+        if ours.is_empty() {
+            return Ok(Glance::Settled(Found::Other));
+        }
+        for upid in ours {
+            if task::runs(self.client, &upid).await? {
+                return Ok(Glance::Making(upid));
+            }
+        }
+        Ok(Glance::Settled(Found::Broken))
+    }
+
+    /// Whether it runs.
+    pub async fn runs(&self) -> Result<bool, ProxmoxError> {
+        let status: VmStatus = self.client.get(&self.path("/status/current"), &Form::new()).await?;
+        Ok(status.status == "running")
+    }
+
+    /// Starts it, unless it runs.
+    pub async fn start(&self, reporter: &dyn Reporter) -> Result<(), ProxmoxError> {
+        if self.runs().await? {
+            return Ok(());
+        }
+        self.act("/status/start", Form::new(), "start", reporter).await
+    }
+
+    /// Asks the guest to shut down, and takes the power away after `grace`.
+    pub async fn shut_down(&self, grace: Duration) -> Result<(), ProxmoxError> {
+        let form = Form::new().with("timeout", grace.as_secs()).with("forceStop", 1);
+        self.act("/status/shutdown", form, "shut down", &Silent).await
+    }
+
+    /// Takes its power away.
+    pub async fn power_off(&self) -> Result<(), ProxmoxError> {
+        self.act("/status/stop", Form::new(), "stop", &Silent).await
+    }
+
+    /// Removes it, with its disks and what names it elsewhere. Volumes that only have its number stay: they may be others'.
+    pub async fn destroy(&self) -> Result<(), ProxmoxError> {
+        let answer = self.client.delete(&self.path(""), &Form::new().with("purge", 1)).await?;
+        self.await_task(answer, "destroy", &Silent).await
+    }
+
+    /// Grows its first disk to `bytes`.
+    pub async fn grow(&self, bytes: u64) -> Result<(), ProxmoxError> {
+        let form = Form::new().with("disk", "scsi0").with("size", format!("{}M", bytes >> 20));
+        let answer = self.client.put(&self.path("/resize"), &form).await?;
+        self.await_task(answer, "grow the disk of", &Silent).await
+    }
+
+    async fn act(&self, path: &str, form: Form, verb: &str, reporter: &dyn Reporter) -> Result<(), ProxmoxError> {
+        let upid: String = self.client.post(&self.path(path), &form).await?;
+        task::finish(self.client, &upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await
+    }
+
+    async fn await_task(
+        &self,
+        answer: Option<serde_json::Value>,
+        verb: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<(), ProxmoxError> {
+        match answer.as_ref().and_then(|answer| answer.as_str()) {
+            Some(upid) => task::finish(self.client, upid, &format!("{verb} VM {}", self.machine.vmid), reporter).await,
+            // 8.4 resizes at once.
+            None => Ok(()),
+        }
+    }
+}
+
+/// For tasks whose log nobody needs to read unless they fail.
+pub struct Silent;
+
+#[async_trait::async_trait]
+impl Reporter for Silent {
+    async fn report(&self, _: EventKind) {}
+}

@@ -1,0 +1,223 @@
+//! A node, a provider that knows it, and an order.
+
+use async_trait::async_trait;
+use ostler_core::{
+    Failure, Result,
+    event::EventKind,
+    ids::{OperationId, ServerName, StateId},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Seed},
+    ports::{Keep, Provider, Reporter},
+    secret::Secret,
+    spec::{Address, ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
+};
+use ostler_providers::{
+    image::ImageStore,
+    proxmox::{Host, Patience, ProxmoxProvider, Tokens},
+};
+use ostler_testkit::pve::FakeNode;
+use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
+
+pub const MIB: u64 = 1 << 20;
+
+/// Impatient, for whoever waits for nothing.
+pub const IMPATIENT: Patience = Patience {
+    connect: Duration::from_secs(5),
+    answer: Duration::from_secs(2),
+    attempts: 3,
+    pause: Duration::from_millis(10),
+    poll: Duration::from_millis(40),
+};
+
+/// Keeps what is reported, and what is chosen.
+#[derive(Default)]
+pub struct Log {
+    notices: Mutex<Vec<String>>,
+    kept: Mutex<Vec<MachineRecord>>,
+}
+
+#[async_trait]
+impl Reporter for Log {
+    async fn report(&self, kind: EventKind) {
+        if let EventKind::Notice { message, .. } = kind {
+            self.notices.lock().unwrap().push(message);
+        }
+    }
+}
+
+#[async_trait]
+impl Keep for Log {
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
+        self.kept.lock().unwrap().push(chosen.clone());
+        Ok(())
+    }
+}
+
+impl Log {
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap().clone()
+    }
+
+    /// VMIDs that were chosen, in order.
+    pub fn vmids(&self) -> Vec<u64> {
+        let vmid = |record: &MachineRecord| {
+            serde_json::from_str::<serde_json::Value>(&record.0).unwrap()["vmid"].as_u64().unwrap()
+        };
+        self.kept.lock().unwrap().iter().map(vmid).collect()
+    }
+
+    /// The last one.
+    pub fn kept(&self) -> Option<MachineRecord> {
+        self.kept.lock().unwrap().last().cloned()
+    }
+}
+
+struct Token(String);
+
+#[async_trait]
+impl Tokens for Token {
+    async fn token(&self, _: &SecretRef) -> Result<Secret> {
+        Ok(Secret::new(self.0.clone()))
+    }
+}
+
+pub struct Lab {
+    pub node: FakeNode,
+    pub dir: tempfile::TempDir,
+    pub provider: ProxmoxProvider,
+    pub log: Log,
+}
+
+impl Lab {
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let node = FakeNode::start().await.unwrap();
+        let host = Host::with_cluster_files(dir.path().join("nowhere"), "");
+        let provider = provider(&dir, &FakeNode::token(), host);
+        fs::File::create(dir.path().join("disk.raw")).unwrap().set_len(4 * MIB).unwrap();
+        Self { node, dir, provider, log: Log::default() }
+    }
+
+    /// The same when this machine is the node.
+    pub async fn on_the_host() -> Self {
+        let mut lab = Self::new().await;
+        let pve = lab.node.be_the_host(lab.dir.path()).unwrap();
+        let search_path = format!("{}:/usr/bin:/bin", lab.dir.path().display());
+        lab.provider = provider(&lab.dir, &FakeNode::token(), Host::with_cluster_files(pve, search_path));
+        lab
+    }
+
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.provider = provider(&self.dir, token, Host::with_cluster_files(self.dir.path().join("nowhere"), ""));
+        self
+    }
+
+    pub fn endpoint(&self) -> ProxmoxEndpoint {
+        ProxmoxEndpoint {
+            name: "pve1".into(),
+            url: self.node.url(),
+            token: SecretRef::Secret("pve1".into()),
+            trust: ProxmoxTrust::Fingerprint(self.node.fingerprint().replace(':', "").to_lowercase()),
+        }
+    }
+
+    pub fn options(&self) -> ProxmoxOptions {
+        ProxmoxOptions {
+            endpoint: self.endpoint(),
+            node: "pve1".into(),
+            vmid: None,
+            storage: "local-lvm".into(),
+            images: "local".into(),
+            bridge: "vmbr0".into(),
+            vlan: None,
+            tags: vec!["web".into(), "a-b".into()],
+        }
+    }
+
+    pub fn order(&self) -> MachineOrder {
+        MachineOrder {
+            server: ServerName::parse("web1").unwrap(),
+            operation: OperationId::new(),
+            owner: StateId::new(),
+            size: Size { cpus: 2, memory: 1024 * MIB, disk: 16 * MIB },
+            networks: vec![Network { address: Address::Dhcp, gateway: None, dns: vec![], search: vec![] }],
+            image_ref: ImageRef::Path(self.image_file()),
+            image: PathBuf::new(),
+            seed: Seed {
+                meta_data: "instance-id: i-1\n".into(),
+                user_data: "#cloud-config\n# SECRET-KEY\n".into(),
+                network_config: "version: 2\n".into(),
+            },
+            local: LocalOptions::default(),
+            existing: None,
+            proxmox: Some(self.options()),
+            found: None,
+        }
+    }
+
+    pub fn image_file(&self) -> PathBuf {
+        self.dir.path().join("disk.raw")
+    }
+
+    pub async fn findings(&self, order: &MachineOrder) -> Vec<String> {
+        self.provider.preflight(order).await.unwrap().iter().map(text).collect()
+    }
+
+    /// Why nothing could be asked; it says what to do.
+    pub async fn refusal(&self, order: &MachineOrder) -> String {
+        let failure = self.provider.preflight(order).await.unwrap_err();
+        assert!(failure.hint.is_some(), "{failure:?}");
+        said(&failure)
+    }
+
+    /// Gets the image, and makes the machine.
+    pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
+        if order.image.as_os_str().is_empty() {
+            order.image =
+                self.provider.image(order, &ImageStore::new(self.dir.path().join("images")), &self.log).await?;
+        }
+        self.provider.create(order, &self.log, &self.log).await
+    }
+
+    /// The same once more, as after a crash: with what was kept.
+    pub async fn create_again(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
+        order.found = self.log.kept();
+        self.create(order).await
+    }
+
+    pub async fn remove(&self, order: &mut MachineOrder) -> Result<()> {
+        order.found = self.log.kept();
+        self.provider.remove(order).await
+    }
+
+    /// What is told to be left of it.
+    pub async fn left_of(&self, order: &mut MachineOrder) -> Vec<String> {
+        order.found = self.log.kept();
+        self.provider.left(order).await
+    }
+
+    pub async fn observe(&self, machine: &MachineRecord) -> Observed {
+        self.provider.observe(&[machine]).await.unwrap().remove(0)
+    }
+
+    /// What is on the node beside the images.
+    pub fn left(&self) -> (Vec<u32>, Vec<String>) {
+        let volumes = self.node.volumes().into_iter().filter(|volume| !volume.contains(":import/")).collect();
+        (self.node.vms().into_keys().collect(), volumes)
+    }
+}
+
+fn provider(dir: &tempfile::TempDir, token: &str, host: Host) -> ProxmoxProvider {
+    let images = ImageStore::new(dir.path().join("images"));
+    ProxmoxProvider::new(images, Box::new(Token(token.into())), host).with_patience(IMPATIENT)
+}
+
+fn text(finding: &Finding) -> String {
+    let mark = if finding.fatal { "" } else { "warning: " };
+    assert!(finding.hint.is_some(), "a finding says what to do: {}", finding.message);
+    format!("{mark}{}", finding.message)
+}
+
+/// A failure with its causes, in one line.
+pub fn said(failure: &Failure) -> String {
+    [std::slice::from_ref(&failure.message), failure.causes.as_slice()].concat().join(": ")
+}

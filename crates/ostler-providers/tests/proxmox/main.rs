@@ -1,0 +1,9 @@
+//! Provider `proxmox` against a node that holds every request against PVE's own schema.
+
+mod crashing;
+mod failing;
+mod lab;
+mod living;
+mod preflight;
+mod setup;
+mod trust;
