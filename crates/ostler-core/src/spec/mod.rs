@@ -28,7 +28,7 @@ pub use fault::{Fault, SpecFaults, join as key_path};
 pub use index::{IndexReading, RolePlace, read_index};
 pub use model::*;
 pub use params::{ShapeError, app_parameters, check_app, check_module};
-pub use question::{Question, QuestionKind, Questions, Word, shown};
+pub use question::{KeyRule, Question, QuestionKind, Questions, Word, shown};
 pub use reference::Parameter;
 pub use rules::IMAGES as NAMED_IMAGES;
 

@@ -2,8 +2,11 @@
 //! can neither ask for what the file can't say nor explain it in other words.
 
 use super::{
-    ShapeError, Value, grammar, plain_yaml,
-    shape::{Choice, Field, Presence, Shape, plain},
+    Fault, ShapeError, Value,
+    fault::At,
+    grammar, plain_yaml,
+    shape::{Choice, Field, Presence, Shape, Text, plain},
+    walk::check_text,
 };
 use crate::model::{CatalogIndex, ModuleMeta};
 use std::path::Path;
@@ -45,12 +48,16 @@ pub enum QuestionKind {
     /// Any number of these.
     List(Box<QuestionKind>),
     /// Any number of these, each under a key that the answer chooses.
-    Entries(Box<QuestionKind>),
+    Entries(KeyRule, Box<QuestionKind>),
     /// Several keys.
     Fields(Vec<Question>),
     /// A line of YAML.
     Any,
 }
+
+/// What a key must be that the answer chooses.
+#[derive(Clone, Debug)]
+pub struct KeyRule(Text);
 
 /// One word of a choice.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +79,19 @@ impl Questions {
     pub fn at(&self, path: &[&str]) -> Option<Question> {
         let field = Field::new("", self.0.clone(), Presence::Required, "");
         path.iter().try_fold(field, |field, key| inner(&field.shape, key)).map(|field| question(&field))
+    }
+}
+
+impl KeyRule {
+    /// Whether `key` may be one, or what is wrong with it.
+    pub fn check(&self, key: &str) -> Result<(), Fault> {
+        check_text(key, &self.0).map_err(|problem| problem.at(At { line: 1, column: 1 }, key))
+    }
+}
+
+impl PartialEq for KeyRule {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.noun == other.0.noun
     }
 }
 
@@ -129,7 +149,7 @@ fn kind(shape: &Shape) -> QuestionKind {
         Shape::Choice(choices) => QuestionKind::Choice(choices.iter().filter(|it| it.refused.is_none()).map(word).collect()),
         Shape::Secret => QuestionKind::Secret,
         Shape::List(item) => QuestionKind::List(Box::new(kind(item))),
-        Shape::Map { value, .. } => QuestionKind::Entries(Box::new(kind(value))),
+        Shape::Map { key, value } => QuestionKind::Entries(KeyRule(key.clone()), Box::new(kind(value))),
         Shape::Object { fields, .. } => QuestionKind::Fields(fields.iter().map(question).collect()),
         // What a switch would say is said by asking at all.
         Shape::Either(shapes) => match shapes.iter().find(|shape| !matches!(shape, Shape::Bool)).map(kind) {

@@ -54,8 +54,16 @@ fn modules_and_apps_have_fields() {
     let mail = fields(&["servers", "web1", "app_params", "mail"]);
     let find = |key: &str| mail.iter().find(|field| field.key == key).unwrap();
     assert_eq!(find("password").kind, QuestionKind::Secret);
-    assert_eq!(find("accounts").kind, QuestionKind::Entries(Box::new(QuestionKind::Secret)));
+    assert!(matches!(&find("accounts").kind, QuestionKind::Entries(_, value) if **value == QuestionKind::Secret));
     assert!(find("domain").required);
+}
+
+#[test]
+fn keys_that_the_answer_chooses_have_their_rule() {
+    let forward = questions().at(&["servers", "web1", "local", "forward"]).unwrap();
+    let QuestionKind::Entries(rule, _) = forward.kind else { panic!("it has entries") };
+    assert!(rule.check("8080").is_ok() && rule.check("auto").is_ok());
+    assert_eq!(rule.check("http").unwrap_err().message, "not a port of this machine");
 }
 
 #[test]
