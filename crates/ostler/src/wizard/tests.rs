@@ -276,7 +276,6 @@ servers:
       fail2ban: true
       qemu_guest_agent: true
 ";
-    assert_eq!(outcome.text.replace("    modules: { ", "    modules:\n").len(), outcome.text.len());
     assert_eq!(outcome.text, expected);
     assert!(outcome.go && outcome.secrets.is_empty() && outcome.setup.is_none());
     assert_eq!(outcome.file, Path::new("ostler.yaml"));
@@ -539,8 +538,7 @@ servers:
       password: { secret: box-existing-password }
     user: ops
 ";
-    let flat = "existing: { address: 10.0.0.7, port: 22, user: root, password: { secret: box-existing-password } }";
-    assert!(outcome.text.starts_with(expected) || outcome.text.contains(flat), "{}", outcome.text);
+    assert!(outcome.text.starts_with(expected), "{}", outcome.text);
     assert_eq!(outcome.secrets.len(), 1);
     assert!(desk.server(&outcome).modules.is_empty(), "nothing is changed unasked");
 }
@@ -592,12 +590,11 @@ servers:
     provider: pve1
     image: debian-13
     size: {{ cpus: 2, memory: 2GiB, disk: 10GiB }}
-    proxmox:
 ",
         node.url(),
         node.fingerprint()
     );
-    assert!(outcome.text.starts_with(expected.trim_end_matches("    proxmox:\n")), "{}", outcome.text);
+    assert!(outcome.text.starts_with(&expected), "{}", outcome.text);
     assert_eq!(outcome.secrets, [("pve1".to_owned(), Secret::new(FakeNode::token()))]);
     assert!(!outcome.text.contains("ostler@pve"), "the token stands in the file");
     let options = desk.server(&outcome).proxmox.unwrap();

@@ -19,7 +19,7 @@ pub struct End {
 }
 
 /// Lines of a window that the spec does not get: heading, question, choices and help.
-const FRAME: usize = 13;
+const FRAME: usize = 12;
 /// Lines of the spec that are shown at once in any case.
 const FEWEST: usize = 6;
 
