@@ -67,7 +67,7 @@ impl<'a> Dialog<'a> {
         let path = self.of_server(keys);
         let mut asked = self.question(&path);
         change(&mut asked);
-        let whole = |value| value;
+        let whole = |value: Value| value;
         let place = Place { path: &path, whole: &whole, key_path: joined(&path), name: question.to_owned() };
         let answer = self.answer(&place, &asked)?;
         // What was chosen is seen, even where it is the default.
@@ -87,7 +87,7 @@ impl<'a> Dialog<'a> {
     pub fn ask_fields(&mut self, keys: &[&str]) -> Step<bool> {
         let path = self.of_server(keys);
         let asked = self.question(&path);
-        let whole = |value| value;
+        let whole = |value: Value| value;
         let name = keys.last().copied().unwrap_or_default().to_owned();
         let place = Place { path: &path, whole: &whole, key_path: joined(&path), name };
         let answer = self.answer(&place, &asked)?;
@@ -114,8 +114,8 @@ impl<'a> Dialog<'a> {
     pub fn new_secret(&mut self, name: &str, secret: Secret) -> Step<SecretRef> {
         let kept = self.around.secrets()?;
         let taken = |name: &String| kept.contains(name) || self.secrets.iter().any(|(other, _)| other == name);
-        let names = std::iter::once(name.to_owned()).chain((2..).map(|number| format!("{name}-{number}")));
-        let name = names.into_iter().find(|name| !taken(name)).expect("there are numbers enough");
+        let mut names = std::iter::once(name.to_owned()).chain((2..).map(|number| format!("{name}-{number}")));
+        let name = names.find(|name| !taken(name)).expect("there are numbers enough");
         self.secrets.push((name.clone(), secret));
         Ok(SecretRef::Secret(name))
     }
@@ -168,7 +168,7 @@ impl<'a> Dialog<'a> {
         optional: bool,
     ) -> Step<Option<Value>> {
         let kind = &question.kind;
-        let expected = match kind {
+        let expected: &str = match kind {
             QuestionKind::Line { expected, .. } if question.help.is_empty() => expected.as_str(),
             _ => &question.help,
         };

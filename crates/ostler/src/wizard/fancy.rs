@@ -6,6 +6,7 @@
 use super::prompt::{Answer, Ask, CheckChosen, CheckLine, Choice, Prompter, Screen, Unanswered};
 use inquire::{
     InquireError, MultiSelect, Password, PasswordDisplayMode, Select, Text,
+    error::CustomUserError,
     ui::{RenderConfig, Styled},
     validator::Validation,
 };
@@ -132,7 +133,7 @@ impl Prompter for Fancy {
         default: Option<&str>,
         check: CheckLine<'_>,
     ) -> Result<Answer<String>, Unanswered> {
-        let validate = |line: &str| {
+        let validate = |line: &str| -> Result<Validation, CustomUserError> {
             Ok(match check(line) {
                 Ok(()) => Validation::Valid,
                 Err(message) => Validation::Invalid(message.into()),
