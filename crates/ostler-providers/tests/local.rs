@@ -52,8 +52,10 @@ async fn a_machine_lives_from_creation_to_removal() {
 
     lab.start(&machine).await;
     let pid = lab.pid(&machine).await;
+    assert_eq!(lab.provider.left(&order).await, [lab.home(&order).display().to_string()]);
     lab.provider.remove(&order).await.unwrap();
     lab.provider.remove(&order).await.unwrap();
+    assert_eq!(lab.provider.left(&order).await, [""; 0]);
     assert_eq!(lab.observe(&machine).await.power, Power::Absent);
     assert_eq!(fs::read_dir(lab.state().join("machines")).unwrap().count(), 0);
     let left = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();

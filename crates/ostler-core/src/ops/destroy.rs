@@ -20,9 +20,10 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
         let ctx = Context::new(world, creation.id, spec);
         let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
         driver.unwind(&mut creation, &create::steps(ctx.spec.provider), &ctx).await.map_err(|failure| {
+            let mend = failure.hint.clone().unwrap_or_else(|| "mend the cause".to_owned());
             failure
                 .because_of(format!("{name} is not wholly destroyed"))
-                .with_hint(format!("mend the cause, then `ostler destroy {name}` again: it goes on with what is left"))
+                .with_hint(format!("{mend}, then `ostler destroy {name}` again: it goes on with what is left"))
         })?;
     }
     world.store.remove_server(name).await

@@ -78,9 +78,19 @@ pub async fn look_at_machine(world: &World<'_>, record: &ServerRecord) -> Result
     }
 }
 
-/// What `up` would do to `spec`'s server. Touches nothing.
+/// What `up` would do to `spec`'s server. Touches nothing. A server that can't be looked at is refused, and keeps nobody from
+/// planning the others.
 pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan> {
-    Ok(plan(spec, &look(world, spec).await?))
+    match look(world, spec).await {
+        Ok(known) => Ok(plan(spec, &known)),
+        Err(failure) if failure.blame == Blame::Bug => Err(failure),
+        Err(failure) => Ok(ServerPlan {
+            server: spec.name.clone(),
+            actions: Vec::new(),
+            warnings: Vec::new(),
+            refused: Some(failure),
+        }),
+    }
 }
 
 /// Creates or converges one server. The caller holds the lease.

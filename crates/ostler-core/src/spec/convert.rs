@@ -31,7 +31,14 @@ pub(super) fn spec(
     if entries.is_empty() {
         faults.push(servers.fault(Problem::new("no server is named").hint(SHORTEST)));
     }
-    let mut converter = Converter { context, index, faults, forwarded: HashMap::new(), endpoints: BTreeMap::new() };
+    let mut converter = Converter {
+        context,
+        index,
+        faults,
+        forwarded: HashMap::new(),
+        endpoints: BTreeMap::new(),
+        vmids: HashMap::new(),
+    };
     converter.providers(root);
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
     Some(Spec { path: context.path.clone(), catalog: catalog?, servers: servers.into_iter().collect::<Option<_>>()? })
@@ -61,6 +68,8 @@ struct Converter<'a> {
     forwarded: HashMap<u16, String>,
     /// Entries of `providers`; `None` where one is at fault.
     endpoints: BTreeMap<String, Option<ProxmoxEndpoint>>,
+    /// VMIDs by provider, with the key path that took each.
+    vmids: HashMap<(String, i64), String>,
 }
 
 impl Converter<'_> {
@@ -117,6 +126,13 @@ impl Converter<'_> {
             let problem = Problem::new("it must be known where the server is made");
             self.faults.push(name.fault(problem.hint("write at least `proxmox: { node: pve1 }`")));
             return None;
+        }
+        let vmid = found.get("vmid")?;
+        if let Some(number) = vmid.int()
+            && let Some(taken) = self.vmids.insert((name.text()?.to_owned(), number), vmid.path.clone())
+        {
+            let problem = Problem::new(format!("VMID {number} is taken by `{taken}`"));
+            self.faults.push(vmid.fault(problem.hint("choose another, or `auto` for the next free one")));
         }
         let endpoint = self.endpoints.get(name.text()?).cloned().flatten();
         Some(Some(proxmox::options(found, endpoint)?))

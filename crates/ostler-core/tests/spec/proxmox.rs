@@ -69,6 +69,14 @@ ostler.yaml:7:48: servers.web1.proxmox.storage: `x` does not have the right form
 ostler.yaml:7:57: servers.web1.proxmox.vlan: 5000 is out of range: 1 to 4094
 ",
     );
+    let second = "  web2: { provider: pve1, authorized_keys: [ keys/ann.pub ], proxmox: { node: pve1, vmid: 120 } }\n";
+    check(
+        &spec(&format!("    proxmox: {{ node: pve1, vmid: 120 }}\n{second}")),
+        "
+ostler.yaml:8:91: servers.web2.proxmox.vmid: VMID 120 is taken by `servers.web1.proxmox.vmid`
+  hint: choose another, or `auto` for the next free one
+",
+    );
     let error = read(&spec("    proxmox: { node: pve1 }\n").replace("provider: pve1", "provider: local")).unwrap_err();
     assert!(error.to_string().contains("servers.web1.proxmox: this server's provider is another one"), "{error}");
 }

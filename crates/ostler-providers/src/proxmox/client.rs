@@ -116,7 +116,8 @@ impl UploadSource {
         Ok(Self::File { path: path.to_owned(), length, sent: Arc::default() })
     }
 
-    fn length(&self) -> u64 {
+    /// How many bytes it has.
+    pub fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => bytes.len() as u64,
             Self::File { length, .. } => *length,

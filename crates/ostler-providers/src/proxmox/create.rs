@@ -65,6 +65,12 @@ impl Making<'_> {
             put_seed(self.client, &machine, &self.order.seed).await?;
             match self.post(&machine).await {
                 Err(ProxmoxError::Taken { .. }) if self.options.vmid.is_none() => continue,
+                Err(taken @ ProxmoxError::Taken { .. }) => {
+                    // Whoever was faster may have used the same token: that task is none of ours.
+                    let seen = task::makings(self.client, &machine.node, vmid).await?;
+                    self.keep.keep(&Machine { seen, ..machine }.record()).await?;
+                    return Err(taken.into());
+                }
                 Err(error) if error.leaves_doubt() => {
                     // It may be on its way: what there is decides, and whether the node answers.
                     match self.look(&machine).await? {

@@ -115,6 +115,16 @@ pub enum ProxmoxError {
         /// Which.
         vmid: u32,
     },
+    /// A machine of ours was migrated.
+    #[error("VM {vmid} was migrated from {node} to {there}")]
+    Moved {
+        /// Which.
+        vmid: u32,
+        /// From where.
+        node: String,
+        /// To where.
+        there: String,
+    },
     /// A machine of ours whose making was broken off on the node; only root there can remove it.
     #[error("VM {vmid} on {node} is half made and locked (`lock: create`): its worker was killed on the node")]
     Locked {
@@ -243,13 +253,16 @@ impl Classify for ProxmoxError {
             error if error.is_transient() => {
                 "the node, or another that it asks, is busy or out of reach: try again in a while".into()
             }
+            Self::Moved { vmid, node, there } => {
+                format!("Ostler works on it where it was made: `qm migrate {vmid} {node}` on {there} brings it back")
+            }
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
             Self::Locked { vmid, node, volumes } => {
                 let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
-                format!("on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`; then the same again here")
+                format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`")
             }
             Self::Stray { volume, node } => {
-                format!("on {node}, as root: `pvesm free {volume}`; then the same again here")
+                format!("type on {node}, as root: `pvesm free {volume}`")
             }
             Self::Absent { server, .. } => {
                 format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")

@@ -1,7 +1,7 @@
 //! What a VM's disk is imported from: a file among the `import` content of a storage, named by its checksum.
 //!
 //! The node fetches it itself where it can, and compares the checksum before the file gets its name; otherwise it is uploaded from
-//! here, with the same comparison. A file that is there is whole, and is used again.
+//! here, with the same comparison. A file that is there, and is whole, is used again.
 
 use super::{
     client::{Client, Upload, UploadSource},
@@ -72,7 +72,12 @@ impl Site<'_> {
     /// In whatever format it is there.
     async fn present(&self, source: &Source) -> Result<Option<String>, ProxmoxError> {
         let wanted = FORMATS.map(|format| self.volume(source, format));
-        let volumes = volumes(self.client, self.options).await?;
+        let mut volumes = volumes(self.client, self.options).await?;
+        if let Place::File(path) = &source.place {
+            // An upload that was broken off on the node leaves less of it. (What the node fetches gets its name when it is whole.)
+            let length = UploadSource::file(path)?.length();
+            volumes.retain(|volume| volume.size == length);
+        }
         Ok(volumes.into_iter().map(|volume| volume.volid).find(|volid| wanted.contains(volid)))
     }
 

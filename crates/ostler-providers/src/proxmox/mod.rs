@@ -117,7 +117,14 @@ impl Machine {
 impl ProxmoxProvider {
     /// Images come from `images`, tokens from `tokens`; `host` is this machine, which may be the node itself.
     pub fn new(images: ImageStore, tokens: Box<dyn Tokens>, host: Host) -> Self {
-        Self { images, tokens, host, patience: Patience::default(), clients: Mutex::default(), images_turn: Default::default() }
+        Self {
+            images,
+            tokens,
+            host,
+            patience: Patience::default(),
+            clients: Mutex::default(),
+            images_turn: Default::default(),
+        }
     }
 
     /// The same with other time-outs.
@@ -180,7 +187,7 @@ impl Provider for ProxmoxProvider {
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        Ok(preflight::order(&client, options, order, &self.images).await)
+        Ok(preflight::order(&client, options, order, &self.images).await?)
     }
 
     async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {

@@ -30,24 +30,21 @@ const PROBE: Duration = Duration::from_secs(1);
 /// Bytes that a seed and an image take on their storage, about.
 const IMAGE_SPACE: u64 = 1 << 30;
 
-/// All findings about an order.
+/// All findings about an order; or why nothing can be asked: nobody there, another certificate, a token that is not known.
 pub async fn order(
     client: &Client,
     options: &ProxmoxOptions,
     order: &MachineOrder,
     images: &ImageStore,
-) -> Vec<Finding> {
+) -> Result<Vec<Finding>, ProxmoxError> {
     let look = Look { client, options, order, images };
     // Without these nothing else can be asked.
-    let version = match look.version().await {
-        Ok(Ok(version)) => version,
-        Ok(Err(finding)) => return vec![finding],
-        Err(error) => return vec![refusal(&error)],
+    let version = match look.version().await? {
+        Ok(version) => version,
+        Err(finding) => return Ok(vec![finding]),
     };
-    match look.node().await {
-        Ok(None) => {}
-        Ok(Some(finding)) => return vec![finding],
-        Err(error) => return vec![refusal(&error)],
+    if let Some(finding) = look.node().await? {
+        return Ok(vec![finding]);
     }
     let all = tokio::join!(
         look.privileges(version),
@@ -65,7 +62,7 @@ pub async fn order(
             Err(error) => findings.push(refusal(&error)),
         }
     }
-    findings
+    Ok(findings)
 }
 
 type Findings = Result<Vec<Finding>, ProxmoxError>;
@@ -123,7 +120,11 @@ impl Look<'_> {
         let node = format!("/nodes/{}", self.options.node);
         let (disks, images) =
             (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
-        let bridge = format!("/sdn/zones/localnetwork/{}", self.options.bridge);
+        // A virtual network of the cluster stands under a zone of its own; all other bridges are of this one.
+        let bridge = format!("/{}", self.options.bridge);
+        let of_zone = |path: &&String| path.starts_with("/sdn/zones/") && path.ends_with(&bridge);
+        let bridge =
+            granted.keys().find(of_zone).cloned().unwrap_or_else(|| format!("/sdn/zones/localnetwork{bridge}"));
         // Nobody but the guest knows which address it gets by DHCP.
         let dhcp = self.order.networks.first().is_some_and(|card| card.address == Address::Dhcp);
         let on_vm: Vec<&str> = VM.iter().copied().chain(dhcp.then(|| agent_privilege(version.0))).collect();

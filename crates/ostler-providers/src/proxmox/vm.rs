@@ -6,7 +6,7 @@ use super::{
     error::ProxmoxError,
     form::{Form, encode},
     task,
-    wire::{VmConfig, VmStatus},
+    wire::{Resource, VmConfig, VmStatus},
 };
 use ostler_core::{event::EventKind, ports::Reporter};
 use std::time::Duration;
@@ -50,9 +50,28 @@ impl<'a> Vm<'a> {
         format!("/nodes/{}/qemu/{}{rest}", encode(&self.machine.node), self.machine.vmid)
     }
 
-    /// Its configuration, if there is a VM of this VMID.
+    /// Its configuration, if there is a VM of this VMID on its node. One of ours that was migrated is an error: to take it for
+    /// gone would leave it behind.
     async fn config(&self) -> Result<Option<VmConfig>, ProxmoxError> {
-        match self.client.get(&self.path("/config"), &Form::new()).await {
+        let (vmid, node) = (self.machine.vmid, &self.machine.node);
+        let config = self.config_on(node).await?;
+        if config.is_some() {
+            return Ok(config);
+        }
+        let query = Form::new().with("type", "vm");
+        let all: Vec<Resource> = self.client.get("/cluster/resources", &query).await?;
+        let there = all.into_iter().find(|found| found.vmid == u64::from(vmid) && found.node != *node);
+        if let Some(Resource { node: there, .. }) = there
+            && self.config_on(&there).await?.is_some_and(|config| self.is_marked(&config))
+        {
+            return Err(ProxmoxError::Moved { vmid, node: node.clone(), there });
+        }
+        Ok(None)
+    }
+
+    async fn config_on(&self, node: &str) -> Result<Option<VmConfig>, ProxmoxError> {
+        let path = format!("/nodes/{}/qemu/{}/config", encode(node), self.machine.vmid);
+        match self.client.get(&path, &Form::new()).await {
             Ok(config) => Ok(Some(config)),
             Err(error) if error.is_absence() => Ok(None),
             Err(error) => Err(error),

@@ -43,6 +43,17 @@ pub struct Node {
     pub status: String,
 }
 
+/// `GET /cluster/resources?type=vm`
+#[derive(Debug, Deserialize)]
+pub struct Resource {
+    /// Its VMID.
+    #[serde(default, deserialize_with = "number")]
+    pub vmid: u64,
+    /// Where it is.
+    #[serde(default)]
+    pub node: String,
+}
+
 /// `GET /nodes/{node}/status`
 #[derive(Debug, Deserialize)]
 pub struct NodeStatus {
@@ -102,6 +113,9 @@ impl Storage {
 pub struct Volume {
     /// `STORAGE:...`
     pub volid: String,
+    /// Bytes.
+    #[serde(default, deserialize_with = "number")]
+    pub size: u64,
 }
 
 /// `GET /nodes/{node}/network`

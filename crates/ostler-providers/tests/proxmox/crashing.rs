@@ -1,7 +1,6 @@
 //! Answers that never come, workers that are killed, and Ostlers that are.
 
 use crate::lab::{Lab, said};
-use ostler_core::ports::Provider;
 use ostler_testkit::pve::{Fault, TaskFault};
 use std::sync::Arc;
 

@@ -66,7 +66,7 @@ async fn what_only_looks_is_asked_again() {
     for _ in 0..3 {
         lab.node.fail("GET /version", Fault::Refuse(596, "Broken pipe"));
     }
-    assert_eq!(lab.findings(&lab.order()).await, ["`GET /version` was refused (596): Broken pipe"]);
+    assert_eq!(lab.refusal(&lab.order()).await, "`GET /version` was refused (596): Broken pipe");
 }
 
 #[tokio::test]
@@ -89,4 +89,20 @@ async fn somebody_else_s_vm_of_the_same_number_is_left_alone() {
     assert!(lab.provider.start(&machine, &lab.log).await.is_err());
     lab.provider.remove(&order).await.unwrap();
     assert_eq!(lab.left(), (vec![100], vec!["local-lvm:vm-100-disk-0".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_vm_that_was_migrated_is_neither_gone_nor_left_behind() {
+    let lab = Lab::new().await;
+    let mut order = lab.order();
+    let machine = lab.create(&mut order).await.unwrap();
+    lab.node.migrate(100, "pve2");
+    let failure = lab.remove(&mut order).await.unwrap_err();
+    assert_eq!(said(&failure), "VM 100 was migrated from pve1 to pve2");
+    assert!(failure.hint.is_some_and(|hint| hint.contains("`qm migrate 100 pve1` on pve2")));
+    assert!(lab.provider.observe(&[&machine]).await.is_err());
+    assert_eq!(lab.left().1.len(), 2, "nothing of it was removed");
+    lab.node.migrate(100, "pve1");
+    lab.remove(&mut order).await.unwrap();
+    assert_eq!(lab.left(), (vec![], vec![]));
 }

@@ -162,6 +162,13 @@ impl Lab {
         self.provider.preflight(order).await.unwrap().iter().map(text).collect()
     }
 
+    /// Why nothing could be asked; it says what to do.
+    pub async fn refusal(&self, order: &MachineOrder) -> String {
+        let failure = self.provider.preflight(order).await.unwrap_err();
+        assert!(failure.hint.is_some(), "{failure:?}");
+        said(&failure)
+    }
+
     /// Gets the image, and makes the machine.
     pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
         if order.image.as_os_str().is_empty() {

@@ -6,7 +6,10 @@ use ostler_core::{
     ports::Provider,
     spec::{Address, ImageRef, LocalOptions, Size},
 };
-use ostler_testkit::image_site::ImageSite;
+use ostler_testkit::{
+    image_site::ImageSite,
+    pve::{Fault, TaskFault},
+};
 use std::time::Duration;
 
 const CREATE: &str = "POST /nodes/{node}/qemu";
@@ -136,6 +139,36 @@ async fn an_image_is_uploaded_where_the_node_can_not_fetch_it() {
     lab.create(&mut order).await.unwrap();
     let volume = order.image.display().to_string();
     assert!(volume.starts_with("local:import/ostler-disk-") && volume.ends_with(".raw"), "{volume}");
-    assert_eq!(lab.node.content(&volume), std::fs::read(lab.image_file()).unwrap());
+    let image = std::fs::read(lab.image_file()).unwrap();
+    assert_eq!(lab.node.content(&volume), image);
+    let uploads = || lab.node.requests_for("POST /nodes/{node}/storage/{storage}/upload").len();
+    let before = uploads();
+    lab.create(&mut lab.order()).await.unwrap();
+    assert_eq!(uploads(), before + 2, "only the seed, twice");
+
+    // Somebody pulled the plug of the node while the first came in.
+    lab.node.add_volume(&volume, None);
+    lab.create(&mut lab.order()).await.unwrap();
+    assert_eq!(lab.node.content(&volume), image);
     assert_eq!(lab.node.requests_for("POST /nodes/{node}/storage/{storage}/download-url").len(), 0);
+}
+
+#[tokio::test]
+async fn what_the_node_can_not_fetch_is_fetched_here_and_uploaded() {
+    let lab = Lab::new().await;
+    let site = ImageSite::start().await.unwrap();
+    let image = std::fs::read(lab.image_file()).unwrap();
+    site.publish("disk.raw", image.clone());
+    let sum: String = <sha2::Sha256 as sha2::Digest>::digest(&image).iter().map(|byte| format!("{byte:02x}")).collect();
+    let url = format!("{}/disk.raw", site.url());
+    let mut order = lab.order();
+    order.image_ref = ImageRef::Url { url: url.clone(), checksum: format!("sha256:{sum}") };
+    let words = "invalid server response: '500 Can't connect'";
+    lab.node.fail("GET /nodes/{node}/query-url-metadata", Fault::Refuse(500, words));
+    assert_eq!(lab.findings(&order).await, [format!("warning: pve1 can't reach {url}: {words}")]);
+    lab.node.fail_task("download", TaskFault::Error("download failed: 500 Can't connect"));
+    lab.create(&mut order).await.unwrap();
+    assert_eq!(lab.node.content(&order.image.display().to_string()), image);
+    let notices = lab.log.notices();
+    assert!(notices.iter().any(|line| line.ends_with("it is uploaded from here")), "{notices:?}");
 }

@@ -13,10 +13,10 @@ async fn the_cluster_s_authority_is_as_good_as_a_fingerprint() {
     assert_eq!(lab.findings(&order).await, [""; 0]);
     let stranger = FakeNode::start().await.unwrap();
     order.proxmox.as_mut().unwrap().endpoint.trust = ProxmoxTrust::Authority(stranger.authority().into());
-    let finding = lab.findings(&order).await.remove(0);
+    let refusal = lab.refusal(&order).await;
     assert!(
-        finding.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())),
-        "{finding}"
+        refusal.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())),
+        "{refusal}"
     );
 }
 
@@ -28,7 +28,7 @@ async fn another_certificate_is_refused_with_both_fingerprints() {
     let pinned = ["AB"; 32].join(":");
     let expected =
         format!("{} shows the certificate {}, but {pinned} is pinned", lab.node.url(), lab.node.fingerprint());
-    assert_eq!(lab.findings(&order).await, [expected]);
+    assert_eq!(lab.refusal(&order).await, expected);
     assert_eq!(lab.node.requests(), [], "it never learned the token");
 }
 
@@ -45,7 +45,7 @@ async fn a_wrong_token_says_so_and_is_never_shown() {
         ),
     ] {
         let lab = Lab::new().await.with_token(&token);
-        assert_eq!(lab.findings(&lab.order()).await, [words]);
+        assert_eq!(lab.refusal(&lab.order()).await, words);
     }
     let lab = Lab::new().await.with_token("dead-beef");
     let failure = lab.provider.preflight(&lab.order()).await.unwrap_err();
@@ -58,6 +58,6 @@ async fn no_route_is_one_message() {
     let lab = Lab::new().await;
     let mut order = lab.order();
     order.proxmox.as_mut().unwrap().endpoint.url = "https://127.0.0.1:9".into();
-    let finding = lab.findings(&order).await.remove(0);
-    assert!(finding.starts_with("https://127.0.0.1:9 is out of reach: "), "{finding}");
+    let refusal = lab.refusal(&order).await;
+    assert!(refusal.starts_with("https://127.0.0.1:9 is out of reach: "), "{refusal}");
 }

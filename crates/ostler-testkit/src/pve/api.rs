@@ -80,7 +80,8 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
         return Err(Refusal::parameters(faults));
     }
     let node = request.get("node");
-    if !node.is_empty() && node != NODE {
+    let known = node == NODE || request.node.lock().vms.values().any(|vm| vm.moved == Some(node));
+    if !node.is_empty() && !known {
         // pveproxy has nobody to hand it on to.
         return Err(Refusal::new(
             500,
@@ -96,6 +97,7 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
         }
         "GET /nodes" => Ok(json!([{ "node": NODE, "status": "online", "type": "node", "id": "node/pve1" }])),
         "GET /cluster/nextid" => next_id(&request),
+        "GET /cluster/resources" => Ok(vms::resources(&request)),
         "GET /access/permissions" => Ok(json!(request.node.lock().grants.shown())),
         "GET /nodes/{node}/status" => status(&request),
         "GET /nodes/{node}/network" => network(&request),
@@ -117,7 +119,7 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
         "POST /nodes/{node}/qemu/{vmid}/status/start" => vms::start(&request),
         "POST /nodes/{node}/qemu/{vmid}/status/stop" => vms::stop(&request),
         "POST /nodes/{node}/qemu/{vmid}/status/shutdown" => vms::shut_down(&request),
-        "GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces" => guest::interfaces(&request),
+        "GET /nodes/{node}/qemu/{vmid}/agent/network-get-interfaces" => guest::interfaces(&request).await,
         endpoint => panic!("the node does not answer `{endpoint}`, which the schema has"),
     }
 }

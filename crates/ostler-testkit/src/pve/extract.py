@@ -13,6 +13,7 @@ ENDPOINTS = """
 GET /version
 GET /nodes
 GET /cluster/nextid
+GET /cluster/resources
 GET /access/permissions
 GET /nodes/{node}/status
 GET /nodes/{node}/network

@@ -1,18 +1,24 @@
 //! A real QEMU for the node's VM, as far as this machine can have one: emulated, its card on QEMU's user-mode network, its address on
-//! this machine's loopback device, so that it is reached as if it stood in a network of its own.
+//! this machine's loopback device, so that it is reached as if it stood in a network of its own. It gets the same address by DHCP.
 
 use super::{
     Node,
     api::{Refusal, Reply, Request},
     schema::Parameters,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     fs::File,
-    io::Write,
+    io::{self, Write},
     net::Ipv4Addr,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    net::UnixStream,
+    time::timeout,
 };
 
 /// Ports that are reached.
@@ -22,7 +28,12 @@ const PORTS: [u16; 3] = [22, 80, 443];
 pub(super) struct Guest {
     child: Child,
     address: Ipv4Addr,
+    /// Socket of its guest agent.
+    agent: PathBuf,
 }
+
+/// How long a guest agent may take.
+const AGENT: Duration = Duration::from_secs(2);
 
 impl Guest {
     /// Starts the VM of a configuration.
@@ -40,6 +51,7 @@ impl Guest {
         let forwards: String = PORTS.map(|port| format!(",hostfwd=tcp:{address}:{port}-{address}:{port}")).concat();
         let console = File::create(node.path(&format!("qemu/{vmid}.console"))).map_err(|error| error.to_string())?;
         drop(console);
+        let agent = node.path(&format!("qemu/{vmid}.qga"));
         loopback("add", address)?;
         let child = Command::new("qemu-system-x86_64")
             .args([
@@ -60,10 +72,14 @@ impl Guest {
             .args(["-device", "scsi-cd,bus=scsi.0,drive=seed"])
             .args([
                 "-netdev",
-                &format!("user,id=net0,ipv6=off,net={a}.{b}.{c}.0/24,host={a}.{b}.{c}.1,dns={a}.{b}.{c}.3{forwards}"),
+                &format!(
+                    "user,id=net0,ipv6=off,net={a}.{b}.{c}.0/24,host={a}.{b}.{c}.1,dns={a}.{b}.{c}.3,dhcpstart={address}{forwards}"
+                ),
             ])
             .args(["-device", &format!("virtio-net-pci,netdev=net0,mac={mac},romfile=")])
-            .args(["-device", "virtio-rng-pci"])
+            .args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
+            .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", agent.display())])
+            .args(["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"])
             .args(["-serial", &format!("file:{}", node.path(&format!("qemu/{vmid}.console")).display())])
             .args(["-monitor", "stdio"])
             .stdin(Stdio::piped())
@@ -71,7 +87,7 @@ impl Guest {
             .stderr(Stdio::inherit())
             .spawn();
         match child {
-            Ok(child) => Ok(Self { child, address }),
+            Ok(child) => Ok(Self { child, address, agent }),
             Err(error) => {
                 loopback("del", address)?;
                 Err(error.to_string())
@@ -122,22 +138,43 @@ fn loopback(verb: &str, address: Ipv4Addr) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
-/// What the guest agent says.
-pub(super) fn interfaces(request: &Request<'_>) -> Reply {
-    let state = request.node.lock();
-    let path = format!("/vms/{}", request.vmid());
-    if state.version.starts_with('8') {
-        state.grants.all(&path, &["VM.Monitor"])?;
-    } else {
-        state.grants.any(&path, &["VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted"])?;
+/// What the guest agent says: that of the real guest, or what it was told to.
+pub(super) async fn interfaces(request: &Request<'_>) -> Reply {
+    let (told, socket) = {
+        let state = request.node.lock();
+        let path = format!("/vms/{}", request.vmid());
+        if state.version.starts_with('8') {
+            state.grants.all(&path, &["VM.Monitor"])?;
+        } else {
+            state.grants.any(&path, &["VM.GuestAgent.Audit", "VM.GuestAgent.Unrestricted"])?;
+        }
+        let vm = state.vms.get(&request.vmid());
+        if vm.is_none_or(|vm| vm.config.get("agent").is_none_or(|agent| !agent.contains('1'))) {
+            return Err(Refusal::died("No QEMU guest agent configured"));
+        }
+        (state.agent.clone(), vm.and_then(|vm| Some(vm.guest.as_ref()?.agent.clone())))
+    };
+    let silent = || Refusal::died("QEMU guest agent is not running");
+    if let Some(socket) = socket {
+        let found = ask(&socket).await.ok_or_else(silent)?;
+        return Ok(json!({ "result": found }));
     }
-    let vm = state.vms.get(&request.vmid());
-    if vm.is_none_or(|vm| vm.config.get("agent").is_none_or(|agent| !agent.contains('1'))) {
-        return Err(Refusal::died("No QEMU guest agent configured"));
-    }
-    let Some((mac, address)) = &state.agent else { return Err(Refusal::died("QEMU guest agent is not running")) };
+    let (mac, address) = told.ok_or_else(silent)?;
     Ok(json!({ "result": [
         { "name": "lo", "hardware-address": "00:00:00:00:00:00", "ip-addresses": [{ "ip-address": "127.0.0.1", "prefix": 8 }] },
         { "name": "eth0", "hardware-address": mac, "ip-addresses": [{ "ip-address": address, "prefix": 24 }] },
     ] }))
+}
+
+/// Asks a guest agent; `None` where there is none.
+async fn ask(socket: &Path) -> Option<Value> {
+    let answer = async {
+        let mut stream = BufReader::new(UnixStream::connect(socket).await?);
+        stream.write_all(b"{\"execute\":\"guest-network-get-interfaces\"}\n").await?;
+        let mut line = String::new();
+        stream.read_line(&mut line).await?;
+        Ok::<_, io::Error>(line)
+    };
+    let line = timeout(AGENT, answer).await.ok()?.ok()?;
+    serde_json::from_str::<Value>(&line).ok()?.get("return").cloned()
 }

@@ -25,7 +25,8 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
 };
 use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
@@ -40,6 +41,8 @@ pub const TOKEN_VALUE: &str = "2b7c9f3e-6f0a-4f3d-9a3e-0c1d5e8b7a61";
 /// What goes wrong with one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// Nothing: it is answered as ever, and the next fault is the next request's.
+    Nothing,
     /// This status with this text in the status line, and nothing is done.
     Refuse(u16, &'static str),
     /// Nothing is done, and no answer comes.
@@ -96,6 +99,20 @@ impl FakeNode {
     /// A node whose VM is real, at this address of a /24 that this machine gets for as long as the VM runs. Needs root.
     pub async fn with_guest_at(address: Ipv4Addr) -> io::Result<Self> {
         Self::new(Some(address)).await
+    }
+
+    /// The same for whoever has no runtime: on a thread of its own, with a real VM or records only.
+    pub fn on_a_thread(guest: Option<Ipv4Addr>) -> io::Result<Self> {
+        let (sender, started) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                // Nobody waits for it any more where this fails.
+                let _ = sender.send(Self::new(guest).await);
+                std::future::pending::<io::Result<()>>().await
+            })
+        });
+        started.recv().map_err(io::Error::other)?
     }
 
     async fn new(guest: Option<Ipv4Addr>) -> io::Result<Self> {
@@ -175,6 +192,12 @@ impl FakeNode {
         let path = self.node.path(&format!("images/{}", volid.replace([':', '/'], "-")));
         fs::write(&path, "somebody's").expect("a written file");
         self.node.lock().add_volume(volid, vmid, path);
+    }
+
+    /// A VM is migrated to another node of the cluster, or back.
+    pub fn migrate(&self, vmid: u32, node: &'static str) {
+        let moved = Some(node).filter(|node| *node != NODE);
+        self.node.lock().vms.get_mut(&vmid).expect("a VM of this VMID").moved = moved;
     }
 
     /// What the guest agent of every VM says: MAC address and address of the first card.

@@ -120,11 +120,11 @@ async fn answer(
     match fault {
         Some(Fault::Refuse(status, words)) => return respond(Err(Refusal::new(status, words))),
         Some(Fault::Stall) => return std::future::pending().await,
-        Some(Fault::ActAndStall) | None => {}
+        Some(Fault::ActAndStall | Fault::Nothing) | None => {}
     }
     let request = Request { node: &node, endpoint, parameters, file };
     let reply = api::answer(request, header(header::AUTHORIZATION)).await;
-    if fault.is_some() {
+    if fault == Some(Fault::ActAndStall) {
         return std::future::pending().await;
     }
     respond(reply)

@@ -46,6 +46,8 @@ pub(super) struct Volume {
 pub(super) struct Vm {
     /// Its configuration, with `lock` if it is locked.
     pub config: BTreeMap<String, String>,
+    /// The other node that it was migrated to.
+    pub moved: Option<&'static str>,
     /// Whether it runs.
     pub running: bool,
     /// Its QEMU, where guests are real.

@@ -51,12 +51,21 @@ fn property<'v>(value: &'v str, key: &str) -> Option<&'v str> {
     value.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn missing(vmid: u32) -> Refusal {
-    Refusal::died(format!("Configuration file 'nodes/{NODE}/qemu-server/{vmid}.conf' does not exist"))
+fn get(state: &mut State, vmid: u32) -> Result<&mut Vm, Refusal> {
+    get_on(state, vmid, NODE)
 }
 
-fn get(state: &mut State, vmid: u32) -> Result<&mut Vm, Refusal> {
-    state.vms.get_mut(&vmid).ok_or_else(|| missing(vmid))
+fn get_on<'s>(state: &'s mut State, vmid: u32, node: &str) -> Result<&'s mut Vm, Refusal> {
+    let vm = state.vms.get_mut(&vmid).filter(|vm| vm.moved.unwrap_or(NODE) == node);
+    vm.ok_or_else(|| Refusal::died(format!("Configuration file 'nodes/{node}/qemu-server/{vmid}.conf' does not exist")))
+}
+
+/// VMs of the cluster that the token may see.
+pub(super) fn resources(request: &Request<'_>) -> Value {
+    let state = request.node.lock();
+    let seen = state.vms.iter().filter(|(vmid, _)| state.grants.may(&format!("/vms/{vmid}"), "VM.Audit"));
+    seen.map(|(vmid, vm)| json!({ "id": format!("qemu/{vmid}"), "type": "qemu", "vmid": vmid, "node": vm.moved.unwrap_or(NODE) }))
+        .collect()
 }
 
 /// Does what `qm unlock` and `pvesm free` wrote down.
@@ -84,7 +93,7 @@ pub(super) fn config(request: &Request<'_>) -> Reply {
     let mut state = request.node.lock();
     settle_host(request.node, &mut state);
     state.grants.all(&format!("/vms/{}", request.vmid()), &["VM.Audit"])?;
-    let vm = get(&mut state, request.vmid())?;
+    let vm = get_on(&mut state, request.vmid(), request.get("node"))?;
     let mut answer: BTreeMap<&str, Value> = BTreeMap::new();
     for (key, value) in &vm.config {
         // Numbers come as numbers, but for those that may be more.

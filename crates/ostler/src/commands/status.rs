@@ -6,8 +6,9 @@ use crate::{
     output::{self, Table},
     wiring::{Session, WaitArguments},
 };
+use futures::future::join_all;
 use ostler_core::{
-    Failure, Result,
+    Blame, Failure, Result,
     ids::{OperationId, ServerName},
     model::{Observed, Phase, Power, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState},
@@ -63,7 +64,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>> {
-    let observed = observe(session, &servers).await?;
+    let (observed, unseen) = observe(session, &servers).await?;
     let operations: HashMap<ServerName, OperationRecord> =
         session.store.latest_operations().await?.into_iter().map(|op| (op.server.clone(), op)).collect();
     let mut rows = Vec::new();
@@ -78,7 +79,10 @@ async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>>
             power: seen.map(|seen| seen.power),
             address: seen.and_then(|seen| seen.ssh),
             forwards: seen.map(|seen| seen.forwards.clone()).unwrap_or_default(),
-            detail: seen.map(|seen| seen.detail.clone()).unwrap_or_default(),
+            detail: seen
+                .map(|seen| seen.detail.clone())
+                .or_else(|| unseen.get(&server.name).cloned())
+                .unwrap_or_default(),
             operation,
             name: server.name,
         });
@@ -86,9 +90,10 @@ async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>>
     Ok(rows)
 }
 
-/// What the machines do, asking each provider once.
-async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<HashMap<ServerName, Observed>> {
-    let mut all = HashMap::new();
+/// What the machines do, asking each provider once; and why of some nothing can be said, such as that their provider is out of
+/// reach. That keeps nobody from seeing the others.
+async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<(Seen, Unseen)> {
+    let (mut all, mut unseen) = (Seen::new(), Unseen::new());
     for (kind, provider) in session.providers() {
         let own: Vec<_> = servers
             .iter()
@@ -96,11 +101,25 @@ async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<HashMap<
             .filter_map(|server| server.machine.as_ref().map(|machine| (&server.name, machine)))
             .collect();
         let machines: Vec<_> = own.iter().map(|(_, machine)| *machine).collect();
-        let seen = provider.observe(&machines).await?;
-        all.extend(own.into_iter().map(|(name, _)| name.clone()).zip(seen));
+        if let Ok(seen) = provider.observe(&machines).await {
+            all.extend(own.into_iter().map(|(name, _)| name.clone()).zip(seen));
+            continue;
+        }
+        let provider = provider.as_ref();
+        let each = own.into_iter().map(|(name, machine)| async move { (name, provider.observe(&[machine]).await) });
+        for (name, seen) in join_all(each).await {
+            match seen {
+                Ok(seen) => all.extend(seen.into_iter().map(|seen| (name.clone(), seen))),
+                Err(failure) if failure.blame == Blame::Bug => return Err(failure),
+                Err(failure) => drop(unseen.insert(name.clone(), failure.message)),
+            }
+        }
     }
-    Ok(all)
+    Ok((all, unseen))
 }
+
+type Seen = HashMap<ServerName, Observed>;
+type Unseen = HashMap<ServerName, String>;
 
 async fn last_operation(session: &Session, operation: &OperationRecord) -> Result<LastOperation> {
     use ostler_core::operation::StepState;

@@ -2,11 +2,11 @@
 
 use crate::{
     runs::RunWatch,
-    support::{destroy_and_check, environment, scratch, snapshot, status},
+    support::{RESUME, UP, destroy_and_check, environment, kill_at_each_step, scratch, snapshot, status},
 };
-use ostler_core::{ops::create, spec::ProviderKind};
+use ostler_core::spec::ProviderKind;
 use serde_json::Value;
-use std::{collections::BTreeSet, fs, time::Duration};
+use std::{fs, time::Duration};
 
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
@@ -15,21 +15,7 @@ fn killed_at_every_step() {
     let watch = RunWatch::start(&environment);
 
     eprintln!("* killed as soon as each step begins, going on with `up` and `resume` in turn");
-    let mut killed = BTreeSet::new();
-    loop {
-        let verb = if killed.len() % 2 == 0 { UP } else { RESUME };
-        let mut running = environment.start(verb);
-        let step = running.wait_for(|event| new_step(event, &killed)).expect("the creation comes to its end");
-        eprintln!("  killed at {step}");
-        running.kill();
-        if step == LAST {
-            break;
-        }
-        killed.insert(step);
-        assert!(killed.len() <= 20, "it does not come to an end: {killed:?}");
-    }
-    let create = create::steps(ProviderKind::Local).into_iter().map(|step| step.name.to_owned());
-    assert_eq!(killed, create.collect(), "killed at every step");
+    kill_at_each_step(&environment, ProviderKind::Local);
 
     eprintln!("* killed while apt works on the server");
     for (pause, verb) in [(0, RESUME), (5, UP)] {
@@ -55,18 +41,6 @@ fn killed_at_every_step() {
     running.wait_for(|event| (event["event"] == "undo_started").then(String::new));
     running.kill();
     destroy_and_check(&environment);
-}
-
-const UP: &[&str] = &["up", "ostler.yaml"];
-const RESUME: &[&str] = &["resume", "web1"];
-
-/// The first step of the application, which the other tests disturb, on servers that are quicker.
-const LAST: &str = "power";
-
-/// A step that begins and was not killed at before.
-fn new_step(event: &Value, killed: &BTreeSet<String>) -> Option<String> {
-    let step = event["step"].as_str().filter(|_| event["event"] == "step_started")?;
-    (!killed.contains(step)).then(|| step.to_owned())
 }
 
 fn task_of(event: &Value, module: &str) -> Option<String> {

@@ -1,8 +1,9 @@
 //! A server on Proxmox VE: the API is a fake that is held to PVE's schema, the VM is real.
 
-use crate::support::{destroy_and_check, environment, http_get, on_server, status};
+use crate::support::{UP, destroy_and_check, environment, http_get, kill_at_each_step, on_server, status};
+use ostler_core::spec::ProviderKind;
 use ostler_testkit::pve::FakeNode;
-use std::{net::Ipv4Addr, sync::mpsc, thread};
+use std::net::Ipv4Addr;
 
 /// Where the VM is; TEST-NET-2 of RFC 5737, so that nobody else is.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
@@ -15,19 +16,24 @@ fn a_life_on_proxmox() {
         return;
     }
     let environment = environment();
-    let node = start_node();
+    let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
     node.without_virtualisation();
     environment.write("token", &FakeNode::token());
     environment.write("ostler.yaml", &spec(&node));
-    let up = ["up", "ostler.yaml", "--timeout", "600", "--output", "json"];
+    let up = ["up", "ostler.yaml", "--output", "json"];
 
     eprintln!("* `plan` finds nothing in the way, and touches nothing");
     let plan = environment.run(&["plan", "ostler.yaml"]).ok().stdout;
     assert!(plan.contains("create a machine"), "{plan}");
     assert_eq!(node.vms().len() + node.volumes().len(), 0);
 
-    eprintln!("* `up` makes a server that serves, over the pinned host key from the first packet");
-    assert_eq!(environment.run(&up).ok().outcome()["created"], true);
+    eprintln!("* killed as soon as each step begins, going on with `up` and `resume` in turn: one VM, and no orphan");
+    kill_at_each_step(&environment, ProviderKind::Proxmox);
+    let volumes = node.volumes().into_iter().filter(|volume| !volume.contains(":import/")).count();
+    assert_eq!((node.vms().into_keys().collect::<Vec<_>>(), volumes), (vec![100], 2));
+
+    eprintln!("* `up` ends in a server that serves, over the pinned host key from the first packet");
+    environment.run(UP).ok();
     let page = http_get(&format!("{ADDRESS}:80"));
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
     let row = status(&environment);
@@ -60,7 +66,6 @@ servers:
   web1:
     provider: home
     size: {{ cpus: 2, memory: 1GiB, disk: 5GiB }}
-    network: {{ address: {ADDRESS}/24, gateway: 198.51.100.1, dns: [ 198.51.100.3 ] }}
     proxmox: {{ node: pve1, tags: [ web ] }}
     user: ops
     authorized_keys: [ id_ed25519.pub ]
@@ -68,18 +73,4 @@ servers:
     apps: [ nginx ]
 "#
     )
-}
-
-/// A node with a thread of its own: `ostler` is run by this one.
-fn start_node() -> FakeNode {
-    let (sender, started) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let node = FakeNode::with_guest_at(ADDRESS).await.expect("a node");
-            sender.send(node).expect("somebody waits for it");
-            std::future::pending::<()>().await;
-        });
-    });
-    started.recv().expect("a node")
 }

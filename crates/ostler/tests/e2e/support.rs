@@ -1,6 +1,7 @@
 //! What both tests need: an image, a spec, and looks at the server from inside and outside.
 
 use crate::runs::runs;
+use ostler_core::{ops::create, spec::ProviderKind};
 use ostler_testkit::environment::{TestEnvironment, marked_processes};
 use serde_json::Value;
 use std::{
@@ -98,6 +99,38 @@ pub fn snapshot(environment: &TestEnvironment) -> String {
          cd /etc && find ssh/sshd_config.d ufw fail2ban/jail.d sysctl.d apt/apt.conf.d sudoers.d nginx -type f \
          ! -name 90-cloud-init-users ! -name \"*~\" -exec sha256sum {} + | sort -k2'",
     )
+}
+
+/// Makes the server, or goes on making it.
+pub const UP: &[&str] = &["up", "ostler.yaml"];
+/// The same with the plan that was recorded.
+pub const RESUME: &[&str] = &["resume", "web1"];
+
+/// The first step of the application, which the other tests disturb, on servers that are quicker.
+const LAST: &str = "power";
+
+/// Makes the server with `up` and `resume` in turn, and kills each as soon as it begins a step that was not killed at before.
+#[track_caller]
+pub fn kill_at_each_step(environment: &TestEnvironment, provider: ProviderKind) {
+    let mut killed = BTreeSet::new();
+    loop {
+        let verb = if killed.len() % 2 == 0 { UP } else { RESUME };
+        let mut running = environment.start(verb);
+        let new = |event: &Value| {
+            let step = event["step"].as_str().filter(|_| event["event"] == "step_started")?;
+            (!killed.contains(step)).then(|| step.to_owned())
+        };
+        let step = running.wait_for(new).expect("the creation comes to its end");
+        eprintln!("  killed at {step}");
+        running.kill();
+        if step == LAST {
+            break;
+        }
+        killed.insert(step);
+        assert!(killed.len() <= 20, "it does not come to an end: {killed:?}");
+    }
+    let all = create::steps(provider).into_iter().map(|step| step.name.to_owned());
+    assert_eq!(killed, all.collect(), "killed at every step");
 }
 
 /// Command lines of this environment's processes.
