@@ -1,7 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, image, logs, man, plan, proxmox, resume, schema, secret, ssh, status, up, wizard,
+    catalog, completions, destroy, doctor, image, logs, man, plan, proxmox, resume, schema, secret, ssh, status, up,
+    wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;

@@ -88,7 +88,11 @@ fn without_a_terminal_nobody_is_asked() {
     assert!(flags.stderr.contains("requires a subcommand"), "{}", flags.stderr);
     let asked_for = environment.run(&["wizard"]);
     assert_eq!(asked_for.code, 2);
-    assert!(asked_for.stderr.contains("nobody is there to answer\n\nhint: call it in a terminal"), "{}", asked_for.stderr);
+    assert!(
+        asked_for.stderr.contains("nobody is there to answer\n\nhint: call it in a terminal"),
+        "{}",
+        asked_for.stderr
+    );
     assert!(!environment.state_dir().exists(), "the state directory was made");
 }
 

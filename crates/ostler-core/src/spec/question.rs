@@ -104,9 +104,7 @@ impl QuestionKind {
                 let decimal = || line.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Float);
                 whole.ok().or_else(decimal).unwrap_or_else(|| Value::String(line.to_owned()))
             }
-            QuestionKind::Any => {
-                plain_yaml(Path::new(""), line).unwrap_or_else(|_| Value::String(line.to_owned()))
-            }
+            QuestionKind::Any => plain_yaml(Path::new(""), line).unwrap_or_else(|_| Value::String(line.to_owned())),
             _ => Value::String(line.to_owned()),
         }
     }
@@ -146,7 +144,9 @@ fn kind(shape: &Shape) -> QuestionKind {
         Shape::Bool => QuestionKind::Switch,
         Shape::Int { .. } | Shape::Number { .. } => QuestionKind::Line { expected: shape.noun(), number: true },
         Shape::Size { .. } | Shape::Text(_) => QuestionKind::Line { expected: shape.noun(), number: false },
-        Shape::Choice(choices) => QuestionKind::Choice(choices.iter().filter(|it| it.refused.is_none()).map(word).collect()),
+        Shape::Choice(choices) => {
+            QuestionKind::Choice(choices.iter().filter(|it| it.refused.is_none()).map(word).collect())
+        }
         Shape::Secret => QuestionKind::Secret,
         Shape::List(item) => QuestionKind::List(Box::new(kind(item))),
         Shape::Map { key, value } => QuestionKind::Entries(KeyRule(key.clone()), Box::new(kind(value))),

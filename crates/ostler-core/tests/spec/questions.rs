@@ -10,7 +10,10 @@ fn questions() -> Questions {
 #[test]
 fn a_key_is_found_under_any_name() {
     let memory = questions().at(&["servers", "anything", "size", "memory"]).unwrap();
-    assert_eq!((memory.key.as_str(), memory.default, memory.required), ("memory", Some(Value::String("2GiB".into())), false));
+    assert_eq!(
+        (memory.key.as_str(), memory.default, memory.required),
+        ("memory", Some(Value::String("2GiB".into())), false)
+    );
     assert!(matches!(memory.kind, QuestionKind::Line { number: false, .. }));
     // One card and a list of cards are the same keys.
     assert!(questions().at(&["servers", "web1", "network", "gateway"]).is_some());
@@ -31,7 +34,8 @@ fn help_that_explains_every_word_goes_to_the_words() {
     let mut modules = modules();
     let preset = modules[0].settings.get_mut("preset").unwrap();
     preset.help = "server-minimal: SSH; web: also HTTP and HTTPS".into();
-    let preset = Questions::new(&modules, &catalog()).unwrap().at(&["servers", "web1", "modules", "ufw", "preset"]).unwrap();
+    let preset =
+        Questions::new(&modules, &catalog()).unwrap().at(&["servers", "web1", "modules", "ufw", "preset"]).unwrap();
     let QuestionKind::Choice(words) = preset.kind else { panic!("it is a choice") };
     let help: Vec<&str> = words.iter().map(|word| word.help.as_str()).collect();
     assert_eq!((help.as_slice(), preset.help.as_str()), (&["SSH", "also HTTP and HTTPS"][..], ""));
@@ -47,7 +51,10 @@ fn modules_and_apps_have_fields() {
         kind => panic!("{kind:?}"),
     };
     let ufw = fields(&["servers", "web1", "modules", "ufw"]);
-    assert_eq!(ufw.iter().map(|field| field.key.as_str()).collect::<Vec<_>>(), ["allow", "auto_allow_app_ports", "preset"]);
+    assert_eq!(
+        ufw.iter().map(|field| field.key.as_str()).collect::<Vec<_>>(),
+        ["allow", "auto_allow_app_ports", "preset"]
+    );
     assert!(matches!(&ufw[0].kind, QuestionKind::List(item) if matches!(**item, QuestionKind::Line { .. })));
     assert_eq!(ufw[1].kind, QuestionKind::Switch);
     assert!(fields(&["servers", "web1", "modules", "qemu_guest_agent"]).is_empty());

@@ -58,12 +58,7 @@ impl<'a> Dialog<'a> {
     }
 
     /// The same where more is known than the spec says, such as a better default.
-    pub fn ask_as(
-        &mut self,
-        keys: &[&str],
-        question: &str,
-        change: impl FnOnce(&mut Question),
-    ) -> Step<Option<Value>> {
+    pub fn ask_as(&mut self, keys: &[&str], question: &str, change: impl FnOnce(&mut Question)) -> Step<Option<Value>> {
         let path = self.of_server(keys);
         let mut asked = self.question(&path);
         change(&mut asked);
@@ -176,9 +171,8 @@ impl<'a> Dialog<'a> {
         // What has a default is never left out: emptied, it would be the default again.
         let line = Line { default, optional: optional && question.default.is_none() };
         let (around, draft) = (self.around, &self.draft);
-        let good = |text: &str| {
-            check(around, &draft.with(place.path, (place.whole)(kind.read(text))), &place.key_path, false)
-        };
+        let good =
+            |text: &str| check(around, &draft.with(place.path, (place.whole)(kind.read(text))), &place.key_path, false);
         let text = self.talk.text(id, ask, line, good)?;
         Ok(Some(text).filter(|text| !text.is_empty()).map(|text| kind.read(&text)))
     }
@@ -225,14 +219,16 @@ impl<'a> Dialog<'a> {
             let answer = match kind {
                 QuestionKind::Line { .. } | QuestionKind::Any => {
                     let id = self.id(&of_item.key_path);
-                    let help = if index == 0 { format!("{}. Nothing: none", item.help) } else { "Nothing: no more".into() };
+                    let help =
+                        if index == 0 { format!("{}. Nothing: none", item.help) } else { "Nothing: no more".into() };
                     let item = Question { help, ..item };
                     self.line(&of_item, &id, &item, default.as_ref().map(shown).as_deref(), true)?
                 }
                 _ => {
                     let id = format!("{}?", self.id(&of_item.key_path));
                     let ask = Ask { question: &of_item.name, help: &item.help };
-                    let more = self.talk.confirm(&id, ask, "add one", if index == 0 { "none" } else { "no more" }, false)?;
+                    let more =
+                        self.talk.confirm(&id, ask, "add one", if index == 0 { "none" } else { "no more" }, false)?;
                     if more { self.answer(&of_item, &Question { default, ..item })? } else { None }
                 }
             };
@@ -243,19 +239,14 @@ impl<'a> Dialog<'a> {
         }
     }
 
-    fn entries(
-        &mut self,
-        place: &Place<'_>,
-        question: &Question,
-        rule: &KeyRule,
-        kind: &QuestionKind,
-    ) -> Step<Value> {
+    fn entries(&mut self, place: &Place<'_>, question: &Question, rule: &KeyRule, kind: &QuestionKind) -> Step<Value> {
         let mut entries: BTreeMap<String, Value> = BTreeMap::new();
         loop {
             let number = entries.len() + 1;
             let id = self.id(&format!("{}.{number}", place.key_path));
             let name = format!("{} {number}", place.name);
-            let help = if number == 1 { format!("{}. Nothing: none", question.help) } else { "Nothing: no more".into() };
+            let help =
+                if number == 1 { format!("{}. Nothing: none", question.help) } else { "Nothing: no more".into() };
             let before = entries.clone();
             let with = |key: &str, value: Value| {
                 let mut entries = before.clone();
@@ -275,7 +266,8 @@ impl<'a> Dialog<'a> {
             let whole = |value| with(&key, value);
             let path = key_path(&place.key_path, &key);
             let of_value = Place { path: place.path, whole: &whole, key_path: path, name: key.clone() };
-            let value = Question { key: key.clone(), help: String::new(), kind: kind.clone(), default: None, required: true };
+            let value =
+                Question { key: key.clone(), help: String::new(), kind: kind.clone(), default: None, required: true };
             if let Some(value) = self.answer(&of_value, &value)? {
                 entries.insert(key, value);
             }

@@ -55,7 +55,8 @@ impl Surroundings {
     pub fn key_comment(&self, path: &str) -> String {
         let file = self.home.as_ref().zip(path.strip_prefix("~/")).map(|(home, rest)| home.join(rest));
         let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
-        let mut words = plain(text.lines().next().unwrap_or_default()).split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let mut words =
+            plain(text.lines().next().unwrap_or_default()).split(' ').map(str::to_owned).collect::<Vec<_>>();
         if words.len() > 1 {
             words.remove(1);
         }

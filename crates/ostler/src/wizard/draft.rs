@@ -202,9 +202,48 @@ servers:
     #[test]
     fn a_text_is_read_as_what_it_was() {
         for nasty in [
-            "", "no", "true", "null", "~", "1", "1.5", "0x1f", "1e3", "a, b", "a: b", "a #b", "#a", "- a", "[a", "{a", "*a", "&a",
-            "!a", "|", ">", "'a", "\"a\"", "%a", "@a", "`a", " a", "a ", "a\tb", "a\nb", "AB:CD", "äöü", "https://pve1:8006", "a\\b",
-            "?", ": a", "a]", "a}", ".inf", "2026-01-01", "<<", "---",
+            "",
+            "no",
+            "true",
+            "null",
+            "~",
+            "1",
+            "1.5",
+            "0x1f",
+            "1e3",
+            "a, b",
+            "a: b",
+            "a #b",
+            "#a",
+            "- a",
+            "[a",
+            "{a",
+            "*a",
+            "&a",
+            "!a",
+            "|",
+            ">",
+            "'a",
+            "\"a\"",
+            "%a",
+            "@a",
+            "`a",
+            " a",
+            "a ",
+            "a\tb",
+            "a\nb",
+            "AB:CD",
+            "äöü",
+            "https://pve1:8006",
+            "a\\b",
+            "?",
+            ": a",
+            "a]",
+            "a}",
+            ".inf",
+            "2026-01-01",
+            "<<",
+            "---",
         ] {
             let mut draft = Draft::default();
             draft.put(&["a", "b", nasty], Value::List(vec![text(nasty), text("x")]));
@@ -214,7 +253,9 @@ servers:
             let Value::Map(b) = &b["b"] else { panic!("{read:?}") };
             assert_eq!(b[nasty], Value::List(vec![text(nasty), text("x")]), "{}", draft.yaml());
         }
-        for plain in ["web1", "~/.ssh/id_ed25519.pub", "192.168.1.20/24", "2GiB", "1.1.1.1", "no", "ssh-ed25519 AAAA+/= a@b"] {
+        for plain in
+            ["web1", "~/.ssh/id_ed25519.pub", "192.168.1.20/24", "2GiB", "1.1.1.1", "no", "ssh-ed25519 AAAA+/= a@b"]
+        {
             assert_eq!(scalar(plain), plain);
         }
     }

@@ -14,8 +14,9 @@ use std::{fs, process::ExitCode};
 pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<ExitCode> {
     let Outcome { text, file, go, secrets, setup } = outcome;
     let shown = file.display().to_string();
-    fs::write(&file, text)
-        .map_err(|error| Failure::new(Blame::User, error.to_string()).because_of(format!("{shown} can't be written")))?;
+    fs::write(&file, text).map_err(|error| {
+        Failure::new(Blame::User, error.to_string()).because_of(format!("{shown} can't be written"))
+    })?;
     eprintln!("wrote {shown}");
     if !secrets.is_empty() || setup.is_some() {
         let session = Session::open(global, WaitArguments::default(), "wizard").await?;

@@ -109,9 +109,8 @@ async fn surroundings(global: &Global) -> Result<Surroundings> {
     let store = if state.join("state.db").exists() { Some(SeaStore::open_sqlite(&state).await?) } else { None };
     Ok(Surroundings {
         home: environment::home(),
-        folder: std::env::current_dir().map_err(|error| {
-            Failure::new(Blame::User, error.to_string()).because_of("this folder can't be told")
-        })?,
+        folder: std::env::current_dir()
+            .map_err(|error| Failure::new(Blame::User, error.to_string()).because_of("this folder can't be told"))?,
         host: Host::new(environment::search_path()),
         modules: ostler_ansible::module_catalog()?,
         catalog: ostler_ansible::catalog_index()?,

@@ -16,7 +16,11 @@ pub struct Plain<I, O> {
 impl Plain<io::BufReader<io::Stdin>, io::Stderr> {
     /// At the terminal.
     pub fn terminal() -> Self {
-        Self { input: io::BufReader::new(io::stdin()), output: io::stderr(), hidden: |_| rpassword::prompt_password("") }
+        Self {
+            input: io::BufReader::new(io::stdin()),
+            output: io::stderr(),
+            hidden: |_| rpassword::prompt_password(""),
+        }
     }
 }
 

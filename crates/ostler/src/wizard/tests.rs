@@ -347,12 +347,7 @@ async fn wrong_answers_are_refused_at_once_in_the_spec_s_own_words() {
 async fn who_goes_back_finds_the_answers_and_what_followed_from_others_is_gone() {
     let desk = Desk::new();
     let back = [("Memory", Esc), ("CPUs", Esc), ("Image", Esc), ("Name", Esc)];
-    let acts = vec![
-        ("Where", give("this computer")),
-        ("Name", give("db1")),
-        ("Image", Enter),
-        ("CPUs", give("8")),
-    ];
+    let acts = vec![("Where", give("this computer")), ("Name", give("db1")), ("Image", Enter), ("CPUs", give("8"))];
     let existing = vec![
         ("Where", give("a server that is there")),
         ("Name", Enter),
@@ -381,9 +376,11 @@ async fn who_goes_back_finds_the_answers_and_what_followed_from_others_is_gone()
 #[tokio::test]
 async fn who_leaves_or_breaks_off_gets_nothing() {
     let desk = Desk::new();
-    let (left, _) = desk.talk(vec![("Where", Esc), ("Leave?", give("go on")), ("Where", Esc), ("Leave?", give("leave"))]).await;
+    let (left, _) =
+        desk.talk(vec![("Where", Esc), ("Leave?", give("go on")), ("Where", Esc), ("Leave?", give("leave"))]).await;
     assert!(left.unwrap().is_none());
-    for acts in [vec![("Where", CtrlC)], vec![("Where", Esc), ("Leave?", CtrlC)], all([local(), vec![("User", CtrlC)]])] {
+    for acts in [vec![("Where", CtrlC)], vec![("Where", Esc), ("Leave?", CtrlC)], all([local(), vec![("User", CtrlC)]])]
+    {
         let (broken_off, _) = desk.talk(acts).await;
         let failure = broken_off.unwrap_err();
         assert_eq!((failure.blame, failure.blame.exit_code()), (Blame::Interrupted, 130));
@@ -466,11 +463,9 @@ async fn metadata_that_nobody_has_seen_has_its_dialog() {
     assert!(!outcome.text.contains("s3cret"));
     assert_eq!(desk.server(&outcome).apps, ["nginx", "shop"]);
     // Each choice is explained, by what the metadata says.
-    for (label, help) in [
-        ("tea", "Tea. Makes tea"),
-        ("shop", "8443/tcp (lan); with nginx; Sells tea"),
-        ("green", "fresh"),
-    ] {
+    for (label, help) in
+        [("tea", "Tea. Makes tea"), ("shop", "8443/tcp (lan); with nginx; Sells tea"), ("green", "fresh")]
+    {
         assert!(seen.choices.contains(&(label.to_owned(), help.to_owned())), "{label}: {:?}", seen.choices);
     }
     assert_eq!(seen.refusals.len(), 6, "{:?}", seen.refusals);
@@ -479,9 +474,11 @@ async fn metadata_that_nobody_has_seen_has_its_dialog() {
 #[tokio::test]
 async fn apps_that_want_the_same_port_are_refused_where_they_are_chosen() {
     let mut desk = Desk::new();
-    let app = json!({ "name": "apache", "role": "apache", "ports": [{ "port": 80, "proto": "tcp", "scope": "public" }] });
+    let app =
+        json!({ "name": "apache", "role": "apache", "ports": [{ "port": 80, "proto": "tcp", "scope": "public" }] });
     desk.catalog.apps.push(serde_json::from_value(app).unwrap());
-    let acts = vec![("take care", give("")), ("apps", give("nginx,apache")), ("apps", give("nginx")), ("parameters", Enter)];
+    let acts =
+        vec![("take care", give("")), ("apps", give("nginx,apache")), ("apps", give("nginx")), ("parameters", Enter)];
     let (outcome, seen) = desk.outcome(all([local(), ssh(), acts, go()])).await;
     assert!(seen.refusals[0].contains("both want port 80/tcp"), "{:?}", seen.refusals);
     assert_eq!(desk.server(&outcome).apps, ["nginx"]);
@@ -599,7 +596,10 @@ servers:
     assert!(!outcome.text.contains("ostler@pve"), "the token stands in the file");
     let options = desk.server(&outcome).proxmox.unwrap();
     assert_eq!((options.node.as_str(), options.vmid, options.vlan), ("pve1", Some(120), Some(20)));
-    assert_eq!((options.storage.as_str(), options.images.as_str(), options.bridge.as_str()), ("local-lvm", "local", "vmbr0"));
+    assert_eq!(
+        (options.storage.as_str(), options.images.as_str(), options.bridge.as_str()),
+        ("local-lvm", "local", "vmbr0")
+    );
     let network = &desk.server(&outcome).networks[0];
     assert_eq!(network.dns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.168.1.1", "9.9.9.9"]);
     assert!(seen.choices.contains(&("local-lvm".to_owned(), "42 GiB free".to_owned())), "{:?}", seen.choices);
@@ -609,7 +609,9 @@ servers:
         assert!(notices.contains(words), "nothing says `{words}`: {notices}");
     }
     let refusals = seen.refusals.join("\n");
-    for words in ["is not the URL of a Proxmox VE node", "5000 is out of range", "lacks its prefix", "outside of the subnet"] {
+    for words in
+        ["is not the URL of a Proxmox VE node", "5000 is out of range", "lacks its prefix", "outside of the subnet"]
+    {
         assert!(refusals.contains(words), "nothing says `{words}`: {refusals}");
     }
 }

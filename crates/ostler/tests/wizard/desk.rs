@@ -143,9 +143,12 @@ impl Desk {
     pub fn terminate(&self) {
         let marker = self.state.to_string_lossy().into_owned();
         for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let read = |name: &str| String::from_utf8_lossy(&fs::read(process.path().join(name)).unwrap_or_default()).into_owned();
+            let read = |name: &str| {
+                String::from_utf8_lossy(&fs::read(process.path().join(name)).unwrap_or_default()).into_owned()
+            };
             let ours = read("environ").contains(&marker) && read("cmdline").contains("ostler\0wizard");
-            let Some(pid) = process.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()).filter(|_| ours) else {
+            let Some(pid) = process.file_name().to_str().and_then(|pid| pid.parse::<i32>().ok()).filter(|_| ours)
+            else {
                 continue;
             };
             let is_binary = fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.ends_with("ostler"));

@@ -12,7 +12,8 @@ fn environment() -> TestEnvironment {
     fs::create_dir(environment.path().join("home/.ssh")).expect("a folder");
     let key = fs::read_to_string(environment.path().join("id_ed25519.pub")).expect("a key");
     let key = key.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    fs::write(environment.path().join("home/.ssh/id_ed25519.pub"), format!("{key} ann@desk\n")).expect("a written file");
+    fs::write(environment.path().join("home/.ssh/id_ed25519.pub"), format!("{key} ann@desk\n"))
+        .expect("a written file");
     environment
 }
 
@@ -226,7 +227,9 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     // What is there is not replaced unasked.
     let Some(desk) = Desk::sit_down(&environment, 80, 24, &["wizard"], &[("TERM", "dumb")]) else { return };
     desk.says("Number [1]:", "2");
-    for question in ["Name", "Image", "CPUs", "Memory", "Disk", "Port here", "User", "Log in", "Keys", "May root", "Port: [22]"] {
+    for question in
+        ["Name", "Image", "CPUs", "Memory", "Disk", "Port here", "User", "Log in", "Keys", "May root", "Port: [22]"]
+    {
         desk.says(question, "");
     }
     desk.says("What shall", "0");

@@ -3,11 +3,7 @@
 use super::{APPS, choices, defaults, picked, texts};
 use crate::{
     commands::catalog::ports,
-    wizard::{
-        dialog::Dialog,
-        prompt::Ask,
-        talk::Step,
-    },
+    wizard::{dialog::Dialog, prompt::Ask, talk::Step},
 };
 use ostler_core::{
     model::{AppMeta, CatalogIndex},

@@ -1,11 +1,7 @@
 //! Which modules, and with which settings. What there is, and what is asked of each, its metadata says.
 
 use super::{MODULES, choices, defaults, picked, target::Target};
-use crate::wizard::{
-    dialog::Dialog,
-    prompt::Ask,
-    talk::Step,
-};
+use crate::wizard::{dialog::Dialog, prompt::Ask, talk::Step};
 use ostler_core::{
     model::ModuleMeta,
     spec::{QuestionKind, Value},
@@ -33,9 +29,8 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {
         dialog.put(&["modules", name], Value::Bool(true));
     }
     let question = |dialog: &Dialog<'_>, name: &str| dialog.question(&dialog.of_server(&["modules", name]));
-    let has_settings = |name: &&String| {
-        matches!(question(dialog, name).kind, QuestionKind::Fields(fields) if !fields.is_empty())
-    };
+    let has_settings =
+        |name: &&String| matches!(question(dialog, name).kind, QuestionKind::Fields(fields) if !fields.is_empty());
     let with_settings: Vec<String> = chosen.iter().filter(has_settings).cloned().collect();
     if with_settings.is_empty() {
         return Ok(());

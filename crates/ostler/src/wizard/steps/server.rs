@@ -134,7 +134,9 @@ fn storages(dialog: &mut Dialog<'_>, node: &NodeOffer) -> Step<()> {
     let roomiest = fit.iter().max_by_key(|storage| storage.free).map(|storage| storage.name.clone());
     let Some(roomiest) = roomiest else {
         let failure = Failure::new(Blame::Provider, format!("no storage of {} takes disks of VMs", node.name));
-        return Err(Stop::Failed(failure.with_hint("`pvesm set STORAGE --content images,…` on the node lets one take them")));
+        return Err(Stop::Failed(
+            failure.with_hint("`pvesm set STORAGE --content images,…` on the node lets one take them"),
+        ));
     };
     storage(dialog, "storage", "Storage of its disk:", &fit, &roomiest)?;
     let fit: Vec<&StorageOffer> = node.storages.iter().filter(|storage| storage.images).collect();
@@ -150,7 +152,8 @@ fn storages(dialog: &mut Dialog<'_>, node: &NodeOffer) -> Step<()> {
 }
 
 fn storage(dialog: &mut Dialog<'_>, key: &str, question: &str, fit: &[&StorageOffer], default: &str) -> Step<()> {
-    let choices: Vec<Choice> = fit.iter().map(|storage| Choice::new(storage.name.clone(), free(storage.free))).collect();
+    let choices: Vec<Choice> =
+        fit.iter().map(|storage| Choice::new(storage.name.clone(), free(storage.free))).collect();
     let default = fit.iter().position(|storage| storage.name == default).unwrap_or(0);
     let id = format!("proxmox.{key}");
     let chosen = dialog.talk.choose(&id, Ask { question, help: "" }, &choices, default)?;
@@ -166,7 +169,8 @@ fn bridge(dialog: &mut Dialog<'_>, node: &NodeOffer) -> Step<Option<BridgeOffer>
         }
         [_] => 0,
         bridges => {
-            let help = |bridge: &BridgeOffer| bridge.cidr.as_ref().map_or(String::new(), |cidr| format!("the node is {cidr}"));
+            let help =
+                |bridge: &BridgeOffer| bridge.cidr.as_ref().map_or(String::new(), |cidr| format!("the node is {cidr}"));
             let choices: Vec<Choice> =
                 bridges.iter().map(|bridge| Choice::new(bridge.name.clone(), help(bridge))).collect();
             let default = bridges.iter().position(|bridge| bridge.name == "vmbr0").unwrap_or(0);

@@ -32,7 +32,8 @@ pub fn ask(dialog: &mut Dialog<'_>) -> Step<()> {
 fn keys(dialog: &mut Dialog<'_>) -> Step<()> {
     let good = dialog.checker(dialog.of_server(&["authorized_keys"]));
     let found = dialog.around.keys();
-    let keys_of = |indices: &[usize]| -> Vec<String> { indices.iter().filter_map(|it| found.get(*it).cloned()).collect() };
+    let keys_of =
+        |indices: &[usize]| -> Vec<String> { indices.iter().filter_map(|it| found.get(*it).cloned()).collect() };
     let mut chosen: Vec<String> = Vec::new();
     let mut more = true;
     if !found.is_empty() {
@@ -53,7 +54,8 @@ fn keys(dialog: &mut Dialog<'_>) -> Step<()> {
     while more {
         let with = |key: &str| texts(chosen.iter().chain([&key.to_owned()]));
         let line = Line { default: None, optional: good(texts(&chosen)).is_ok() };
-        let help = if line.optional { "its path, or the key itself. Nothing: no more" } else { "its path, or the key itself" };
+        let help =
+            if line.optional { "its path, or the key itself. Nothing: no more" } else { "its path, or the key itself" };
         let ask = Ask { question: "Public key:", help };
         let key = dialog.talk.text(&format!("key {}", chosen.len()), ask, line, |key| good(with(key)))?;
         more = !key.is_empty();
