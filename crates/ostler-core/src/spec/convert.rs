@@ -75,7 +75,7 @@ struct Converter<'a> {
 impl Converter<'_> {
     fn providers(&mut self, root: &Found) {
         for (name, found) in root.get("providers").and_then(Found::map).into_iter().flatten() {
-            let token = found.get("token").and_then(|token| self.secret(token)).flatten();
+            let token = found.get("token").and_then(|token| self.context.secret(token)).flatten();
             let endpoint = proxmox::endpoint(name, found, token, self.context, self.faults);
             self.endpoints.insert(name.clone(), endpoint);
         }

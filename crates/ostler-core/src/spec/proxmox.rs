@@ -1,7 +1,7 @@
 //! Proxmox VE in the spec: where its API is, and where on it a server is made.
 
 use super::{
-    ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext, Value,
+    ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext,
     fault::{Fault, Problem, quote},
     grammar::{none, null, text},
     shape::{Choice, Field, Presence::Required, Shape, Text},
@@ -60,7 +60,7 @@ const BRIDGE: &str = "^[a-zA-Z0-9_.-]{1,15}$";
 const TAG: &str = "^[a-z0-9_][a-z0-9_+.-]*$";
 
 fn matching(noun: &'static str, pattern: &str) -> Text {
-    Text { noun, pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")), check: None }
+    Text { noun, pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")), example: None, check: None }
 }
 
 fn auto() -> Text {
@@ -153,10 +153,7 @@ pub(super) fn options(found: &Found, endpoint: Option<ProxmoxEndpoint>) -> Optio
     let tags = found.get("tags")?.list()?.iter().map(|tag| tag.text().map(str::to_owned));
     Some(ProxmoxOptions {
         node: text("node")?,
-        vmid: match found.get("vmid")?.value()? {
-            Value::Int(vmid) => Some(vmid.try_into().ok()?),
-            _ => None,
-        },
+        vmid: found.get("vmid")?.int().map(u32::try_from).transpose().ok()?,
         storage: text("storage")?,
         images: text("images")?,
         bridge: text("bridge")?,
