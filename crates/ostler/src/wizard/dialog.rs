@@ -163,11 +163,17 @@ impl<'a> Dialog<'a> {
         optional: bool,
     ) -> Step<Option<Value>> {
         let kind = &question.kind;
-        let expected: &str = match kind {
-            QuestionKind::Line { expected, .. } if question.help.is_empty() => expected.as_str(),
-            _ => &question.help,
+        let help = match kind {
+            QuestionKind::Line { expected, .. } if question.help.is_empty() => expected.clone(),
+            // An example is worth more than a noun.
+            QuestionKind::Line { expected, .. }
+                if expected.contains("such as") && !question.help.contains("such as") =>
+            {
+                format!("{}: {expected}", question.help)
+            }
+            _ => question.help.clone(),
         };
-        let ask = Ask { question: &place.name, help: expected };
+        let ask = Ask { question: &place.name, help: &help };
         // What has a default is never left out: emptied, it would be the default again.
         let line = Line { default, optional: optional && question.default.is_none() };
         let (around, draft) = (self.around, &self.draft);

@@ -25,6 +25,8 @@ pub struct Surroundings {
     pub modules: Vec<ModuleMeta>,
     /// All apps.
     pub catalog: CatalogIndex,
+    /// Where they come from; `None`: they ship with Ostler.
+    pub catalog_url: Option<String>,
     /// The state, if there is one already: asking makes none.
     pub store: Option<SeaStore>,
     /// Drives what is asked of others.

@@ -18,9 +18,13 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
-use crate::{cli::Global, environment, wiring};
+use crate::{cli::Global, commands::spec_file, environment, wiring};
 use discover::{Found, Surroundings};
-use ostler_core::{Blame, Failure, Result, secret::Secret, spec::Questions};
+use ostler_core::{
+    Blame, Failure, Result,
+    secret::Secret,
+    spec::{CatalogSource, Questions, Value},
+};
 use ostler_providers::proxmox::{Host, Setup};
 use ostler_store::SeaStore;
 use prompt::Prompter;
@@ -51,9 +55,9 @@ struct Outcome {
     setup: Option<(Setup, String)>,
 }
 
-/// Asks, and does what is asked for.
-pub async fn run(global: &Global) -> Result<ExitCode> {
-    let around = surroundings(global).await?;
+/// Asks, and does what is asked for. `catalog` is the URL of the one whose apps are offered, if not of the one that ships.
+pub async fn run(global: &Global, catalog: Option<String>) -> Result<ExitCode> {
+    let around = surroundings(global, catalog).await?;
     let host = around.host.clone();
     match ask(around).await? {
         Some(outcome) => finish::finish(global, &host, outcome).await,
@@ -103,7 +107,15 @@ async fn broken_off() {
     }
 }
 
-async fn surroundings(global: &Global) -> Result<Surroundings> {
+async fn surroundings(global: &Global, url: Option<String>) -> Result<Surroundings> {
+    let catalog = match &url {
+        Some(url) => {
+            let source =
+                CatalogSource { url: url.clone(), branch: "stable".into(), commit: None, vault_password: None };
+            spec_file::sync_from_flags(global, &source, |_| "--catalog".to_owned()).await?.index
+        }
+        None => ostler_ansible::catalog_index()?,
+    };
     let state = wiring::state_dir(global)?;
     // Looking makes no state; where there is some, secrets may be kept in it.
     let store = if state.join("state.db").exists() { Some(SeaStore::open_sqlite(&state).await?) } else { None };
@@ -113,7 +125,8 @@ async fn surroundings(global: &Global) -> Result<Surroundings> {
             .map_err(|error| Failure::new(Blame::User, error.to_string()).because_of("this folder can't be told"))?,
         host: Host::new(environment::search_path()),
         modules: ostler_ansible::module_catalog()?,
-        catalog: ostler_ansible::catalog_index()?,
+        catalog,
+        catalog_url: url,
         store,
         runtime: Handle::current(),
         found: Found::default(),
@@ -128,6 +141,9 @@ fn conversation(around: &Surroundings, prompter: Box<dyn Prompter>) -> Result<Op
 
 fn questions_of(talk: &mut Talk, around: &Surroundings, questions: &Questions) -> Step<Outcome> {
     let mut dialog = dialog::Dialog::new(talk, around, questions);
+    if let Some(url) = &around.catalog_url {
+        dialog.draft.put(&["catalog", "url"], Value::String(url.clone()));
+    }
     let target = steps::target::ask(&mut dialog)?;
     let bridge = steps::server::ask(&mut dialog, &target)?;
     steps::network::ask(&mut dialog, &target, bridge.as_ref())?;

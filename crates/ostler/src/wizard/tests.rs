@@ -198,6 +198,7 @@ impl Desk {
             host: self.host.clone(),
             modules: self.modules.clone(),
             catalog: self.catalog.clone(),
+            catalog_url: None,
             store: None,
             runtime: Handle::current(),
             found: Found::default(),

@@ -9,7 +9,7 @@ pub mod summary;
 pub mod target;
 
 use super::prompt::Choice;
-use ostler_core::spec::Value;
+use ostler_core::spec::{Question, QuestionKind, Value, shown};
 
 /// All of them.
 pub const PATH: &[&str] = &[WHERE, SERVER, NETWORK, SSH, MODULES, APPS, SUMMARY];
@@ -30,12 +30,12 @@ fn texts<'a>(values: impl IntoIterator<Item = &'a String>) -> Value {
     Value::List(values.into_iter().map(text).collect())
 }
 
-/// `nothing`, where a list of defaults has nothing to say.
-fn defaults(question: &ostler_core::spec::Question) -> String {
-    let ostler_core::spec::QuestionKind::Fields(fields) = &question.kind else { return String::new() };
+/// What holds where nothing is changed, as far as it says anything.
+fn defaults(question: &Question) -> String {
+    let QuestionKind::Fields(fields) = &question.kind else { return String::new() };
     let known = fields.iter().filter_map(|field| {
-        let value = ostler_core::spec::shown(field.default.as_ref()?);
-        Some(format!("{} {}", field.key, if value.is_empty() { "\"\"" } else { &value }))
+        let value = field.default.as_ref().map(shown).filter(|value| !matches!(value.as_str(), "" | "[]" | "{}"))?;
+        Some(format!("{} {value}", field.key))
     });
     known.collect::<Vec<_>>().join(", ")
 }
