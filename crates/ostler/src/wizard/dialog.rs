@@ -175,7 +175,8 @@ impl<'a> Dialog<'a> {
         };
         let ask = Ask { question: &place.name, help: &help };
         // What has a default is never left out: emptied, it would be the default again.
-        let line = Line { default, optional: optional && question.default.is_none() };
+        let empty = question.default.as_ref().is_none_or(|default| shown(default).is_empty());
+        let line = Line { default: default.filter(|default| !default.is_empty()), optional: optional && empty };
         let (around, draft) = (self.around, &self.draft);
         let good =
             |text: &str| check(around, &draft.with(place.path, (place.whole)(kind.read(text))), &place.key_path, false);

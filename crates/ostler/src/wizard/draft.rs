@@ -138,13 +138,14 @@ fn braces(entries: impl Iterator<Item = String>) -> String {
 
 /// A text as it is, if every reader takes it for just that, else in quotes. JSON's are YAML's, too.
 fn scalar(text: &str) -> String {
-    // A colon is no harm in YAML 1.2, but `12:30` is a number in 1.1.
+    // As a key and as a value, alone on a line and among others. A colon is no harm in YAML 1.2, but `12:30` is a number in 1.1.
     let odd = |c: char| c.is_control() || c == ':' || c == '\\';
     let plain = || {
-        let read = spec::plain_yaml(Path::new(""), &format!("{{ key: [ {text}, {text} ] }}"));
+        let read = spec::plain_yaml(Path::new(""), &format!("{text}: {text}\n..: {{ {text}: [ {text}, {text} ] }}\n"));
         let item = Value::String(text.to_owned());
-        let expected = Value::List(vec![item.clone(), item]);
-        matches!(read, Ok(Value::Map(map)) if map.len() == 1 && map.get("key") == Some(&expected))
+        let list = Value::List(vec![item.clone(), item.clone()]);
+        let within = Value::Map([(text.to_owned(), list)].into());
+        read == Ok(Value::Map([(text.to_owned(), item), ("..".to_owned(), within)].into()))
     };
     if text.is_ascii() && !text.contains(odd) && plain() {
         return text.to_owned();

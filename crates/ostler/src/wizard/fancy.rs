@@ -1,7 +1,8 @@
 //! Questions in a terminal that can move its cursor: lists to walk through, answers that are checked where they stand.
 //!
-//! inquire draws on standard error, below what stands there, and takes a window of another size into account with the next key.
-//! It tells Esc (back) from Ctrl-C (the end), and gives the terminal back as it was after each question.
+//! inquire draws on standard error, below what stands there, and takes a window of another size into account with the next key. It
+//! counts on its cursor for that, which is where text is typed: so lists can be filtered by typing, also short ones. It tells Esc
+//! (back) from Ctrl-C (the end), and gives the terminal back as it was after each question.
 
 use super::prompt::{Answer, Ask, CheckChosen, CheckLine, Choice, Prompter, Screen, Unanswered};
 use inquire::{
@@ -89,7 +90,6 @@ impl Prompter for Fancy {
             .with_starting_cursor(default)
             .with_formatter(&|row| row.value.label.clone());
         select.help_message = Some(ask.help).filter(|help| !help.is_empty());
-        select.filter_input_enabled = choices.len() > page;
         let answer = select.raw_prompt().map(|row| row.index);
         self.answered(answer)
     }
@@ -111,7 +111,6 @@ impl Prompter for Fancy {
                 .with_formatter(&|rows| rows.iter().map(|row| row.value.label.as_str()).collect::<Vec<_>>().join(", "));
             let help = if ask.help.is_empty() { KEYS.to_owned() } else { format!("{}. {KEYS}", ask.help) };
             select.help_message = Some(&help);
-            select.filter_input_enabled = choices.len() > page;
             let answer = select.raw_prompt().map(|rows| rows.iter().map(|row| row.index).collect::<Vec<_>>());
             let answer = self.answered(answer)?;
             match &answer {

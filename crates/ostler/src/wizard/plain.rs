@@ -138,8 +138,8 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
             self.say(ask.help);
         }
         let prompt = match default {
-            Some(default) => format!("{} [{default}]", ask.question),
-            None => ask.question.to_owned(),
+            Some(default) => format!("{} [{default}]", bare(ask)),
+            None => bare(ask).to_owned(),
         };
         loop {
             let Some(line) = self.line(&prompt)? else { return Ok(Answer::Back) };
@@ -155,7 +155,7 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
             self.say(ask.help);
         }
         loop {
-            let secret = self.secret(&format!("{} (it is not shown)", ask.question))?;
+            let secret = self.secret(&format!("{} (it is not shown)", bare(ask)))?;
             if secret.expose() == BACK {
                 return Ok(Answer::Back);
             }
@@ -168,6 +168,11 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
             }
         }
     }
+}
+
+/// The question without its colon, which comes after what is offered.
+fn bare<'a>(ask: Ask<'a>) -> &'a str {
+    ask.question.trim_end_matches(':')
 }
 
 /// Indices of the choices that `line` numbers, in ascending order.

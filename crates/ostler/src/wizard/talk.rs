@@ -97,6 +97,8 @@ impl Talk {
                 Stop::Back => self.forget(),
                 Stop::Again(answers, notice) => {
                     (0..answers).for_each(|_| self.forget());
+                    // A secret that was no good is not offered again.
+                    self.remembered.retain(|_, reply| !matches!(reply, Reply::Secret(_)));
                     self.screen.notice = Some(notice).filter(|notice| !notice.is_empty());
                 }
                 Stop::Interrupted => return Err(stopped()),

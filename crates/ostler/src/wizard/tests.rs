@@ -464,9 +464,7 @@ async fn metadata_that_nobody_has_seen_has_its_dialog() {
     assert!(!outcome.text.contains("s3cret"));
     assert_eq!(desk.server(&outcome).apps, ["nginx", "shop"]);
     // Each choice is explained, by what the metadata says.
-    for (label, help) in
-        [("tea", "Tea. Makes tea"), ("shop", "8443/tcp (lan); with nginx; Sells tea"), ("green", "fresh")]
-    {
+    for (label, help) in [("tea", "Makes tea"), ("shop", "8443/tcp (lan); with nginx; Sells tea"), ("green", "fresh")] {
         assert!(seen.choices.contains(&(label.to_owned(), help.to_owned())), "{label}: {:?}", seen.choices);
     }
     assert_eq!(seen.refusals.len(), 6, "{:?}", seen.refusals);

@@ -16,10 +16,8 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {
         return Ok(());
     }
     let names: Vec<String> = modules.iter().map(|meta| meta.name.clone()).collect();
-    let meaning = |name: &str| {
-        let meta = modules.iter().find(|meta| meta.name == name);
-        meta.map_or(String::new(), |meta| format!("{}. {}", meta.title, meta.summary))
-    };
+    let meaning =
+        |name: &str| modules.iter().find(|meta| meta.name == name).map_or(String::new(), |meta| meta.summary.clone());
     // A new machine is hardened unless somebody minds; one that is there already is somebody's.
     let offered: Vec<usize> = if matches!(target, Target::Existing) { Vec::new() } else { (0..names.len()).collect() };
     let ask = Ask { question: "What shall Ostler take care of?", help: "" };

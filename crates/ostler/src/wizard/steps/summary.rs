@@ -18,8 +18,8 @@ pub struct End {
     pub go: bool,
 }
 
-/// Lines of a window that the spec does not get: heading, question, choices and help.
-const FRAME: usize = 12;
+/// Lines of a window that the spec does not get: heading, question, choices, and a line that breaks.
+const FRAME: usize = 13;
 /// Lines of the spec that are shown at once in any case.
 const FEWEST: usize = 6;
 
