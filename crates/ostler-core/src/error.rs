@@ -69,14 +69,14 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
     /// What was made before it failed, and is there still.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub left: Vec<String>,
+    #[serde(default, skip_serializing_if = "<[String]>::is_empty")]
+    pub left: Box<[String]>,
 }
 
 impl Failure {
     /// A failure that no typed error stands behind; for core's own verbs.
     pub fn new(blame: Blame, message: impl Into<String>) -> Self {
-        Self { blame, message: message.into(), causes: Vec::new(), hint: None, lines: Vec::new(), left: Vec::new() }
+        Self { blame, message: message.into(), causes: Vec::new(), hint: None, lines: Vec::new(), left: Box::default() }
     }
 
     /// The same with a hint.
@@ -123,7 +123,7 @@ impl<E: Classify> From<E> for Failure {
             message: error.to_string(),
             causes,
             lines: Vec::new(),
-            left: Vec::new(),
+            left: Box::default(),
         }
     }
 }

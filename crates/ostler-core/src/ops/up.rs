@@ -115,7 +115,7 @@ async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Fail
             let advice = failure.hint.filter(|hint| !hint.contains("`ostler resume") && !hint.contains("`ostler logs"));
             let advice = advice.map(|hint| format!("{hint}. ")).unwrap_or_default();
             let hint = format!("{advice}What was made of {name} is destroyed again; `ostler up` makes it anew");
-            Failure { hint: Some(hint), left: Vec::new(), ..failure }
+            Failure { hint: Some(hint), left: Box::default(), ..failure }
         }
         Err(stuck) => {
             let mut failure = failure;
@@ -129,7 +129,7 @@ async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Fail
 /// The failure with what is left of the server, which it may say already.
 async fn with_left(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
     if failure.left.is_empty() {
-        return Failure { left: create::left(world, name).await, ..failure };
+        return Failure { left: create::left(world, name).await.into(), ..failure };
     }
     failure
 }

@@ -91,7 +91,9 @@ impl Converter<'_> {
             _ => {}
         }
         let problem = match name {
-            "hetzner" => Problem::new("`hetzner` is not supported yet"),
+            "hetzner" => Problem::new(
+                "`hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
+            ),
             "proxmox" => Problem::new("which Proxmox VE is meant?").hint(
                 "describe it under `providers`, such as `providers: { pve1: { kind: proxmox, … } }`, and name it here: \
                  `provider: pve1`",

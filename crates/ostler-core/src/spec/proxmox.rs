@@ -60,7 +60,12 @@ const BRIDGE: &str = "^[a-zA-Z0-9_.-]{1,15}$";
 const TAG: &str = "^[a-z0-9_][a-z0-9_+.-]*$";
 
 fn matching(noun: &'static str, pattern: &str) -> Text {
-    Text { noun, pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")), example: None, check: None }
+    Text {
+        noun,
+        pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")),
+        example: None,
+        check: None,
+    }
 }
 
 fn auto() -> Text {

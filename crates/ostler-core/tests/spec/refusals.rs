@@ -98,12 +98,10 @@ fn single_values_of_a_server() {
         ),
         (
             "provider: hetzner",
-            "3:15: provider: `hetzner` is not supported yet; this version knows `local` and `existing`",
+            "3:15: provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, \
+             Proxmox VE",
         ),
-        (
-            "provider: exiting",
-            "3:15: provider: expected one of `local`, `existing`, found `exiting`\n  hint: did you mean `existing`?",
-        ),
+        ("provider: exiting", "3:15: provider: there is no provider `exiting`\n  hint: did you mean `existing`?"),
         ("authorized_keys: { exclusive: true }", "3:22: authorized_keys.keys: missing\n  hint: The keys"),
         ("authorized_keys: [ '' ]", "3:24: authorized_keys[0]: expected a public key or the path of one"),
     ] {

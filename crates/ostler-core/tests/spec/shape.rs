@@ -168,7 +168,7 @@ ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can f
   hint: fetched are `https://`, `http://`, `ssh://` and `file://`
 ostler.yaml:3:3: servers.Web_1: not a server name
   hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`
-ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet
+ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE
 ostler.yaml:5:19: servers.Web_1.size.cpus: 0 is out of range: 1 to 256
 ostler.yaml:5:30: servers.Web_1.size.memory: `2GB` is not a size
   hint: did you mean `2GiB`?

@@ -235,7 +235,10 @@ fn what_is_not_supported_yet_is_refused() {
          hint: describe it under `providers`, such as `providers: { pve1: { kind: proxmox, … } }`, and name it here: \
          `provider: pve1`",
     );
-    check_server("provider: hetzner", "ostler.yaml:3:15: servers.web1.provider: `hetzner` is not supported yet");
+    check_server(
+        "provider: hetzner",
+        "ostler.yaml:3:15: servers.web1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
+    );
     check_server(
         "ansible: { strategy: free }",
         "ostler.yaml:3:26: servers.web1.ansible.strategy: expected one of `mitogen`, `linear`, found `free`",

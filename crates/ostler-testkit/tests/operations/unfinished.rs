@@ -36,7 +36,7 @@ fn it_stays_and_is_listed() {
     each(&failures(), async |fault| {
         let bench = start.copy();
         let failure = bench.run(&up(), Some(fault.clone())).await.result.expect_err("it fails");
-        assert_eq!(failure.left, machines(&bench));
+        assert_eq!(failure.left.to_vec(), machines(&bench));
         assert!(bench.is_recorded().await);
     });
 }
@@ -51,7 +51,7 @@ fn it_is_destroyed_where_that_was_asked_for() {
         let hint = failure.hint.expect("what to do");
         assert!(hint.ends_with("What was made of web is destroyed again; `ostler up` makes it anew"), "{hint}");
         assert!(!hint.contains("resume"), "{hint}");
-        assert_eq!(failure.left, [""; 0]);
+        assert_eq!(failure.left.to_vec(), [""; 0]);
         bench.assert_nothing_left().await;
         bench.assert_events_end().await;
         bench.must(&up()).await;
@@ -74,7 +74,7 @@ fn a_server_that_was_there_before_stays() {
         let fault = at("provider.start", Moment::Before, Effect::Fail);
         bench.run(&up(), Some(fault.clone())).await.result.expect_err("it fails");
         let failure = bench.run(&or_nothing(), Some(fault)).await.result.expect_err("it fails again");
-        assert_eq!(failure.left, ["machine web"]);
+        assert_eq!(failure.left.to_vec(), ["machine web"]);
         bench.must(&up()).await;
         bench.assert_log(1..=1);
     });
@@ -87,7 +87,7 @@ fn what_was_stopped_on_request_stays() {
         let boot = set_step(OperationKind::Create, "boot", StepState::Started);
         let fault = at(&boot, Moment::Before, Effect::Interrupt);
         let failure = bench.run(&or_nothing(), Some(fault)).await.result.expect_err("it was stopped");
-        assert_eq!((failure.blame, failure.left.as_slice()), (Blame::Interrupted, &["machine web".to_owned()][..]));
+        assert_eq!((failure.blame, failure.left.to_vec()), (Blame::Interrupted, vec!["machine web".to_owned()]));
         bench.must(&Verb::Resume).await;
         bench.assert_log(1..=1);
     });

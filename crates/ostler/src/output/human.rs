@@ -339,7 +339,7 @@ pub fn failure_text(failure: &Failure) -> String {
     for line in &failure.lines {
         text.push_str(&format!("  | {line}\n"));
     }
-    for line in &failure.left {
+    for line in failure.left.iter() {
         text.push_str(&format!("  left: {line}\n"));
     }
     if let Some(hint) = &failure.hint {
