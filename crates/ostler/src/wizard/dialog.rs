@@ -218,7 +218,7 @@ impl<'a> Dialog<'a> {
                 path: place.path,
                 whole: &whole,
                 key_path: format!("{}[{index}]", place.key_path),
-                name: format!("{} {}", place.name, index + 1),
+                name: part(&place.name, &(index + 1).to_string()),
             };
             let default = offered.get(index).cloned();
             let help = if index == 0 { question.help.clone() } else { String::new() };
@@ -251,7 +251,7 @@ impl<'a> Dialog<'a> {
         loop {
             let number = entries.len() + 1;
             let id = self.id(&format!("{}.{number}", place.key_path));
-            let name = format!("{} {number}", place.name);
+            let name = part(&place.name, &number.to_string());
             let help =
                 if number == 1 { format!("{}. Nothing: none", question.help) } else { "Nothing: no more".into() };
             let before = entries.clone();
@@ -272,7 +272,7 @@ impl<'a> Dialog<'a> {
             }
             let whole = |value| with(&key, value);
             let path = key_path(&place.key_path, &key);
-            let of_value = Place { path: place.path, whole: &whole, key_path: path, name: key.clone() };
+            let of_value = Place { path: place.path, whole: &whole, key_path: path, name: format!("{key}:") };
             let value =
                 Question { key: key.clone(), help: String::new(), kind: kind.clone(), default: None, required: true };
             if let Some(value) = self.answer(&of_value, &value)? {
@@ -294,7 +294,7 @@ impl<'a> Dialog<'a> {
                 path: place.path,
                 whole: &whole,
                 key_path: key_path(&place.key_path, &field.key),
-                name: format!("{} {}", place.name, field.key),
+                name: part(&place.name, &field.key),
             };
             let answer = self.answer(&of_field, field)?;
             if let Some(value) = answer.filter(|value| is_worth_writing(value, field)) {
@@ -323,6 +323,11 @@ fn is_empty(value: &Value) -> bool {
 
 fn choice(word: &Word) -> Choice {
     Choice::new(shown(&word.value), word.help.clone())
+}
+
+/// What a part of something is called in a question.
+fn part(whole: &str, part: &str) -> String {
+    format!("{} {part}:", whole.trim_end_matches(':'))
 }
 
 /// A path as faults say it.

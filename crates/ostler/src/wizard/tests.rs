@@ -408,7 +408,7 @@ async fn metadata_that_nobody_has_seen_has_its_dialog() {
         "params": {
             "type": "object", "additionalProperties": false, "required": ["domain", "key"],
             "properties": {
-                "domain": { "type": "string", "pattern": "^[a-z.]+$", "description": "Such as such as example.org" },
+                "domain": { "type": "string", "pattern": "^[a-z.]+$", "description": "Where it is found, such as example.org" },
                 "key": { "type": "string", "writeOnly": true, "description": "Of the bank" },
                 "goods": {
                     "type": "array", "description": "What is sold",
@@ -467,7 +467,7 @@ async fn metadata_that_nobody_has_seen_has_its_dialog() {
     for (label, help) in [("tea", "Makes tea"), ("shop", "8443/tcp (lan); with nginx; Sells tea"), ("green", "fresh")] {
         assert!(seen.choices.contains(&(label.to_owned(), help.to_owned())), "{label}: {:?}", seen.choices);
     }
-    assert_eq!(seen.refusals.len(), 6, "{:?}", seen.refusals);
+    assert_eq!(seen.refusals.len(), 5, "{:?}", seen.refusals);
 }
 
 #[tokio::test]
