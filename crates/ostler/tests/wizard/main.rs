@@ -167,6 +167,15 @@ fn esc_goes_back_the_window_changes_its_size_and_ctrl_c_leaves_nothing() {
     desk.answer("? Port here 1", "");
     desk.answer("? User:", "");
     desk.sees("? Log in with:", "22-large");
+    desk.press(&["Enter"]);
+    desk.answer("? Keys", "");
+    desk.answer("? May root", "");
+    desk.answer("? Port:", "");
+    // Lines that fitted break now, and the question still stands once.
+    desk.waits_for("? What shall");
+    desk.resize(60, 22);
+    desk.press(&["Down"]);
+    desk.sees("> [x] time_sync", "23-narrow");
     desk.press(&["C-c"]);
     assert_eq!(desk.ended(), (130, true));
     desk.left_nothing();
