@@ -3,6 +3,7 @@
 //! Every terminal has a tmux server of its own, which ends with it. Where tmux is not installed there is none, and the test is
 //! skipped; with `OSTLER_REQUIRE_TMUX=1` in the environment, as in continuous integration, that is a failure instead.
 
+use rustix::termios::tcgetwinsize;
 use std::{
     fs,
     path::Path,
@@ -70,9 +71,19 @@ impl Terminal {
         self.call(&[&["send-keys"], keys].concat());
     }
 
-    /// Gives the window another size.
+    /// Gives the window another size; returns when the program has been told. (A key that comes in the same instant would wait for the
+    /// next one: crossterm looks at one of the two.)
+    ///
+    /// # Panics
+    /// If the window does not get it.
     pub fn resize(&self, width: u16, height: u16) {
         self.call(&["resize-window", "-x", &width.to_string(), "-y", &height.to_string()]);
+        let tty = fs::File::open(self.call(&["display-message", "-p", "#{pane_tty}"]).trim()).expect("its terminal");
+        let begun = Instant::now();
+        while tcgetwinsize(&tty).map(|size| (size.ws_col, size.ws_row)) != Ok((width, height)) {
+            assert!(begun.elapsed() < PATIENCE, "the window does not become {width}x{height}");
+            thread::sleep(LOOK);
+        }
     }
 
     /// What stands in the window, without blanks at the ends of lines and empty lines at the end.
