@@ -171,7 +171,7 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
 }
 
 /// The question without its colon, which comes after what is offered.
-fn bare<'a>(ask: Ask<'a>) -> &'a str {
+fn bare(ask: Ask<'_>) -> &str {
     ask.question.trim_end_matches(':')
 }
 

@@ -52,13 +52,14 @@ impl Desk {
         self.line(text);
     }
 
-    /// The same where questions are plain lines: the last one counts.
+    /// The same where questions are plain lines: the last one counts, and of a list its question stands above.
     #[track_caller]
     pub fn says(&self, question: &str, text: &str) {
         self.terminal.wait_until(&format!("`{question}`"), |screen| {
-            let last = screen.rsplit("\n\n").next().unwrap_or(screen);
-            let open = last.trim_end().ends_with(':') || last.trim_end().ends_with(']');
-            open && asked(screen).contains(question)
+            let mut lines = screen.trim_end().lines().rev();
+            let last = lines.next().unwrap_or_default();
+            let of_list = last.starts_with("Number") && lines.take(12).any(|line| line.contains(question));
+            last.ends_with(':') && (last.contains(question) || of_list)
         });
         self.line(text);
     }
@@ -182,12 +183,6 @@ impl Desk {
     }
 }
 
-/// The question that stands last among plain lines.
-fn asked(screen: &str) -> String {
-    let lines: Vec<&str> = screen.lines().filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(12)..].join("\n")
-}
-
 fn files(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|file| file.file_name().into_string());
     let mut names: Vec<String> = names.map(|name| name.expect("a name in UTF-8")).collect();
@@ -197,7 +192,7 @@ fn files(folder: &Path) -> Vec<String> {
 
 /// A file of the environment's folder.
 #[track_caller]
-pub fn environment_of(environment: &TestEnvironment, name: &str) -> String {
+pub fn written(environment: &TestEnvironment, name: &str) -> String {
     fs::read_to_string(environment.path().join(name)).expect("a written file")
 }
 

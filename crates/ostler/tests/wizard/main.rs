@@ -2,7 +2,7 @@
 
 mod desk;
 
-use desk::{Desk, environment_of, start_node};
+use desk::{Desk, start_node, written};
 use ostler_testkit::{environment::TestEnvironment, pve::FakeNode};
 use std::fs;
 
@@ -96,7 +96,7 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     assert!(said.contains("storage `local-lvm` has 1 MiB free"), "{said}");
     assert_eq!(desk.ended(), (4, true));
 
-    let spec = environment_of(&environment, "ostler.yaml").replace(&node.url(), "URL");
+    let spec = written(&environment, "ostler.yaml").replace(&node.url(), "URL");
     let expected = "\
 servers:
   web1:
@@ -129,8 +129,7 @@ servers:
     node.storage("local-lvm", |storage| storage.avail = 200 << 30);
     // (Whether that address is free here is not the test's affair.)
     let fixed = "      address: 192.168.1.20/24\n      gateway: 192.168.1.1\n      dns: [ 192.168.1.1 ]\n";
-    environment
-        .write("ostler.yaml", &environment_of(&environment, "ostler.yaml").replace(fixed, "      address: dhcp\n"));
+    environment.write("ostler.yaml", &written(&environment, "ostler.yaml").replace(fixed, "      address: dhcp\n"));
     let mut plan = environment.command(&["plan", "ostler.yaml", "--no-check"]);
     let plan = plan.env("OSTLER_IMAGE_SITE", "http://127.0.0.1:1").output().expect("ostler starts");
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
@@ -233,7 +232,7 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     assert_eq!(desk.ended(), (0, true));
     let history = desk.history();
     assert!(!history.contains("hunter2") && !history.contains('\u{1b}'), "{history}");
-    let spec = environment_of(&environment, "mine.yaml");
+    let spec = written(&environment, "mine.yaml");
     assert!(spec.contains("  plain1:\n") && spec.contains("password: { secret: plain1-ops }"), "{spec}");
     assert_eq!(environment.run(&["secret", "list"]).ok().stdout, "plain1-ops\n");
 
@@ -252,8 +251,8 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     desk.says("That file is there already.", "1");
     desk.says("File [", "other.yaml");
     assert_eq!(desk.ended(), (0, true));
-    assert_eq!(environment_of(&environment, "mine.yaml"), spec);
-    assert!(environment_of(&environment, "other.yaml").contains("web1"));
+    assert_eq!(written(&environment, "mine.yaml"), spec);
+    assert!(written(&environment, "other.yaml").contains("web1"));
 }
 
 #[test]
