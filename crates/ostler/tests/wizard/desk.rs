@@ -58,7 +58,7 @@ impl Desk {
         self.terminal.wait_until(&format!("`{question}`"), |screen| {
             let mut lines = screen.trim_end().lines().rev();
             let last = lines.next().unwrap_or_default();
-            let of_list = last.starts_with("Number") && lines.take(12).any(|line| line.contains(question));
+            let of_list = last.starts_with("Number") && lines.take(20).any(|line| line.contains(question));
             last.ends_with(':') && (last.contains(question) || of_list)
         });
         self.line(text);
