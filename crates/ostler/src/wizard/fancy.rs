@@ -20,6 +20,8 @@ pub struct Fancy {
     look: RenderConfig<'static>,
     /// Lines that stand on the screen.
     used: usize,
+    /// The window that it was drawn for: of lists with lines that break when it gets narrower, a terminal makes what it likes.
+    window: (usize, usize),
 }
 
 /// The window where the terminal does not say its size, and the least that is drawn for.
@@ -35,7 +37,7 @@ impl Fancy {
         let look = if colours { RenderConfig::default_colored() } else { RenderConfig::empty() };
         let look = look.with_canceled_prompt_indicator(Styled::new(""));
         let look = if colours { look } else { look.with_answered_prompt_prefix(Styled::new(">")) };
-        Self { look, used: 0 }
+        Self { look, used: 0, window: window() }
     }
 
     /// Choices that fit below what stands there, with the question, its help, a message and a line to spare.
@@ -71,10 +73,15 @@ impl Prompter for Fancy {
         }
         lines.extend(screen.answered.iter().map(|(question, answer)| format!("> {question} {answer}")));
         lines.extend(screen.notice.iter().flat_map(|notice| notice.lines()).map(|line| format!("# {line}")));
-        let width = window().0;
+        self.window = window();
+        let width = self.window.0;
         self.used = lines.iter().map(|line| 1 + line.chars().count().saturating_sub(1) / width).sum();
         // Erase the window, and begin at its top: ECMA-48, ED and CUP.
         eprintln!("\u{1b}[2J\u{1b}[H{}", lines.join("\n"));
+    }
+
+    fn is_stale(&self) -> bool {
+        window() != self.window
     }
 
     fn rows(&self) -> usize {

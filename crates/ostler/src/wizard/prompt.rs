@@ -71,6 +71,11 @@ pub trait Prompter: Send {
     /// Begins a screen, or shows it anew.
     fn screen(&mut self, screen: &Screen);
 
+    /// Whether the screen must be shown anew before the next question, for the window is another one.
+    fn is_stale(&self) -> bool {
+        false
+    }
+
     /// Lines that a window holds.
     fn rows(&self) -> usize;
 

@@ -281,7 +281,7 @@ impl Talk {
     }
 
     fn show(&mut self) {
-        if std::mem::take(&mut self.stale) {
+        if std::mem::take(&mut self.stale) || self.prompter.is_stale() {
             self.prompter.screen(&self.screen);
         }
     }
