@@ -29,6 +29,18 @@ pub struct Arguments {
     /// Rounds of the comparison; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Only this comparison.
+    #[arg(long, value_enum)]
+    only: Option<Comparison>,
+}
+
+/// With what stock `ansible-playbook` is compared.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Comparison {
+    /// One virtual machine.
+    One,
+    /// Eight servers at once.
+    Eight,
 }
 
 const OSTLER: &str = "target/release/ostler";
@@ -41,8 +53,11 @@ pub fn run_bench(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
     run(Command::new(env!("CARGO")).args(["build", "--release", "--package", "ostler"]))?;
     std::fs::create_dir_all(SCRATCH)?;
     let mut figures = vec![version()?, status()?];
-    if !arguments.quick {
+    let wanted = |comparison| !arguments.quick && arguments.only.is_none_or(|only| only == comparison);
+    if wanted(Comparison::One) {
         figures.extend(against_stock(arguments.rounds)?);
+    }
+    if wanted(Comparison::Eight) {
         if rustix::process::geteuid().is_root() {
             figures.extend(eight_servers(arguments.rounds)?);
         } else {

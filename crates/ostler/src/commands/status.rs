@@ -64,9 +64,11 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
 }
 
 async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>> {
-    let (observed, unseen) = observe(session, &servers).await?;
+    // Asked first: the database answers while the machines are looked at.
+    let (operations, (observed, unseen)) =
+        tokio::try_join!(session.store.latest_operations(), observe(session, &servers))?;
     let operations: HashMap<ServerName, OperationRecord> =
-        session.store.latest_operations().await?.into_iter().map(|op| (op.server.clone(), op)).collect();
+        operations.into_iter().map(|operation| (operation.server.clone(), operation)).collect();
     let mut rows = Vec::new();
     for server in servers {
         let seen = observed.get(&server.name);
