@@ -38,6 +38,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("iproute2", "targets: network"),
     ("iptables", "targets: network"),
     ("slirp4netns", "targets: their way to package mirrors"),
+    ("tmux", "tests of the wizard"),
 ];
 
 /// Installs what is missing.

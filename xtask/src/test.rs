@@ -73,7 +73,10 @@ fn end_to_end(name: &str) -> Command {
 /// What is installed by `setup` must be used: its absence is a failure, not a skip.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
-    command.args(arguments).env("OSTLER_REQUIRE_MARIADB", "1").env("OSTLER_REQUIRE_SSHD", "1");
+    command.args(arguments);
+    for program in ["MARIADB", "SSHD", "TMUX"] {
+        command.env(format!("OSTLER_REQUIRE_{program}"), "1");
+    }
     // Only root can make targets; anybody else is told what was skipped.
     if rustix::process::geteuid().is_root() {
         command.env("OSTLER_REQUIRE_TARGETS", "1");

@@ -8,4 +8,5 @@ pub mod mariadb;
 pub mod pve;
 pub mod sshd;
 pub mod targets;
+pub mod tmux;
 pub mod world;

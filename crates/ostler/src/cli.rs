@@ -2,6 +2,7 @@
 
 use crate::commands::{
     catalog, completions, destroy, doctor, image, logs, man, plan, proxmox, resume, schema, secret, ssh, status, up,
+    wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -19,15 +20,17 @@ Exit codes:
 Of several servers that failed, the greatest of their codes counts.";
 
 /// Turns nothing into a provisioned Debian 13 server, and keeps it so.
+///
+/// Without a command, in a terminal: asks what you want, as `ostler wizard` does.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXIT_CODES)]
 pub struct Cli {
     /// What holds for every command.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// What to do; without it, in a terminal, the wizard asks.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
 /// What holds for every command.
@@ -58,6 +61,8 @@ pub enum Output {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Ask what you want, write it down as a spec file, and make the server if you like.
+    Wizard(wizard::Arguments),
     /// Create or converge what a spec file says.
     Up(up::Arguments),
     /// Show what `up` would do; nothing is touched.

@@ -18,6 +18,12 @@ pub fn colour() -> bool {
     std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Whether questions are asked as plain lines: for screen readers (`ACCESSIBLE`), and where the cursor can't be moved.
+pub fn plain_questions() -> bool {
+    let accessible = std::env::var_os("ACCESSIBLE").is_some_and(|value| !value.is_empty() && value != "0");
+    accessible || std::env::var_os("TERM").is_none_or(|terminal| terminal.is_empty() || terminal == "dumb")
+}
+
 /// `/var/lib/ostler` as root, else `$XDG_STATE_HOME/ostler`, by default `~/.local/state/ostler`.
 pub fn default_state_dir() -> Result<PathBuf> {
     if rustix::process::geteuid().is_root() {

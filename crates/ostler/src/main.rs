@@ -8,6 +8,7 @@ mod log_file;
 mod output;
 mod process;
 mod wiring;
+mod wizard;
 
 use clap::Parser;
 use std::process::ExitCode;

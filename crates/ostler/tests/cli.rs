@@ -76,6 +76,27 @@ fn what_the_command_line_can_not_mean_is_said() {
 }
 
 #[test]
+fn without_a_terminal_nobody_is_asked() {
+    let environment = environment();
+    let alone = Command::new(env!("CARGO_BIN_EXE_ostler")).stdin(Stdio::null()).output().expect("ostler starts");
+    let said = String::from_utf8_lossy(&alone.stderr).into_owned();
+    assert_eq!(alone.status.code(), Some(2));
+    assert!(said.contains("Usage: ostler [OPTIONS] <COMMAND>") && said.contains("Create or converge"), "{said}");
+    // Flags without a command are no reason to ask either.
+    let flags = environment.run(&[""; 0]);
+    assert_eq!(flags.code, 2);
+    assert!(flags.stderr.contains("requires a subcommand"), "{}", flags.stderr);
+    let asked_for = environment.run(&["wizard"]);
+    assert_eq!(asked_for.code, 2);
+    assert!(
+        asked_for.stderr.contains("nobody is there to answer\n\nhint: call it in a terminal"),
+        "{}",
+        asked_for.stderr
+    );
+    assert!(!environment.state_dir().exists(), "the state directory was made");
+}
+
+#[test]
 fn a_state_directory_that_can_not_be_one_is_refused() {
     let environment = environment();
     let file = environment.write("state", "a file\n");

@@ -107,8 +107,8 @@ pub(super) fn quote(text: &str) -> String {
     format!("`{}{more}`", printable(text, SHOWN))
 }
 
-/// A key as part of a key path.
-pub(super) fn join(path: &str, key: &str) -> String {
+/// The key path of `key` within `path`, as faults say it.
+pub fn join(path: &str, key: &str) -> String {
     let key = printable(key, 63);
     if path.is_empty() { key } else { format!("{path}.{key}") }
 }

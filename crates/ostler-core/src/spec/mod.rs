@@ -15,6 +15,7 @@ mod model;
 mod node;
 mod params;
 mod proxmox;
+mod question;
 mod reference;
 mod rules;
 mod schema;
@@ -23,11 +24,13 @@ mod size;
 mod value;
 mod walk;
 
-pub use fault::{Fault, SpecFaults};
+pub use fault::{Fault, SpecFaults, join as key_path};
 pub use index::{IndexReading, RolePlace, read_index};
 pub use model::*;
 pub use params::{ShapeError, app_parameters, check_app, check_module};
+pub use question::{KeyRule, Question, QuestionKind, Questions, Word, shown};
 pub use reference::Parameter;
+pub use rules::IMAGES as NAMED_IMAGES;
 
 use crate::model::{CatalogIndex, ModuleMeta};
 use node::Kind;

@@ -240,7 +240,7 @@ pub(super) fn domain() -> Text {
 pub(super) const IMAGE: &str = "an image";
 
 /// Images that Ostler can fetch or build by name.
-pub(super) const IMAGES: [&str; 1] = ["debian-13"];
+pub const IMAGES: [&str; 1] = ["debian-13"];
 
 /// A name that Ostler knows, or a path.
 pub(super) fn image() -> Text {

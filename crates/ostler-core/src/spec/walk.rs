@@ -224,7 +224,7 @@ fn range<T: PartialOrd + std::fmt::Display>(value: T, min: (T, T), max: (T, T)) 
     Err(Problem::new(format!("{value} is out of range: {expected}")))
 }
 
-fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
+pub(super) fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
     match (rules.check, &rules.pattern) {
         (Some(check), _) => check(text),
         (None, Some(pattern)) if !pattern.is_match(text) => {

@@ -8,6 +8,7 @@ mod fixture;
 mod hostile;
 mod index;
 mod proxmox;
+mod questions;
 mod refusals;
 mod schema;
 mod shape;

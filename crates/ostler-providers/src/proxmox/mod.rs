@@ -13,6 +13,7 @@ mod error;
 mod form;
 mod host;
 mod image;
+mod inventory;
 mod preflight;
 mod remove;
 mod reshape;
@@ -25,6 +26,7 @@ mod wire;
 pub use client::Patience;
 pub use error::ProxmoxError;
 pub use host::Host;
+pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, host_fingerprint, shown_fingerprint};
 pub use setup::{Made, Setup, TOKEN, USER};
 
 use crate::image::ImageStore;

@@ -116,7 +116,7 @@ fn names(json: &str, field: &str) -> Vec<String> {
 }
 
 /// Of the certificate that an administrator put there, or else of the node's own.
-fn fingerprint(host: &Host) -> Result<String, ProxmoxError> {
+pub(super) fn fingerprint(host: &Host) -> Result<String, ProxmoxError> {
     let own = host.cluster_file("local/pveproxy-ssl.pem");
     let path = if own.exists() { own } else { host.cluster_file("local/pve-ssl.pem") };
     let certificate = CertificateDer::from_pem_file(&path)

@@ -2,6 +2,7 @@
 
 mod crashing;
 mod failing;
+mod inventory;
 mod lab;
 mod living;
 mod preflight;

@@ -15,9 +15,10 @@ pub mod secret;
 pub mod ssh;
 pub mod status;
 pub mod up;
+pub mod wizard;
 
 mod follow;
-mod spec_file;
+pub mod spec_file;
 mod together;
 
 use crate::cli::{Cli, Command};
@@ -27,7 +28,9 @@ use std::process::ExitCode;
 /// Runs the command.
 pub async fn run(cli: Cli) -> Result<ExitCode> {
     let global = &cli.global;
-    match cli.command {
+    let Some(command) = cli.command else { return wizard::run_if_asked_for(global).await };
+    match command {
+        Command::Wizard(arguments) => wizard::run(global, arguments).await,
         Command::Up(arguments) => up::run(global, arguments).await,
         Command::Plan(arguments) => plan::run(global, arguments).await,
         Command::Status(arguments) => status::run(global, arguments).await,

@@ -47,6 +47,19 @@ pub async fn sync(global: &Global, source: &CatalogSource, offline: bool) -> Res
     Ok(catalog)
 }
 
+/// The same of a source that stands in no file; `flag` names the flag that says a key of it.
+pub async fn sync_from_flags(
+    global: &Global,
+    source: &CatalogSource,
+    flag: impl Fn(&str) -> String,
+) -> Result<Catalog> {
+    spec::check_source(source).map_err(|fault| {
+        let failure = Failure::new(Blame::User, format!("{}: {}", flag(&fault.key_path), fault.message));
+        fault.hint.into_iter().fold(failure, Failure::with_hint)
+    })?;
+    sync(global, source, false).await
+}
+
 fn no_vault_password(spec: &Path, server: &ServerSpec, file: &Path) -> Failure {
     let message = format!(
         "{}: catalog.vault_password: missing: {} of the catalog, which {} needs, is encrypted with `ansible-vault`",

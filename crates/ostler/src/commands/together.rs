@@ -24,8 +24,16 @@ use tokio::sync::mpsc;
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct ParallelArguments {
     /// Most servers that are worked on at the same time.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
+}
+
+const PARALLEL: u16 = 8;
+
+impl Default for ParallelArguments {
+    fn default() -> Self {
+        Self { parallel: PARALLEL }
+    }
 }
 
 /// Does `work` on each of the servers, shows what happens, and says how the command ends: with the greatest of the exit codes

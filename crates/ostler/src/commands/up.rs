@@ -54,6 +54,20 @@ impl From<Unfinished> for OnFailure {
     }
 }
 
+impl Arguments {
+    /// Those of `ostler up FILE`.
+    pub fn of(file: PathBuf) -> Self {
+        Self {
+            file,
+            names: Vec::new(),
+            offline: false,
+            on_failure: Unfinished::Keep,
+            parallel: ParallelArguments::default(),
+            wait: WaitArguments::default(),
+        }
+    }
+}
+
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;

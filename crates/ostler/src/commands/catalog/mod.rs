@@ -50,7 +50,7 @@ pub async fn named(global: &Global, path: Option<&Path>, offline: bool) -> Resul
 }
 
 /// `80/tcp`, and who may reach it unless everybody may.
-fn ports(app: &AppMeta) -> Vec<String> {
+pub fn ports(app: &AppMeta) -> Vec<String> {
     let port = |port: &ostler_core::model::AppPort| {
         let proto = if port.proto == Proto::Tcp { "tcp" } else { "udp" };
         let scope = match port.scope {

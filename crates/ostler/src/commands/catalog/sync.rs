@@ -2,10 +2,7 @@
 
 use crate::{cli::Global, commands::spec_file, output};
 use ostler_ansible::Catalog;
-use ostler_core::{
-    Blame, Failure, Result,
-    spec::{self, CatalogSource},
-};
+use ostler_core::{Blame, Failure, Result, spec::CatalogSource};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Fetch a catalog from Git now, as `up` and `plan` do.
@@ -31,11 +28,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let catalog = match (url, file) {
         (Some(url), _) => {
             let source = CatalogSource { url, branch, commit, vault_password: None };
-            spec::check_source(&source).map_err(|fault| {
-                let failure = Failure::new(Blame::User, format!("--{}: {}", fault.key_path, fault.message));
-                fault.hint.into_iter().fold(failure, Failure::with_hint)
-            })?;
-            spec_file::sync(global, &source, false).await?
+            spec_file::sync_from_flags(global, &source, |key| format!("--{key}")).await?
         }
         (None, Some(file)) => spec_file::catalog(global, &file, false).await?,
         (None, None) => return Err(Failure::new(Blame::User, "neither a spec file nor `--url` is given")),

@@ -1,0 +1,41 @@
+//! What was decided is done: the file written, secrets kept, a token made, the server made by the very command that does so.
+
+use super::Outcome;
+use crate::{
+    cli::Global,
+    commands::up,
+    wiring::{Session, WaitArguments},
+};
+use ostler_core::{Blame, Failure, Result, ports::Store};
+use ostler_providers::proxmox::Host;
+use std::{fs, process::ExitCode};
+
+/// Does it.
+pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<ExitCode> {
+    let Outcome { text, file, go, secrets, setup } = outcome;
+    let shown = file.display().to_string();
+    fs::write(&file, text).map_err(|error| {
+        Failure::new(Blame::User, error.to_string()).because_of(format!("{shown} can't be written"))
+    })?;
+    eprintln!("wrote {shown}");
+    if !secrets.is_empty() || setup.is_some() {
+        let session = Session::open(global, WaitArguments::default(), "wizard").await?;
+        for (name, secret) in secrets {
+            session.store.put_secret(None, &name, &secret).await?;
+            eprintln!("kept the secret `{name}`");
+        }
+        if let Some((setup, name)) = setup {
+            let made = setup.run(host).await.map_err(|error| {
+                let hint = format!("{shown} is written; `ostler proxmox setup`, then `ostler up {shown}`");
+                Failure::from(error).because_of("no token could be made on this host").with_hint(hint)
+            })?;
+            session.store.put_secret(None, &name, &made.token).await?;
+            eprintln!("made a token, and kept it as the secret `{name}`");
+        }
+    }
+    if go {
+        return up::run(global, up::Arguments::of(file)).await;
+    }
+    eprintln!("\nhint: `ostler plan {shown}` looks, `ostler up {shown}` makes it so");
+    Ok(ExitCode::SUCCESS)
+}
