@@ -21,7 +21,7 @@ pub struct Arguments {
 }
 
 /// What the last stages take on a slow machine without KVM.
-const PROXMOX: Duration = Duration::from_secs(10 * 60);
+const PROXMOX: Duration = Duration::from_secs(15 * 60);
 const DISTURBED: Duration = Duration::from_secs(25 * 60);
 
 /// Runs the tests; stops at the first stage that fails.

@@ -46,6 +46,8 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
 for loader in (filter_loader, test_loader):
     list(loader.all())
 os.register_at_fork(after_in_child=gc.disable)
+# What is there by now stays, so the collector here need not look at it again either.
+gc.freeze()
 
 fork = WorkerProcess.start
 
@@ -59,8 +61,8 @@ def start(worker):
 
 
 def needs_no_server(task, task_vars, loader):
-    if task.action in C._ACTION_ALL_INCLUDES:
-        return True
+    if task.action in (*C._ACTION_ALL_INCLUDES, "assert", "ansible.builtin.assert"):
+        return not task.until
     if task.action != "ostler_packages" or task.loop is not None:
         return False
     # Its action plugin answers by itself where the packages were made sure of before in this run.
