@@ -15,6 +15,7 @@ mod key;
 mod leases;
 mod migration;
 mod operations;
+mod overview;
 mod secrets;
 mod servers;
 
@@ -27,7 +28,7 @@ use ostler_core::{
     error::{Failure, Result},
     event::{Event, NewEvent},
     ids::{EventNumber, OperationId, ServerName, StateId},
-    model::ServerRecord,
+    model::{ServerOverview, ServerRecord},
     operation::{OperationRecord, OperationState, StepState},
     ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
@@ -97,8 +98,8 @@ impl Store for SeaStore {
         self.answer(servers::get(&self.db, name).await)
     }
 
-    async fn servers(&self) -> Result<Vec<ServerRecord>> {
-        self.answer(servers::all(&self.db).await)
+    async fn overview(&self) -> Result<Vec<ServerOverview>> {
+        self.answer(overview::all(&self.db).await)
     }
 
     async fn put_server(&self, server: &ServerRecord) -> Result<()> {
@@ -119,10 +120,6 @@ impl Store for SeaStore {
 
     async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
         self.answer(operations::latest(&self.db, server).await)
-    }
-
-    async fn latest_operations(&self) -> Result<Vec<OperationRecord>> {
-        self.answer(operations::all_latest(&self.db).await)
     }
 
     async fn set_operation_state(

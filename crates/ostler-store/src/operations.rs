@@ -13,7 +13,7 @@ use ostler_core::{
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QueryOrder, QuerySelect, sea_query::Expr,
+    QuerySelect, sea_query::Expr,
 };
 
 pub async fn begin_one(db: &DatabaseConnection, record: &OperationRecord) -> Result<(), Fault> {
@@ -62,17 +62,6 @@ pub async fn latest(db: &DatabaseConnection, server: &ServerName) -> Result<Opti
         .await?
         .map(record)
         .transpose()
-}
-
-pub async fn all_latest(db: &DatabaseConnection) -> Result<Vec<OperationRecord>, Fault> {
-    operation::Entity::find()
-        .filter(operation::Column::Latest.eq(true))
-        .order_by_asc(operation::Column::Server)
-        .all(db)
-        .await?
-        .into_iter()
-        .map(record)
-        .collect()
 }
 
 pub async fn set_state(

@@ -8,16 +8,11 @@ use crate::{
 };
 use ostler_core::{ids::ServerName, model::MachineRecord, model::ServerRecord};
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, Iterable, QueryFilter, QueryOrder,
-    sea_query::OnConflict,
+    ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, Iterable, QueryFilter, sea_query::OnConflict,
 };
 
 pub async fn get(db: &DatabaseConnection, name: &ServerName) -> Result<Option<ServerRecord>, Fault> {
     server::Entity::find_by_id(name.as_str()).one(db).await?.map(record).transpose()
-}
-
-pub async fn all(db: &DatabaseConnection) -> Result<Vec<ServerRecord>, Fault> {
-    server::Entity::find().order_by_asc(server::Column::Name).all(db).await?.into_iter().map(record).collect()
 }
 
 pub async fn put(db: &DatabaseConnection, record: &ServerRecord) -> Result<(), Fault> {

@@ -4,10 +4,12 @@ mod catalog;
 mod cloud_init;
 mod machine;
 mod module;
+mod overview;
 mod server;
 
 pub use catalog::*;
 pub use cloud_init::*;
 pub use machine::*;
 pub use module::*;
+pub use overview::*;
 pub use server::*;

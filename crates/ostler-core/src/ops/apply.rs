@@ -9,7 +9,9 @@ use crate::{
     ops::{
         Context, World,
         cause::{self, Cause},
-        confirm, create, host_vars, leftovers, prefetch, server_log, wait,
+        confirm, create, host_vars, leftovers, prefetch,
+        server_log::ServerLog,
+        wait,
     },
     ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
     spec::{CatalogSource, ServerSpec, Strategy, Value},
@@ -166,7 +168,8 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
         }
         let request = request(base, &before, session.transport(), false).await?;
-        let observer = Observer::new(base, request.run, &before.pending_handlers);
+        let run = request.run;
+        let observer = Observer::new(base, run, &before.pending_handlers);
         let packages = host_vars::packages(base.world.modules, base.world.catalog, &base.spec);
         let machine = base.machine().await?;
         let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
@@ -182,11 +185,9 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let heard = observer.heard().max(Some(armed.heard()));
         let reports = observer.into_reports();
         let lost = reports.iter().any(is_lost);
-        if !lost && let Err(failure) = server_log::append(session.as_ref(), &reports).await {
-            notice(base, Level::Warning, &format!("/var/log/ansible.log was not written: {failure}")).await;
-        }
+        let log = (!lost).then(|| ServerLog::of(run, &reports));
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
-        let settled = armed.settle(session, good).await;
+        let settled = armed.settle(session, good, log).await;
         let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
         base.update(|record| {
             record.pending_handlers = pending;
@@ -216,11 +217,11 @@ fn prove_access<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture
     Box::pin(async move {
         // The connection that has just proved the new settings, or, where this is gone on with, a new one.
         let left = ctx.session.lock().expect("no panic while held").take();
-        let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
-            Some(session) => session,
-            None => wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?,
-        };
-        create::prove(&ctx.base, session).await?;
+        match left.filter(|session| session.transport().user == ctx.base.spec.user) {
+            // It has just become root to stop the server's clock.
+            Some(session) => session.close().await,
+            None => create::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
+        }
         ctx.base
             .update(|record| {
                 record.login_user = ctx.base.spec.user.clone();

@@ -11,6 +11,7 @@ use crate::{
     ops::{
         Context, RUN_AS_ROOT,
         cause::{self, Cause},
+        server_log::ServerLog,
         wait,
     },
     ports::{Output, Reporter, SSH_FAILED, Session},
@@ -111,7 +112,7 @@ impl Armed<'_> {
         let mut told = String::new();
         loop {
             tokio::time::sleep(self.time / 4).await;
-            let Some(waits_for) = self.extend(session).await else { continue };
+            let Some(waits_for) = self.extend(session, "").await else { continue };
             if !waits_for.is_empty() && waits_for != told {
                 let message = format!("waiting for another package manager: {waits_for}");
                 self.ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
@@ -120,9 +121,10 @@ impl Armed<'_> {
         }
     }
 
-    /// Sets the clock anew; what the server waits for. `None` if it could not be told.
-    async fn extend(&self, session: &dyn Session) -> Option<String> {
-        let script = format!("{CALL} extend {}\nstatus=$?\n{WAITING}\nexit $status\n", self.time.as_secs());
+    /// Runs `first`, and sets the clock anew. What the server waits for, after what `first` had to say; `None` if it could not be told.
+    async fn extend(&self, session: &dyn Session, first: &str) -> Option<String> {
+        let seconds = self.time.as_secs();
+        let script = format!("{first}{CALL} extend {seconds}\nstatus=$?\n{WAITING}\nexit $status\n");
         let output = as_root(session, &script).await.ok().filter(|output| output.status != SSH_FAILED)?;
         *self.heard.lock().expect("no panic while held") = now();
         Some(output.stdout.trim().to_owned())
@@ -136,9 +138,21 @@ impl Armed<'_> {
     /// Proves a new connection, and stops the clock; returns that connection. Where none comes about, sees to it that the old
     /// settings are back.
     ///
-    /// `session` is the one from before; `changed_all` says whether the run came to its end, so that all new settings hold.
-    pub async fn settle(&self, session: Box<dyn Session>, changed_all: bool) -> Result<Box<dyn Session>> {
-        let alive = self.extend(session.as_ref()).await.is_some();
+    /// `session` is the one from before; `changed_all` says whether the run came to its end, so that all new settings hold. `log`
+    /// is what the server shall keep of the run.
+    pub async fn settle(
+        &self,
+        session: Box<dyn Session>,
+        changed_all: bool,
+        log: Option<ServerLog>,
+    ) -> Result<Box<dyn Session>> {
+        let script = log.map(ServerLog::script).unwrap_or_default();
+        let said = self.extend(session.as_ref(), &script).await;
+        if let Some(why) = said.as_deref().and_then(ServerLog::not_written) {
+            let message = format!("/var/log/ansible.log was not written: {why}");
+            self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        }
+        let alive = said.is_some();
         let user = if changed_all { self.ctx.spec.user.clone() } else { self.ctx.record().await?.login_user };
         // Where it hears nobody, nothing can be asked of the server: it puts the old settings back when its clock runs out, and
         // where it does not answer then, its settings are not the cause.

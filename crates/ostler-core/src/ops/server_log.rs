@@ -1,21 +1,40 @@
 //! `/var/log/ansible.log` on the server: what was done to it, for whoever looks there without Ostler.
 
 use crate::{
-    error::{Blame, Failure, Result},
     event::{AnsibleReport, TaskResult},
-    ports::Session,
+    ids::RunId,
 };
 
-/// Appends standard input; keeps the file below 10 MB by one rotation, which needs nothing installed.
-const APPEND: &str = r#"exec sudo -n sh -c '
-log=/var/log/ansible.log
-[ "$(stat -c %s $log 2>/dev/null || echo 0)" -lt 5000000 ] || mv -f $log $log.1
-umask 027; cat >> $log'"#;
+/// What a server shall keep of a run.
+pub(super) struct ServerLog {
+    run: RunId,
+    text: String,
+}
 
-/// Appends a run.
-pub(super) async fn append(session: &dyn Session, reports: &[AnsibleReport]) -> Result<()> {
-    let output = session.run(APPEND, render(reports).as_bytes()).await?;
-    if output.status == 0 { Ok(()) } else { Err(Failure::new(Blame::Target, output.stderr.trim())) }
+/// Begins the line that says why nothing was kept.
+const NOT_WRITTEN: &str = "ostler-log: ";
+
+impl ServerLog {
+    /// Of these reports.
+    pub fn of(run: RunId, reports: &[AnsibleReport]) -> Self {
+        Self { run, text: render(reports) }
+    }
+
+    /// Lines for root's shell that append it. The file is kept below 10 MB by one rotation, which needs nothing installed.
+    pub fn script(self) -> String {
+        // No report knows the run's id before, so none can end the text early.
+        let Self { run, text } = self;
+        format!(
+            "log=/var/log/ansible.log\n\
+             [ \"$(stat -c %s $log 2>/dev/null || echo 0)\" -lt 5000000 ] || mv -f $log $log.1\n\
+             said=$({{ umask 027; cat >>$log; }} 2>&1 <<'OSTLER_{run}'\n{text}OSTLER_{run}\n) || echo \"{NOT_WRITTEN}$said\"\n"
+        )
+    }
+
+    /// Why it was not kept, where the script said so.
+    pub fn not_written(said: &str) -> Option<&str> {
+        said.lines().find_map(|line| line.strip_prefix(NOT_WRITTEN))
+    }
 }
 
 fn render(reports: &[AnsibleReport]) -> String {

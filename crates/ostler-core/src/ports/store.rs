@@ -4,7 +4,7 @@ use crate::{
     error::{Failure, Result},
     event::{Event, NewEvent},
     ids::{EventNumber, OperationId, ServerName, StateId},
-    model::ServerRecord,
+    model::{ServerOverview, ServerRecord},
     operation::{OperationRecord, OperationState, StepState},
     ports::ChildRecord,
     secret::Secret,
@@ -55,8 +55,8 @@ pub trait Store: Send + Sync {
 
     /// One server.
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>>;
-    /// All servers, by name.
-    async fn servers(&self) -> Result<Vec<ServerRecord>>;
+    /// All servers with their newest operations, by name, in one query.
+    async fn overview(&self) -> Result<Vec<ServerOverview>>;
     /// Inserts or replaces a server.
     async fn put_server(&self, server: &ServerRecord) -> Result<()>;
     /// Removes a server with its secrets and children. Its operations and events stay as history. None there: fine.
@@ -68,8 +68,6 @@ pub trait Store: Send + Sync {
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>>;
     /// The newest operation of a server; one that is being undone is newer than what was begun after it.
     async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>>;
-    /// The newest operation of every server, in one query.
-    async fn latest_operations(&self) -> Result<Vec<OperationRecord>>;
     /// Sets where an operation stands; an end state sets `ended` to now, `Running` and `Unwinding` clear it.
     async fn set_operation_state(
         &self,

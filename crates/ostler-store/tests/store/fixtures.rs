@@ -3,7 +3,7 @@
 use ostler_core::{
     event::{EventKind, Level, NewEvent},
     ids::{OperationId, RunId, ServerName},
-    model::{MachineRecord, Phase, ServerRecord},
+    model::{MachineRecord, OperationOverview, Phase, ServerOverview, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
     ports::{ChildRecord, LeaseOwner},
     secret::Secret,
@@ -136,6 +136,24 @@ pub fn operation(server: &str) -> OperationRecord {
         failure: None,
         started: now(),
         ended: None,
+    }
+}
+
+/// What a list says of them.
+pub fn in_short(server: &ServerRecord, operation: Option<&OperationRecord>) -> ServerOverview {
+    ServerOverview {
+        name: server.name.clone(),
+        provider: server.provider,
+        phase: server.phase,
+        machine: server.machine.clone(),
+        operation: operation.cloned().map(|newest| OperationOverview {
+            id: newest.id,
+            kind: newest.kind,
+            state: newest.state,
+            steps: newest.steps,
+            failure: newest.failure,
+            started: newest.started,
+        }),
     }
 }
 

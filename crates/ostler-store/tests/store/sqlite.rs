@@ -125,7 +125,7 @@ async fn a_row_that_cannot_be_read_is_named() {
     let store = place.open().await;
     store.put_server(&server("web-1")).await.unwrap();
     place.raw().await.execute_unprepared("UPDATE servers SET desired = '{' WHERE name = 'web-1'").await.unwrap();
-    let error = store.servers().await.unwrap_err();
+    let error = store.server(&name("web-1")).await.unwrap_err();
     assert_eq!(error.message, format!("server web-1 in {}/state.db can't be read", place.dir().display()));
     assert_eq!(error.causes.len(), 1);
 }

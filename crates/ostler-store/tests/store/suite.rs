@@ -26,14 +26,14 @@ pub async fn a_server_is_kept_whole_and_replaced(store: &dyn Store) {
     (record.machine, record.phase, record.unclean) = (None, Phase::Ready, false);
     record.host_keys.clear();
     store.put_server(&record).await.unwrap();
-    assert_eq!(store.servers().await.unwrap(), [record]);
+    assert_eq!(store.server(&record.name).await.unwrap(), Some(record));
 }
 
 pub async fn servers_come_by_name(store: &dyn Store) {
     for name in ["b", "a-1", "a", "a1", "0"] {
         store.put_server(&server(name)).await.unwrap();
     }
-    let names: Vec<String> = store.servers().await.unwrap().into_iter().map(|record| record.name.into()).collect();
+    let names: Vec<String> = store.overview().await.unwrap().into_iter().map(|record| record.name.into()).collect();
     assert_eq!(names, ["0", "a", "a-1", "a1", "b"]);
 }
 
@@ -78,14 +78,23 @@ pub async fn an_operation_is_kept_whole(store: &dyn Store) {
 }
 
 pub async fn the_newest_operation_of_each_server_is_listed(store: &dyn Store) {
-    let (first, mut second, other) = (operation("b"), operation("b"), operation("a"));
+    let (first, mut second, mut other) = (operation("b"), operation("b"), operation("a"));
+    other.failure = Some(Failure::new(Blame::Target, "no SSH").with_hint("look at the console"));
     // The order of beginning counts, not what a clock said.
     second.started = first.started - jiff::SignedDuration::from_hours(1);
     for record in [&first, &other, &second] {
         store.begin_operation(record).await.unwrap();
     }
     assert_eq!(store.latest_operation(&first.server).await.unwrap().as_ref(), Some(&second));
-    assert_eq!(store.latest_operations().await.unwrap(), [other, second]);
+    // One that is gone leaves its operations as history, and another has none yet.
+    store.begin_operation(&operation("gone")).await.unwrap();
+    let servers = ["a", "b", "c"].map(server);
+    for record in &servers {
+        store.put_server(record).await.unwrap();
+    }
+    let newest = [Some(&other), Some(&second), None];
+    let expected: Vec<_> = servers.iter().zip(newest).map(|(server, newest)| in_short(server, newest)).collect();
+    assert_eq!(store.overview().await.unwrap(), expected);
     assert_eq!(store.operation(first.id).await.unwrap(), Some(first));
 }
 
@@ -280,8 +289,10 @@ pub async fn long_and_odd_texts_survive(store: &dyn Store) {
     store.begin_operation(&operation).await.unwrap();
     store.append_events(&[notice(&text)]).await.unwrap();
     store.put_secret(None, "long", &Secret::new(text.clone())).await.unwrap();
-    assert_eq!(store.servers().await.unwrap(), [server]);
-    assert_eq!(store.latest_operations().await.unwrap(), [operation]);
+    let overview = [in_short(&server, Some(&operation))];
+    assert_eq!(store.overview().await.unwrap(), overview);
+    assert_eq!(store.server(&server.name).await.unwrap(), Some(server));
+    assert_eq!(store.operation(operation.id).await.unwrap(), Some(operation));
     let events = store.events(EventNumber(0), &EventFilter::default(), 1).await.unwrap();
     assert_eq!(events[0].kind, notice(&text).kind);
     assert_eq!(store.secret(None, "long").await.unwrap(), Some(Secret::new(text)));

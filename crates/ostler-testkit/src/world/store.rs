@@ -6,7 +6,7 @@ use ostler_core::{
     Failure, Result,
     event::{Event, NewEvent},
     ids::{EventNumber, OperationId, ServerName, StateId},
-    model::ServerRecord,
+    model::{ServerOverview, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, StepState},
     ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
@@ -31,8 +31,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.server(name).await
     }
 
-    async fn servers(&self) -> Result<Vec<ServerRecord>> {
-        self.store.servers().await
+    async fn overview(&self) -> Result<Vec<ServerOverview>> {
+        self.store.overview().await
     }
 
     async fn put_server(&self, server: &ServerRecord) -> Result<()> {
@@ -53,10 +53,6 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
         self.store.latest_operation(server).await
-    }
-
-    async fn latest_operations(&self) -> Result<Vec<OperationRecord>> {
-        self.store.latest_operations().await
     }
 
     async fn set_operation_state(

@@ -220,7 +220,8 @@ impl Bench {
     pub async fn snapshot(&self) -> String {
         let store = self.store().await;
         let mut servers = Vec::new();
-        for server in store.servers().await.unwrap() {
+        for seen in store.overview().await.unwrap() {
+            let server = store.server(&seen.name).await.unwrap().expect("it is in the list");
             let machine = self.world().machine(server.name.as_str());
             let creation = store.operation(server.created_by).await.unwrap().expect("its creation is in the journal");
             let latest = store.latest_operation(&server.name).await.unwrap().unwrap();
@@ -255,7 +256,7 @@ impl Bench {
         assert!(world.names("runs").is_empty(), "a run is left");
         assert!(world.names("known_hosts").is_empty(), "known_hosts is left");
         let (store, name) = (self.store().await, web().name);
-        assert!(store.servers().await.unwrap().is_empty(), "the server's record is left");
+        assert!(store.overview().await.unwrap().is_empty(), "the server's record is left");
         assert!(store.children(&name).await.unwrap().is_empty(), "a child is left");
         assert_eq!(store.lease(&name).await.unwrap(), None, "the lease is left");
         for secret in ["client-key", "bootstrap-host-key"] {
@@ -270,7 +271,7 @@ impl Bench {
     /// Whether the state knows the server.
     pub async fn is_recorded(&self) -> bool {
         let store = self.store().await;
-        let servers = store.servers().await.unwrap();
+        let servers = store.overview().await.unwrap();
         store.close().await;
         !servers.is_empty()
     }

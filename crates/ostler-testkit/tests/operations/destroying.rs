@@ -46,7 +46,7 @@ async fn assert_stuck(bench: &Bench, failure: &Failure) {
 }
 
 async fn store_creation(store: &impl ostler_core::ports::Store) -> ostler_core::operation::OperationRecord {
-    let server = store.servers().await.unwrap().remove(0);
+    let server = store.server(&web().name).await.unwrap().unwrap();
     store.operation(server.created_by).await.unwrap().unwrap()
 }
 

@@ -68,7 +68,7 @@ fn another_host_key() {
 
 #[test]
 fn a_proof_of_access_that_breaks() {
-    let failure = failure_of(&finished(), &more(), Some(at("session.run prove", Moment::Before, Effect::Fail)));
+    let failure = failure_of(&finished(), &more(), Some(at("session.run disarm", Moment::Before, Effect::Fail)));
     assert_says(&failure, Blame::Provider, "injected", "", "`ostler resume web` goes on from here");
 }
 

@@ -162,7 +162,7 @@ fn a_machine_of_another_state_directory_is_neither_adopted_nor_removed() {
         let failure = other.run(&up(), None).await.result.expect_err("the name is taken");
         assert_eq!(failure.blame, Blame::Provider);
         let store = other.store().await;
-        assert!(store.servers().await.unwrap().is_empty(), "something was recorded before it was refused");
+        assert!(store.overview().await.unwrap().is_empty(), "something was recorded before it was refused");
         store.close().await;
     });
     assert_eq!(other.world().machines(), before);

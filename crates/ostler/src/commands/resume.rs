@@ -35,7 +35,7 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, arguments.wait, "resume").await?;
     let names: Vec<ServerName> = if arguments.all {
-        session.store.servers().await?.into_iter().map(|server| server.name).collect()
+        session.store.overview().await?.into_iter().map(|server| server.name).collect()
     } else {
         together::distinct(arguments.names)
     };

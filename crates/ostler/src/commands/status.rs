@@ -10,8 +10,8 @@ use futures::future::join_all;
 use ostler_core::{
     Blame, Failure, Result,
     ids::{OperationId, ServerName},
-    model::{Observed, Phase, Power, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState},
+    model::{Observed, OperationOverview, Phase, Power, ServerOverview},
+    operation::{OperationKind, OperationState},
     ops::destroy,
     ports::Store,
 };
@@ -52,7 +52,7 @@ struct LastOperation {
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "status").await?;
-    let mut servers = session.store.servers().await?;
+    let mut servers = session.store.overview().await?;
     let names = &arguments.names;
     if let Some(unknown) = names.iter().find(|name| servers.iter().all(|server| server.name != **name)) {
         return Err(destroy::unknown(unknown));
@@ -63,17 +63,13 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>> {
-    // Asked first: the database answers while the machines are looked at.
-    let (operations, (observed, unseen)) =
-        tokio::try_join!(session.store.latest_operations(), observe(session, &servers))?;
-    let operations: HashMap<ServerName, OperationRecord> =
-        operations.into_iter().map(|operation| (operation.server.clone(), operation)).collect();
+async fn rows(session: &Session, servers: Vec<ServerOverview>) -> Result<Vec<Row>> {
+    let (observed, unseen) = observe(session, &servers).await?;
     let mut rows = Vec::new();
     for server in servers {
         let seen = observed.get(&server.name);
-        let operation = match operations.get(&server.name) {
-            Some(operation) => Some(last_operation(session, operation).await?),
+        let operation = match server.operation {
+            Some(operation) => Some(last_operation(session, &server.name, operation).await?),
             None => None,
         };
         rows.push(Row {
@@ -94,7 +90,7 @@ async fn rows(session: &Session, servers: Vec<ServerRecord>) -> Result<Vec<Row>>
 
 /// What the machines do, asking each provider once; and why of some nothing can be said, such as that their provider is out of
 /// reach. That keeps nobody from seeing the others.
-async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<(Seen, Unseen)> {
+async fn observe(session: &Session, servers: &[ServerOverview]) -> Result<(Seen, Unseen)> {
     let (mut all, mut unseen) = (Seen::new(), Unseen::new());
     for (kind, provider) in session.providers() {
         let own: Vec<_> = servers
@@ -123,25 +119,25 @@ async fn observe(session: &Session, servers: &[ServerRecord]) -> Result<(Seen, U
 type Seen = HashMap<ServerName, Observed>;
 type Unseen = HashMap<ServerName, String>;
 
-async fn last_operation(session: &Session, operation: &OperationRecord) -> Result<LastOperation> {
+async fn last_operation(session: &Session, server: &ServerName, operation: OperationOverview) -> Result<LastOperation> {
     use ostler_core::operation::StepState;
     let at_work = matches!(operation.state, OperationState::Running | OperationState::Unwinding);
     // Only an operation that claims to be at work needs a look at its lease.
-    let interrupted =
-        at_work && session.store.lease(&operation.server).await?.is_none_or(|owner| crate::process::is_dead(&owner));
+    let interrupted = at_work && session.store.lease(server).await?.is_none_or(|owner| crate::process::is_dead(&owner));
     let step = operation
         .steps
         .iter()
         .find(|step| step.state != StepState::Done)
-        .filter(|_| at_work || operation.failure.is_some());
+        .filter(|_| at_work || operation.failure.is_some())
+        .map(|step| step.name.clone());
     Ok(LastOperation {
         id: operation.id,
         kind: operation.kind,
         state: operation.state,
         interrupted,
-        step: step.map(|step| step.name.clone()),
+        step,
         started: operation.started,
-        failure: operation.failure.clone(),
+        failure: operation.failure,
     })
 }
 
