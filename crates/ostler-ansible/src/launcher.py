@@ -24,6 +24,7 @@ os.dup2(null, 1)
 os.environ["OSTLER_EVENT_FD"] = str(events)
 
 # ruff: noqa: E402  only now: importing takes a quarter of a second
+import ansible.collections.list
 from ansible import constants as C
 from ansible._internal._task import TaskContext
 from ansible._internal._templating._engine import TemplateEngine
@@ -40,6 +41,10 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
     # Its own policy pins the controller and all its workers to the processors but the first. On a small machine that is one, and
     # the servers of a group, or a virtual machine, leave the other one idle at times.
     ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
+
+    # It looks for the installed collections before each module. Nobody else asks for them.
+    collection_dirs = list(ansible.collections.list.list_collection_dirs())
+    ansible.collections.list.list_collection_dirs = lambda: collection_dirs
 
 # A worker is forked for each task and host. What each of them would load is loaded before, and none of them lives long enough for
 # the garbage collector, which would copy every page that it looks at.

@@ -48,7 +48,10 @@ pub(super) struct Armed<'a> {
 pub(super) async fn arm<'a>(ctx: &'a Context<'a>, session: &dyn Session) -> Result<Armed<'a>> {
     let slowness = ctx.observe().await?.slowness;
     let time = ctx.world.wait.rollback_after * slowness.max(1);
-    let mut script = String::from("set -eu\ninstall -d -m 0700 /var/lib/ostler /var/lib/ostler/rollback\n");
+    let mut script = String::from(
+        "set -eu\ninstall -d -m 0700 /var/lib/ostler /var/lib/ostler/rollback\n\
+         if [ -e /etc/systemd/system/ostler-rollback.service ]; then known=yes; fi\n",
+    );
     let files = [("/var/lib/ostler/rollback/rollback", SCRIPT), ("/etc/systemd/system/ostler-rollback.service", UNIT)];
     for (path, content) in files {
         // `cmp` and `cat` are essential packages'; a file that is the same is not written again.
@@ -59,10 +62,12 @@ pub(super) async fn arm<'a>(ctx: &'a Context<'a>, session: &dyn Session) -> Resu
              {{ mv /var/lib/ostler/rollback/new {path}; chmod 0644 {path}; changed=yes; }}\n"
         );
     }
+    // systemd reads a unit that it never heard of when it is started; to make it read all of them takes a quarter of a second.
     let _ = write!(
         script,
         "rm -f /var/lib/ostler/rollback/new\n\
-         if [ -n \"${{changed-}}\" ]; then systemctl daemon-reload; systemctl -q enable ostler-rollback.service; fi\n\
+         if [ -n \"${{changed-}}\" ]; then systemctl -q --no-reload enable ostler-rollback.service; fi\n\
+         if [ \"${{changed-}}${{known-}}\" = yesyes ]; then systemctl daemon-reload; fi\n\
          {CALL} arm {} \"$1\"\nsystemctl start ostler-rollback.service\n\
          cd /var/lib/ostler/rollback && if [ -e rolled-back ]; then cat rolled-back; rm rolled-back; fi\n",
         time.as_secs()

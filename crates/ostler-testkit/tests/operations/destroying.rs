@@ -1,7 +1,7 @@
 //! `destroy`, disturbed, then done again.
 
 use crate::{
-    bench::{Bench, Verb, finished, up},
+    bench::{Bench, Verb, finished, up, web},
     cases::{after_each, at, block_on, each, faults_around, steps_of},
 };
 use ostler_core::{
