@@ -25,6 +25,8 @@ os.environ["OSTLER_EVENT_FD"] = str(events)
 
 # ruff: noqa: E402  only now: importing takes a quarter of a second
 import ansible.collections.list
+import ansible.module_utils._internal._json._profiles._module_legacy_m2c  # what modules answer; each worker would load it
+import ansible.plugins.action.normal
 from ansible import constants as C
 from ansible._internal._task import TaskContext
 from ansible._internal._templating._engine import TemplateEngine
