@@ -5,6 +5,7 @@ process is killed with it (prctl(2): when the thread that started it ends); what
 """
 
 import ctypes
+import functools
 import gc
 import os
 import signal
@@ -44,10 +45,6 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
     # the servers of a group, or a virtual machine, leave the other one idle at times.
     ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
 
-    # It looks for the installed collections before each module. Nobody else asks for them.
-    collection_dirs = list(ansible.collections.list.list_collection_dirs())
-    ansible.collections.list.list_collection_dirs = lambda: collection_dirs
-
 # A worker is forked for each task and host. What each of them would load is loaded before, and none of them lives long enough for
 # the garbage collector, which would copy every page that it looks at.
 for loader in (filter_loader, test_loader):
@@ -55,6 +52,10 @@ for loader in (filter_loader, test_loader):
 os.register_at_fork(after_in_child=gc.disable)
 # What is there by now stays, so the collector here need not look at it again either.
 gc.freeze()
+
+# mitogen looks for the installed collections before each module. Nobody else asks for them.
+list_collection_dirs = functools.cache(lambda find=ansible.collections.list.list_collection_dirs: list(find()))
+ansible.collections.list.list_collection_dirs = list_collection_dirs
 
 fork = WorkerProcess.start
 
@@ -64,6 +65,7 @@ def start(worker):
     if needs_no_server(worker._task, worker._task_vars, worker._loader):
         work_here(worker)
     else:
+        list_collection_dirs()  # workers inherit it
         fork(worker)
 
 
