@@ -16,9 +16,10 @@ use tempfile::TempDir;
 /// A terminal in which a program runs.
 pub struct Terminal {
     dir: TempDir,
+    patience: Duration,
 }
 
-/// How long something may take to appear.
+/// How long something may take to appear, unless somebody is more patient.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(25);
@@ -46,7 +47,7 @@ impl Terminal {
         }
         let dir = tempfile::Builder::new().prefix("ostler-tmux-").tempdir().expect("a temporary directory");
         fs::write(dir.path().join("tmux.conf"), CONFIGURATION).expect("a written file");
-        let terminal = Self { dir };
+        let terminal = Self { dir, patience: PATIENCE };
         let mut tmux = terminal.tmux();
         // What the server starts with is what its programs get.
         tmux.env_clear();
@@ -59,6 +60,11 @@ impl Terminal {
         tmux.arg(command.get_program()).args(command.get_args());
         done(&tmux.output().expect("tmux starts"));
         Some(terminal)
+    }
+
+    /// The same for whoever waits longer.
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Types a text.
@@ -81,7 +87,7 @@ impl Terminal {
         let tty = fs::File::open(self.call(&["display-message", "-p", "#{pane_tty}"]).trim()).expect("its terminal");
         let begun = Instant::now();
         while tcgetwinsize(&tty).map(|size| (size.ws_col, size.ws_row)) != Ok((width, height)) {
-            assert!(begun.elapsed() < PATIENCE, "the window does not become {width}x{height}");
+            assert!(begun.elapsed() < self.patience, "the window does not become {width}x{height}");
             thread::sleep(LOOK);
         }
     }
@@ -124,7 +130,7 @@ impl Terminal {
             if good(&screen) {
                 return screen;
             }
-            assert!(begun.elapsed() < PATIENCE, "{what} does not come. The window:\n{screen}");
+            assert!(begun.elapsed() < self.patience, "{what} does not come. The window:\n{screen}");
             thread::sleep(LOOK);
         }
     }
