@@ -78,7 +78,9 @@ impl Site<'_> {
         let volumes = volumes(self.client, self.options).await?;
         let stem = self.volume(&stem(source));
         let whole = |volume: &Volume| match volume.volid.strip_prefix(&stem) {
-            Some(rest) => FORMATS.iter().any(|format| rest == format!(".{format}")) || uploaded(rest) == Some(volume.size),
+            Some(rest) => {
+                FORMATS.iter().any(|format| rest == format!(".{format}")) || uploaded(rest) == Some(volume.size)
+            }
             None => false,
         };
         Ok(volumes.into_iter().find(whole).map(|volume| volume.volid))

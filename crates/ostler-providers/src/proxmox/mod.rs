@@ -32,8 +32,8 @@ pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, hos
 pub use setup::{Made, Setup, TOKEN, USER};
 
 use crate::image::ImageStore;
-use async_trait::async_trait;
 use address::{Lookout, Whereabouts};
+use async_trait::async_trait;
 use client::Client;
 use console::Consoles;
 use neighbours::Neighbours;

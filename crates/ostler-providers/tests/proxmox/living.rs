@@ -169,11 +169,8 @@ async fn two_that_upload_one_image_keep_out_of_each_other_s_way() {
         lab.node.release();
     };
     let (one, two, images) = (lab.order(), lab.order(), lab.images());
-    let (first, second, ()) = tokio::join!(
-        lab.provider.image(&one, &images, &lab.log),
-        other.image(&two, &images, &lab.log),
-        both_are_there
-    );
+    let (first, second, ()) =
+        tokio::join!(lab.provider.image(&one, &images, &lab.log), other.image(&two, &images, &lab.log), both_are_there);
     let volumes = [first, second].map(|volume| volume.unwrap().display().to_string());
     assert_ne!(volumes[0], volumes[1], "neither was written over while the other's VM imports it");
     let image = std::fs::read(lab.image_file()).unwrap();

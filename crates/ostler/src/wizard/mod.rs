@@ -72,11 +72,8 @@ pub async fn run(global: &Global, catalog: Option<String>) -> Result<ExitCode> {
 async fn ask(around: Surroundings) -> Result<Option<Outcome>> {
     let before = tcgetattr(io::stdin()).ok();
     let plain = environment::plain_questions();
-    let prompter: Box<dyn Prompter> = if plain {
-        Box::new(plain::Plain::terminal())
-    } else {
-        Box::new(fancy::Fancy::new(environment::colour()))
-    };
+    let prompter: Box<dyn Prompter> =
+        if plain { Box::new(plain::Plain::terminal()) } else { Box::new(fancy::Fancy::new(environment::colour())) };
     tokio::select! {
         biased;
         () = broken_off() => {

@@ -397,9 +397,13 @@ servers:
         assert!(notices.contains(words), "nothing says `{words}`: {notices}");
     }
     let refusals = seen.refusals.join("\n");
-    for words in
-        ["is not the URL of a Proxmox VE node", "5000 is out of range", "`Web` is not a tag", "lacks its prefix", "outside of the subnet"]
-    {
+    for words in [
+        "is not the URL of a Proxmox VE node",
+        "5000 is out of range",
+        "`Web` is not a tag",
+        "lacks its prefix",
+        "outside of the subnet",
+    ] {
         assert!(refusals.contains(words), "nothing says `{words}`: {refusals}");
     }
 }

@@ -47,7 +47,9 @@ fn a_life_on_proxmox() {
     let volumes = node.volumes().into_iter().filter(|volume| !volume.contains(":import/")).count();
     assert_eq!((node.vms().into_keys().collect::<Vec<_>>(), volumes), (vec![100], 2));
 
-    eprintln!("* `go` once more, with the same answers, ends in a server that serves, over the pinned host key from the first packet");
+    eprintln!(
+        "* `go` once more, with the same answers, ends in a server that serves, over the pinned host key from the first packet"
+    );
     let Some(terminal) = wizard(&environment, &node, true) else { return };
     terminal.wait_for("web1  provision");
     assert_eq!(terminal.ended(), (0, true));
