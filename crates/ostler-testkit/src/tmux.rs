@@ -63,8 +63,9 @@ impl Terminal {
     }
 
     /// The same for whoever waits longer.
-    pub fn with_patience(self, patience: Duration) -> Self {
-        Self { patience, ..self }
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Types a text.

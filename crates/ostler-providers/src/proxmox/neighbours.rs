@@ -144,8 +144,8 @@ mod tests {
         ]"#;
         let expected: [IpAddr; 2] = ["192.168.1.20".parse().unwrap(), "192.168.1.7".parse().unwrap()];
         assert_eq!(known(table, "52:54:00:AA:BB:CC"), expected);
-        assert_eq!(known(table, "52:54:00:00:00:00"), []);
-        assert_eq!(known("", "52:54:00:aa:bb:cc"), []);
+        assert!(known(table, "52:54:00:00:00:00").is_empty());
+        assert!(known("", "52:54:00:aa:bb:cc").is_empty());
     }
 
     /// A bridge of this machine's own with one machine behind it, in a namespace. Gone when dropped.
