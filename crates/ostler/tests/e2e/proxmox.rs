@@ -79,7 +79,7 @@ fn a_life_on_proxmox() {
     assert!(images(&node), "{:?}", node.volumes());
 }
 
-/// Answers the wizard's questions as a person does, up to the last one; `again`: the file is there, and so is the token.
+/// Answers the wizard's questions as a person does, up to the last one; `again`: the token is kept already.
 fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option<Terminal> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
     command
@@ -139,9 +139,7 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
     answer("Whose parameters", "", enter);
     answer("This is what you asked for:", "", enter);
     answer("File:", "", enter);
-    if again {
-        answer("That file is there already.", "", &["Down", "Enter"]);
-    }
+    answer("That file is there already.", "", &["Down", "Enter"]);
     Some(terminal)
 }
 
