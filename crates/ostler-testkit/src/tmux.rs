@@ -28,8 +28,8 @@ const LOOK: Duration = Duration::from_millis(25);
 const CONFIGURATION: &str = "set -g status off\nset -g escape-time 0\nset -g remain-on-exit on\nset -g remain-on-exit-format ''\n\
     set -g default-terminal screen-256color\n";
 
-/// Runs the program, and says how it ended and what it left of the terminal.
-const WRAPPER: &str = r#""$@"; code=$?
+/// Runs the program, and says how it ended and what it left of the terminal; also after Ctrl-C, which goes to both.
+const WRAPPER: &str = r#"trap : INT; "$@"; code=$?
 stty -a | grep -qE -e ' -(icanon|echo|isig|icrnl|opost)\b' && echo '[the terminal is raw]'
 echo "[exit code $code]""#;
 

@@ -400,7 +400,7 @@ servers:
     for words in [
         "is not the URL of a Proxmox VE node",
         "5000 is out of range",
-        "`Web` is not a tag",
+        "it must match `^[a-z0-9_]",
         "lacks its prefix",
         "outside of the subnet",
     ] {
