@@ -265,7 +265,10 @@ impl FakeNode {
             program(name, format!("[ \"$1\" = {verb} ] && echo \"$2\" >> '{}'\n", calls.display()))?;
         }
         program("pveversion", format!("echo 'pve-manager/{}/abcdef0123'\n", self.node.lock().version))?;
-        program("pveum", PVEUM.to_owned())?;
+        // Nobody is there yet, and the token that is made is the one that the node knows.
+        let made = format!(r#"{{"full-tokenid":"{TOKEN_ID}","value":"{TOKEN_VALUE}"}}"#);
+        let answers = format!("*' list '*) echo '[]' ;;\n'user token add '*) echo '{made}' ;;");
+        program("pveum", format!("case \"$*\" in\n{answers}\nesac\n"))?;
         program("pvesh", PVESH.to_owned())?;
         let pve = dir.join("pve");
         let own = pve.join("nodes").join(NODE);
@@ -277,13 +280,6 @@ impl FakeNode {
         Ok(pve)
     }
 }
-
-/// Nobody is there yet; the token that it makes is the one that the node knows.
-const PVEUM: &str = r#"case "$*" in
-  *' list '*) echo '[]' ;;
-  'user token add '*) echo '{"full-tokenid":"ostler@pve!ostler","value":"2b7c9f3e-6f0a-4f3d-9a3e-0c1d5e8b7a61"}' ;;
-esac
-"#;
 
 /// What the API says of a fresh node.
 const PVESH: &str = r#"case "$*" in
