@@ -16,9 +16,10 @@ use tempfile::TempDir;
 /// A terminal in which a program runs.
 pub struct Terminal {
     dir: TempDir,
+    patience: Duration,
 }
 
-/// How long something may take to appear.
+/// How long something may take to appear, unless somebody is more patient.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(25);
@@ -27,8 +28,8 @@ const LOOK: Duration = Duration::from_millis(25);
 const CONFIGURATION: &str = "set -g status off\nset -g escape-time 0\nset -g remain-on-exit on\nset -g remain-on-exit-format ''\n\
     set -g default-terminal screen-256color\n";
 
-/// Runs the program, and says how it ended and what it left of the terminal.
-const WRAPPER: &str = r#""$@"; code=$?
+/// Runs the program, and says how it ended and what it left of the terminal; also after Ctrl-C, which goes to both.
+const WRAPPER: &str = r#"trap : INT; "$@"; code=$?
 stty -a | grep -qE -e ' -(icanon|echo|isig|icrnl|opost)\b' && echo '[the terminal is raw]'
 echo "[exit code $code]""#;
 
@@ -46,7 +47,7 @@ impl Terminal {
         }
         let dir = tempfile::Builder::new().prefix("ostler-tmux-").tempdir().expect("a temporary directory");
         fs::write(dir.path().join("tmux.conf"), CONFIGURATION).expect("a written file");
-        let terminal = Self { dir };
+        let terminal = Self { dir, patience: PATIENCE };
         let mut tmux = terminal.tmux();
         // What the server starts with is what its programs get.
         tmux.env_clear();
@@ -59,6 +60,12 @@ impl Terminal {
         tmux.arg(command.get_program()).args(command.get_args());
         done(&tmux.output().expect("tmux starts"));
         Some(terminal)
+    }
+
+    /// The same for whoever waits longer.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// Types a text.
@@ -81,7 +88,7 @@ impl Terminal {
         let tty = fs::File::open(self.call(&["display-message", "-p", "#{pane_tty}"]).trim()).expect("its terminal");
         let begun = Instant::now();
         while tcgetwinsize(&tty).map(|size| (size.ws_col, size.ws_row)) != Ok((width, height)) {
-            assert!(begun.elapsed() < PATIENCE, "the window does not become {width}x{height}");
+            assert!(begun.elapsed() < self.patience, "the window does not become {width}x{height}");
             thread::sleep(LOOK);
         }
     }
@@ -124,7 +131,7 @@ impl Terminal {
             if good(&screen) {
                 return screen;
             }
-            assert!(begun.elapsed() < PATIENCE, "{what} does not come. The window:\n{screen}");
+            assert!(begun.elapsed() < self.patience, "{what} does not come. The window:\n{screen}");
             thread::sleep(LOOK);
         }
     }

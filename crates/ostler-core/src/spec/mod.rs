@@ -30,7 +30,7 @@ pub use model::*;
 pub use params::{ShapeError, app_parameters, check_app, check_module};
 pub use question::{KeyRule, Question, QuestionKind, Questions, Word, shown};
 pub use reference::Parameter;
-pub use rules::IMAGES as NAMED_IMAGES;
+pub use rules::{IMAGES as NAMED_IMAGES, KINDS as PROVIDER_KINDS};
 
 use crate::model::{CatalogIndex, ModuleMeta};
 use node::Kind;

@@ -323,6 +323,13 @@ pub enum ProxmoxTrust {
     Authority(String),
 }
 
+impl ProxmoxTrust {
+    /// The certificate with this SHA-256, as PVE shows it: `AB:CD:…`
+    pub fn fingerprint(shown: &str) -> Self {
+        Self::Fingerprint(shown.replace(':', "").to_ascii_lowercase())
+    }
+}
+
 /// One forwarded TCP port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forward {

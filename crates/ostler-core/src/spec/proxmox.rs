@@ -4,6 +4,7 @@ use super::{
     ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext,
     fault::{Fault, Problem, quote},
     grammar::{none, null, text},
+    rules,
     shape::{Choice, Field, Presence::Required, Shape, Text},
     walk::Found,
 };
@@ -109,13 +110,13 @@ pub(super) fn endpoint(
     context: &SpecContext<'_>,
     faults: &mut Vec<Fault>,
 ) -> Option<ProxmoxEndpoint> {
-    if matches!(name, "local" | "existing" | "proxmox" | "hetzner") {
+    if rules::KINDS.contains(&name) {
         let problem = Problem::new(format!("{} is a provider of its own", quote(name)));
         faults.push(found.fault(problem.hint("choose another name, such as `pve1`")));
     }
     let (fingerprint, ca) = (found.get("fingerprint")?, found.get("ca")?);
     let trust = match (fingerprint.is_null(), ca.is_null()) {
-        (false, true) => Some(ProxmoxTrust::Fingerprint(fingerprint.text()?.replace(':', "").to_ascii_lowercase())),
+        (false, true) => Some(ProxmoxTrust::fingerprint(fingerprint.text()?)),
         (true, false) => authority(ca, context, faults),
         (true, true) => {
             let problem = Problem::new("nothing says which certificate is the right one");

@@ -26,6 +26,9 @@ pub(super) const PROVIDER: &str = "the name of a provider";
 /// Providers that need no entry of their own: a name is a kind.
 pub(super) const PROVIDERS: [&str; 2] = ["local", "existing"];
 
+/// Kinds of providers, also of one to come: no entry under `providers` may be called so.
+pub const KINDS: [&str; 4] = ["local", "existing", "proxmox", "hetzner"];
+
 /// One of these, or a name under `providers`.
 pub(super) fn provider_name() -> Text {
     Text::checked(PROVIDER, Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), |text| {

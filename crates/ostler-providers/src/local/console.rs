@@ -24,14 +24,18 @@ pub fn rotate(home: &Home) -> Result<(), LocalError> {
 
 /// The last `count` lines of a file that are not blank, without control sequences. No file, no lines.
 pub fn tail(path: &Path, count: usize) -> Result<Vec<String>, LocalError> {
-    let text = match last_bytes(path) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(LocalError::file("read", path)(error)),
-    };
-    let lines: Vec<String> = plain(&text).lines().map(|line| line.trim_end().to_owned()).collect();
-    let lines: Vec<String> = lines.into_iter().filter(|line| !line.is_empty()).collect();
-    Ok(lines[lines.len().saturating_sub(count)..].to_vec())
+    match last_bytes(path) {
+        Ok(bytes) => Ok(last_lines(&bytes, count)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(LocalError::file("read", path)(error)),
+    }
+}
+
+/// The last `count` lines of what a console said that are not blank, without control sequences.
+pub fn last_lines(said: &[u8], count: usize) -> Vec<String> {
+    let text = plain(&String::from_utf8_lossy(said));
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|line| (*line).to_owned()).collect()
 }
 
 fn last_bytes(path: &Path) -> io::Result<Vec<u8>> {

@@ -15,7 +15,7 @@
 //! ```
 
 mod accel;
-mod console;
+pub(crate) mod console;
 mod disk;
 mod error;
 mod iso;

@@ -1,51 +1,98 @@
-//! Which address a server got by DHCP.
+//! Which address a server got by DHCP: as its guest agent says; else, where this machine is the node itself, as its neighbours or the
+//! serial console show it.
 
 use super::{
+    console::Consoles,
     error::ProxmoxError,
     form::Form,
+    host::Host,
+    neighbours::{self, Neighbours},
     vm::Vm,
-    wire::{AgentAddress, AgentInterfaces},
+    wire::{AgentInterfaces, VmConfig},
 };
 use std::net::IpAddr;
 
-/// The address of the card with this MAC: as the guest agent says, or else as this machine's own neighbours show it, which they
-/// do on the node and in its network. `None`: not known yet.
-pub async fn find(vm: &Vm<'_>, mac: &str) -> Result<Option<IpAddr>, ProxmoxError> {
+/// Where addresses are looked for.
+pub struct Lookout<'a> {
+    /// This machine.
+    pub host: &'a Host,
+    /// Whom it sees.
+    pub neighbours: &'a Neighbours,
+    /// What it hears.
+    pub consoles: &'a Consoles,
+}
+
+/// What is known of an address.
+#[derive(Debug)]
+pub enum Whereabouts {
+    /// It.
+    At(IpAddr),
+    /// Nothing yet; where it was looked for, and what may help.
+    Unknown(String),
+}
+
+impl Lookout<'_> {
+    /// The address of the first card of a VM that runs.
+    pub async fn find(&self, vm: &Vm<'_>, config: &VmConfig) -> Result<Whereabouts, ProxmoxError> {
+        let mac = vm.machine.mac.as_str();
+        if let Some(address) = best(&told_by_agent(vm, mac).await?) {
+            return Ok(Whereabouts::At(address));
+        }
+        let node = &vm.machine.node;
+        if !self.host.is(node) {
+            return Ok(Whereabouts::Unknown(format!(
+                "its guest agent has not said an address yet, and nobody else can from here: run Ostler on {node}, or give it a \
+                 fixed one under `network`"
+            )));
+        }
+        let bridge = config.property("net0", "bridge").unwrap_or_default();
+        // The device that has the node's own address in a VLAN (interfaces(5) of Proxmox VE).
+        let device = match config.property("net0", "tag") {
+            Some(tag) => format!("{bridge}.{tag}"),
+            None => bridge.clone(),
+        };
+        let mut found = self.neighbours.find(self.host, &device, mac).await;
+        if best(&found).is_none() {
+            found = self.consoles.addresses(vm.machine.vmid, mac);
+        }
+        Ok(best(&found).map_or_else(|| Whereabouts::Unknown(nowhere(&bridge, mac)), Whereabouts::At))
+    }
+}
+
+async fn told_by_agent(vm: &Vm<'_>, mac: &str) -> Result<Vec<IpAddr>, ProxmoxError> {
     match vm.client.get::<AgentInterfaces>(&vm.path("/agent/network-get-interfaces"), &Form::new()).await {
         Ok(interfaces) => {
-            let card = interfaces.result.iter().find(|card| card.mac.eq_ignore_ascii_case(mac));
-            if let Some(address) = card.and_then(|card| best(&card.addresses)) {
-                return Ok(Some(address));
-            }
+            let card = interfaces.result.into_iter().find(|card| card.mac.eq_ignore_ascii_case(mac));
+            let addresses = card.into_iter().flat_map(|card| card.addresses);
+            Ok(addresses.filter_map(|address| address.address.parse().ok()).collect())
         }
         // The agent does not run yet, or the token may not ask it.
-        Err(ProxmoxError::Refused { status: 500 | 403, .. }) => {}
-        Err(error) => return Err(error),
+        Err(ProxmoxError::Refused { status: 500 | 403, .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
-    let table = tokio::fs::read_to_string("/proc/net/arp").await.unwrap_or_default();
-    Ok(neighbour(&table, mac))
 }
 
 /// IPv4 first, and nothing that only the own link knows.
-fn best(addresses: &[AgentAddress]) -> Option<IpAddr> {
-    let mut usable: Vec<IpAddr> = addresses
+fn best(addresses: &[IpAddr]) -> Option<IpAddr> {
+    let mut usable: Vec<&IpAddr> = addresses
         .iter()
-        .filter_map(|address| address.address.parse().ok())
-        .filter(|address: &IpAddr| match address {
+        .filter(|address| match address {
             IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
             IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_loopback(),
         })
         .collect();
     usable.sort_by_key(|address| address.is_ipv6());
-    usable.first().copied()
+    usable.first().copied().copied()
 }
 
-/// The entry of a MAC in the kernel's table: address, type, flags, MAC (proc(5)). Flags 0x0: it did not answer.
-fn neighbour(table: &str, mac: &str) -> Option<IpAddr> {
-    table.lines().find_map(|line| match line.split_whitespace().collect::<Vec<_>>().as_slice() {
-        [address, _, flags, found, ..] if *flags != "0x0" && found.eq_ignore_ascii_case(mac) => address.parse().ok(),
-        _ => None,
-    })
+/// Where an address was looked for in vain.
+fn nowhere(bridge: &str, mac: &str) -> String {
+    let heard = match neighbours::is_heard(bridge, mac) {
+        Some(true) => format!(", though {bridge} has heard from it: does DHCP answer there?"),
+        Some(false) => format!(", and {bridge} has not heard from it: it may still be booting"),
+        None => String::new(),
+    };
+    format!("no address of {mac} yet from its guest agent, the node's neighbours or its console{heard}")
 }
 
 #[cfg(test)]
@@ -55,18 +102,9 @@ mod tests {
     #[test]
     fn an_address_that_others_can_reach_is_chosen() {
         let all = ["127.0.0.1", "fe80::1", "2001:db8::5", "169.254.1.1", "192.168.1.20"];
-        let addresses: Vec<_> = all.map(|address| AgentAddress { address: address.into() }).into();
+        let addresses = all.map(|address| address.parse().unwrap());
         assert_eq!(best(&addresses), Some("192.168.1.20".parse().unwrap()));
         assert_eq!(best(&addresses[..3]), Some("2001:db8::5".parse().unwrap()));
         assert_eq!(best(&addresses[..2]), None);
-    }
-
-    #[test]
-    fn the_neighbour_with_the_mac_is_found() {
-        let table = "IP address       HW type     Flags       HW address            Mask     Device\n\
-                     192.168.1.7      0x1         0x0         52:54:00:aa:bb:cc     *        vmbr0\n\
-                     192.168.1.20     0x1         0x2         52:54:00:aa:bb:cc     *        vmbr0\n";
-        assert_eq!(neighbour(table, "52:54:00:AA:BB:CC"), Some("192.168.1.20".parse().unwrap()));
-        assert_eq!(neighbour(table, "52:54:00:00:00:00"), None);
     }
 }

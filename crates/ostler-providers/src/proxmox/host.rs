@@ -3,10 +3,16 @@
 use super::error::ProxmoxError;
 use std::{env, ffi::OsString, path::PathBuf, process::Stdio};
 
+/// Where a node's API is, as the node calls itself.
+pub fn url(node: &str) -> String {
+    format!("https://{node}:8006")
+}
+
 /// This machine.
 #[derive(Clone, Debug)]
 pub struct Host {
     pve: PathBuf,
+    sockets: PathBuf,
     search_path: OsString,
 }
 
@@ -18,7 +24,12 @@ impl Host {
 
     /// The same with the cluster's file system somewhere else.
     pub fn with_cluster_files(pve: PathBuf, search_path: impl Into<OsString>) -> Self {
-        Self { pve, search_path: search_path.into() }
+        Self { pve, sockets: "/var/run/qemu-server".into(), search_path: search_path.into() }
+    }
+
+    /// The same with the sockets of running VMs somewhere else.
+    pub fn with_sockets(self, sockets: PathBuf) -> Self {
+        Self { sockets, ..self }
     }
 
     /// Name of the node that this machine is, if it is one: `/etc/pve/local` leads to `nodes/NAME`.
@@ -40,6 +51,11 @@ impl Host {
     /// Removes a volume.
     pub(super) async fn free(&self, volume: &str) -> Result<(), ProxmoxError> {
         self.output("pvesm", &["free", volume]).await.map(drop)
+    }
+
+    /// Socket of a VM's first serial port, `serial0: socket`. It is there while the VM runs.
+    pub(super) fn console(&self, vmid: u32) -> PathBuf {
+        self.sockets.join(format!("{vmid}.serial0"))
     }
 
     /// A file of the cluster's file system.

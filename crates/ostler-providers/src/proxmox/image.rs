@@ -1,7 +1,9 @@
 //! What a VM's disk is imported from: a file among the `import` content of a storage, named by its checksum.
 //!
-//! The node fetches it itself where it can, and compares the checksum before the file gets its name; otherwise it is uploaded from
-//! here, with the same comparison. A file that is there, and is whole, is used again.
+//! The node fetches it itself where it can, and compares the checksum before the file gets its name: one of that name is whole.
+//! Otherwise it is uploaded from here, with the same comparison, but the node then copies it bit by bit over whatever has its name,
+//! which another Ostler's VM may be importing. So each upload has a name of its own, which says how long the file is once it is whole.
+//! A file that is there, and is whole, is used again.
 
 use super::{
     client::{Client, Upload, UploadSource},
@@ -13,8 +15,9 @@ use super::{
 use crate::image::{ImageStore, Place, Source};
 use ostler_core::{
     event::{EventKind, Level, ProgressUnit},
+    model::MachineOrder,
     ports::{Images, Reporter},
-    spec::{ImageRef, ProxmoxOptions},
+    spec::ProxmoxOptions,
 };
 use std::{
     io::Read,
@@ -23,16 +26,16 @@ use std::{
     time::Duration,
 };
 
-/// The volume of an image, which is put on the node if it is not there.
+/// The volume of the image of `order`, which is put on the node if it is not there.
 pub async fn ensure(
     client: &Client,
     options: &ProxmoxOptions,
+    order: &MachineOrder,
     source: Source,
     images: &ImageStore,
-    image: &ImageRef,
     reporter: &dyn Reporter,
 ) -> ostler_core::Result<String> {
-    let site = Site { client, options, reporter };
+    let site = Site { client, options, order, reporter };
     if let Some(volume) = site.present(&source).await? {
         return Ok(volume);
     }
@@ -41,11 +44,11 @@ pub async fn ensure(
         Place::Url(url) => match site.download(&source, url).await {
             Ok(Some(volume)) => return Ok(volume),
             // A file of an unclear format has to be looked into.
-            Ok(None) => images.ensure(image, reporter).await?,
+            Ok(None) => images.ensure(&order.image_ref, reporter).await?,
             Err(ProxmoxError::Task { exit, .. }) if !exit.contains("checksum") => {
                 let message = format!("{} can't fetch {url} ({exit}): it is uploaded from here", options.node);
                 reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
-                images.ensure(image, reporter).await?
+                images.ensure(&order.image_ref, reporter).await?
             }
             Err(error) => return Err(error.into()),
         },
@@ -62,6 +65,7 @@ pub async fn is_known(client: &Client, options: &ProxmoxOptions, name: &str) -> 
 struct Site<'a> {
     client: &'a Client,
     options: &'a ProxmoxOptions,
+    order: &'a MachineOrder,
     reporter: &'a dyn Reporter,
 }
 
@@ -69,50 +73,49 @@ struct Site<'a> {
 const FORMATS: [&str; 2] = ["qcow2", "raw"];
 
 impl Site<'_> {
-    /// In whatever format it is there.
+    /// In whatever format it is there, and however it came.
     async fn present(&self, source: &Source) -> Result<Option<String>, ProxmoxError> {
-        let wanted = FORMATS.map(|format| self.volume(source, format));
-        let mut volumes = volumes(self.client, self.options).await?;
-        if let Place::File(path) = &source.place {
-            // An upload that was broken off on the node leaves less of it. (What the node fetches gets its name when it is whole.)
-            let length = UploadSource::file(path)?.length();
-            volumes.retain(|volume| volume.size == length);
-        }
-        Ok(volumes.into_iter().map(|volume| volume.volid).find(|volid| wanted.contains(volid)))
+        let volumes = volumes(self.client, self.options).await?;
+        let stem = self.volume(&stem(source));
+        let whole = |volume: &Volume| match volume.volid.strip_prefix(&stem) {
+            Some(rest) => {
+                FORMATS.iter().any(|format| rest == format!(".{format}")) || uploaded(rest) == Some(volume.size)
+            }
+            None => false,
+        };
+        Ok(volumes.into_iter().find(whole).map(|volume| volume.volid))
     }
 
-    fn file(&self, source: &Source, format: &str) -> String {
-        format!("ostler-{}-{}.{format}", source.name, source.sum.short())
-    }
-
-    fn volume(&self, source: &Source, format: &str) -> String {
-        format!("{}:import/{}", self.options.images, self.file(source, format))
+    fn volume(&self, file: &str) -> String {
+        format!("{}:import/{file}", self.options.images)
     }
 
     /// Lets the node fetch it; `None` where the URL does not tell the format.
     async fn download(&self, source: &Source, url: &str) -> Result<Option<String>, ProxmoxError> {
         let Some(format) = FORMATS.iter().find(|format| url.ends_with(&format!(".{format}"))) else { return Ok(None) };
+        let file = format!("{}.{format}", stem(source));
         let (algorithm, digits) = source.sum.parts();
         let path =
             format!("/nodes/{}/storage/{}/download-url", encode(&self.options.node), encode(&self.options.images));
         let form = Form::new()
             .with("content", "import")
-            .with("filename", self.file(source, format))
+            .with("filename", &file)
             .with("url", url)
             .with("checksum-algorithm", algorithm)
             .with("checksum", digits);
         let upid: String = self.client.post(&path, &form).await?;
         task::finish(self.client, &upid, &format!("fetch image {}", source.name), self.reporter).await?;
-        Ok(Some(self.volume(source, format)))
+        Ok(Some(self.volume(&file)))
     }
 
     async fn upload(&self, source: &Source, file: &Path) -> Result<String, ProxmoxError> {
         let format = format_of(file)?;
         let (algorithm, digits) = source.sum.parts();
         let bytes = UploadSource::file(file)?;
+        let filename = format!("{}-{}-{}.{format}", stem(source), bytes.length(), self.order.operation);
         let upload = Upload {
             content: "import",
-            filename: self.file(source, format),
+            filename: filename.clone(),
             source: bytes.clone(),
             checksum: Some((algorithm, digits.to_owned())),
         };
@@ -125,7 +128,7 @@ impl Site<'_> {
             }
         };
         task::finish(self.client, &upid, &format!("take in image {}", source.name), self.reporter).await?;
-        Ok(self.volume(source, format))
+        Ok(self.volume(&filename))
     }
 
     async fn show(&self, name: &str, source: &UploadSource) {
@@ -135,6 +138,16 @@ impl Site<'_> {
             self.reporter.report(EventKind::Progress { what, done, total, unit: ProgressUnit::Bytes }).await;
         }
     }
+}
+
+/// What the names of an image's files begin with.
+fn stem(source: &Source) -> String {
+    format!("ostler-{}-{}", source.name, source.sum.short())
+}
+
+/// How long the file is once it is whole, by the end of an upload's name: `-LENGTH-OPERATION.FORMAT`.
+fn uploaded(rest: &str) -> Option<u64> {
+    rest.strip_prefix('-')?.split('-').next()?.parse().ok()
 }
 
 async fn volumes(client: &Client, options: &ProxmoxOptions) -> Result<Vec<Volume>, ProxmoxError> {

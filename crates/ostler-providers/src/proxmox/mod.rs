@@ -8,12 +8,14 @@
 
 mod address;
 mod client;
+mod console;
 mod create;
 mod error;
 mod form;
 mod host;
 mod image;
 mod inventory;
+mod neighbours;
 mod preflight;
 mod remove;
 mod reshape;
@@ -25,13 +27,16 @@ mod wire;
 
 pub use client::Patience;
 pub use error::ProxmoxError;
-pub use host::Host;
+pub use host::{Host, url};
 pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, host_fingerprint, shown_fingerprint};
 pub use setup::{Made, Setup, TOKEN, USER};
 
 use crate::image::ImageStore;
+use address::{Lookout, Whereabouts};
 use async_trait::async_trait;
 use client::Client;
+use console::Consoles;
+use neighbours::Neighbours;
 use ostler_core::{
     Result,
     ids::{OperationId, ServerName, StateId},
@@ -64,8 +69,10 @@ pub struct ProxmoxProvider {
     host: Host,
     patience: Patience,
     clients: Mutex<HashMap<String, Client>>,
-    /// Held while an image is put on a node: an upload overwrites the file of its name, which another VM may be importing.
+    /// Held while an image is put on a node, so that servers which are made together share one.
     images_turn: tokio::sync::Mutex<()>,
+    neighbours: Neighbours,
+    consoles: Consoles,
 }
 
 /// Content of a [`MachineRecord`]. Nothing in it is secret.
@@ -124,6 +131,8 @@ impl ProxmoxProvider {
             patience: Patience::default(),
             clients: Mutex::default(),
             images_turn: Default::default(),
+            neighbours: Neighbours::default(),
+            consoles: Consoles::default(),
         }
     }
 
@@ -156,22 +165,24 @@ impl ProxmoxProvider {
         let vm = Vm::of(&client, &machine);
         let slowness = if machine.emulated { EMULATED } else { 1 };
         let observed = |power, ssh, detail| Observed { power, ssh, detail, forwards: Vec::new(), slowness };
-        if vm.ours().await?.is_none() {
+        let Some(config) = vm.ours().await? else {
             return Ok(observed(Power::Absent, None, "absent".to_owned()));
-        }
+        };
         let detail = format!("VM {} on {}", machine.vmid, machine.node);
         if !vm.runs().await? {
             return Ok(observed(Power::Off, None, format!("{detail}, off")));
         }
-        let address = match machine.address {
-            Some(address) => Some(address),
-            None => address::find(&vm, &machine.mac).await?,
+        let lookout = Lookout { host: &self.host, neighbours: &self.neighbours, consoles: &self.consoles };
+        let whereabouts = match machine.address {
+            Some(address) => Whereabouts::At(address),
+            None => lookout.find(&vm, &config).await?,
         };
-        let detail = match address {
-            Some(address) => format!("{detail}, {address}"),
-            None => format!("{detail}; its guest agent has not said an address yet"),
-        };
-        Ok(observed(Power::On, address.map(|address| SocketAddr::new(address, machine.ssh)), detail))
+        Ok(match whereabouts {
+            Whereabouts::At(address) => {
+                observed(Power::On, Some(SocketAddr::new(address, machine.ssh)), format!("{detail}, {address}"))
+            }
+            Whereabouts::Unknown(words) => observed(Power::On, None, format!("{detail}; {words}")),
+        })
     }
 }
 
@@ -195,7 +206,7 @@ impl Provider for ProxmoxProvider {
         let client = self.client(&options.endpoint).await?;
         let _turn = self.images_turn.lock().await;
         let source = self.images.source(&order.image_ref, reporter).await?;
-        Ok(PathBuf::from(image::ensure(&client, options, source, &self.images, &order.image_ref, reporter).await?))
+        Ok(PathBuf::from(image::ensure(&client, options, order, source, &self.images, reporter).await?))
     }
 
     async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord> {
@@ -215,6 +226,9 @@ impl Provider for ProxmoxProvider {
         let (machine, client) = self.vm(machine).await?;
         let vm = Vm::of(&client, &machine);
         vm.ours().await?.ok_or_else(|| machine.absent())?;
+        if self.host.is(&machine.node) {
+            self.consoles.listen(machine.vmid, self.host.console(machine.vmid));
+        }
         vm.start(reporter).await?;
         Ok(machine.record())
     }
@@ -251,6 +265,8 @@ impl Provider for ProxmoxProvider {
         let (machine, client) = self.vm(machine).await?;
         create::put_seed(&client, &machine, &crate::local::seed::bare(&machine.meta_data, &machine.network_config))
             .await?;
+        // It answers by SSH now.
+        self.consoles.leave(machine.vmid);
         Ok(())
     }
 
@@ -269,8 +285,9 @@ impl Provider for ProxmoxProvider {
         }
     }
 
-    /// PVE gives the serial console to a live connection only; what was said before is nowhere.
-    async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    /// PVE gives the serial console to a live connection only; what was said before Ostler listened is nowhere, and elsewhere than on the
+    /// node it can't listen.
+    async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>> {
+        Ok(self.consoles.tail(Machine::read(machine)?.vmid, lines))
     }
 }

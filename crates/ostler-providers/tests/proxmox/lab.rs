@@ -102,8 +102,18 @@ impl Lab {
         let mut lab = Self::new().await;
         let pve = lab.node.be_the_host(lab.dir.path()).unwrap();
         let search_path = format!("{}:/usr/bin:/bin", lab.dir.path().display());
-        lab.provider = provider(&lab.dir, &FakeNode::token(), Host::with_cluster_files(pve, search_path));
+        let host = Host::with_cluster_files(pve, search_path).with_sockets(lab.node.sockets());
+        lab.provider = provider(&lab.dir, &FakeNode::token(), host);
         lab
+    }
+
+    /// That of another Ostler, which knows nothing of this one.
+    pub fn another_provider(&self) -> ProxmoxProvider {
+        provider(&self.dir, &FakeNode::token(), Host::with_cluster_files(self.dir.path().join("nowhere"), ""))
+    }
+
+    pub fn images(&self) -> ImageStore {
+        ImageStore::new(self.dir.path().join("images"))
     }
 
     pub fn with_token(mut self, token: &str) -> Self {
@@ -116,7 +126,7 @@ impl Lab {
             name: "pve1".into(),
             url: self.node.url(),
             token: SecretRef::Secret("pve1".into()),
-            trust: ProxmoxTrust::Fingerprint(self.node.fingerprint().replace(':', "").to_lowercase()),
+            trust: ProxmoxTrust::fingerprint(&self.node.fingerprint()),
         }
     }
 
@@ -172,8 +182,7 @@ impl Lab {
     /// Gets the image, and makes the machine.
     pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
         if order.image.as_os_str().is_empty() {
-            order.image =
-                self.provider.image(order, &ImageStore::new(self.dir.path().join("images")), &self.log).await?;
+            order.image = self.provider.image(order, &self.images(), &self.log).await?;
         }
         self.provider.create(order, &self.log, &self.log).await
     }

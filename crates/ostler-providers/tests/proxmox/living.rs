@@ -148,9 +148,39 @@ async fn an_image_is_uploaded_where_the_node_can_not_fetch_it() {
 
     // Somebody pulled the plug of the node while the first came in.
     lab.node.add_volume(&volume, None);
-    lab.create(&mut lab.order()).await.unwrap();
-    assert_eq!(lab.node.content(&volume), image);
+    let mut third = lab.order();
+    lab.create(&mut third).await.unwrap();
+    let whole = third.image.display().to_string();
+    assert_ne!(whole, volume);
+    assert_eq!(lab.node.content(&whole), image);
     assert_eq!(lab.node.requests_for("POST /nodes/{node}/storage/{storage}/download-url").len(), 0);
+}
+
+#[tokio::test]
+async fn two_that_upload_one_image_keep_out_of_each_other_s_way() {
+    let lab = Lab::new().await;
+    let other = lab.another_provider();
+    (0..2).for_each(|_| lab.node.fail_task("imgcopy", TaskFault::Held));
+    let uploads = || lab.node.requests_for("POST /nodes/{node}/storage/{storage}/upload").len();
+    let both_are_there = async {
+        while uploads() < 2 {
+            tokio::task::yield_now().await;
+        }
+        lab.node.release();
+    };
+    let (one, two, images) = (lab.order(), lab.order(), lab.images());
+    let (first, second, ()) =
+        tokio::join!(lab.provider.image(&one, &images, &lab.log), other.image(&two, &images, &lab.log), both_are_there);
+    let volumes = [first, second].map(|volume| volume.unwrap().display().to_string());
+    assert_ne!(volumes[0], volumes[1], "neither was written over while the other's VM imports it");
+    let image = std::fs::read(lab.image_file()).unwrap();
+    for volume in &volumes {
+        assert_eq!(lab.node.content(volume), image);
+    }
+    // Whoever comes later takes one of them.
+    let third = lab.provider.image(&lab.order(), &images, &lab.log).await.unwrap().display().to_string();
+    assert!(volumes.contains(&third), "{third}");
+    assert_eq!(uploads(), 2);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Provider `proxmox` against a node that holds every request against PVE's own schema.
 
+mod addresses;
 mod crashing;
 mod failing;
 mod inventory;

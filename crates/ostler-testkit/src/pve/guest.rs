@@ -8,7 +8,6 @@ use super::{
 };
 use serde_json::{Value, json};
 use std::{
-    fs::File,
     io::{self, Write},
     net::Ipv4Addr,
     path::{Path, PathBuf},
@@ -49,8 +48,9 @@ impl Guest {
             config.get("net0").and_then(|card| card.strip_prefix("virtio=")?.split(',').next()).ok_or("no card")?;
         let [a, b, c, _] = address.octets();
         let forwards: String = PORTS.map(|port| format!(",hostfwd=tcp:{address}:{port}-{address}:{port}")).concat();
-        let console = File::create(node.path(&format!("qemu/{vmid}.console"))).map_err(|error| error.to_string())?;
-        drop(console);
+        // As PVE has it for `serial0: socket`, but that what is said there is kept for whoever looks for a fault.
+        let serial = node.path(&format!("qemu/{vmid}.serial0"));
+        let serial = serial.display();
         let agent = node.path(&format!("qemu/{vmid}.qga"));
         loopback("add", address)?;
         let child = Command::new("qemu-system-x86_64")
@@ -80,7 +80,8 @@ impl Guest {
             .args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
             .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", agent.display())])
             .args(["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"])
-            .args(["-serial", &format!("file:{}", node.path(&format!("qemu/{vmid}.console")).display())])
+            .args(["-chardev", &format!("socket,id=serial0,path={serial},server=on,wait=off,logfile={serial}.log")])
+            .args(["-serial", "chardev:serial0"])
             .args(["-monitor", "stdio"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

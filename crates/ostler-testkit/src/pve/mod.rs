@@ -17,12 +17,13 @@ mod vms;
 pub use grants::ALL as ALL_GRANTS;
 pub use state::{Seen, Storage};
 
+use base64::Engine;
 use sha2::{Digest, Sha256};
 use state::State;
 use std::{
     collections::BTreeMap,
     fs, io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
@@ -37,6 +38,9 @@ pub const NODE: &str = "pve1";
 pub const TOKEN_ID: &str = "ostler@pve!ostler";
 /// And value.
 pub const TOKEN_VALUE: &str = "2b7c9f3e-6f0a-4f3d-9a3e-0c1d5e8b7a61";
+
+/// A free port of 127.0.0.1.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What goes wrong with one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,36 +97,41 @@ impl Node {
 impl FakeNode {
     /// A node whose VMs are records only.
     pub async fn start() -> io::Result<Self> {
-        Self::new(None).await
+        Self::new(None, ANYWHERE).await
     }
 
     /// A node whose VM is real, at this address of a /24 that this machine gets for as long as the VM runs. Needs root.
     pub async fn with_guest_at(address: Ipv4Addr) -> io::Result<Self> {
-        Self::new(Some(address)).await
+        Self::new(Some(address), ANYWHERE).await
     }
 
     /// The same for whoever has no runtime: on a thread of its own, with a real VM or records only.
     pub fn on_a_thread(guest: Option<Ipv4Addr>) -> io::Result<Self> {
+        Self::on_a_thread_at(ANYWHERE, guest)
+    }
+
+    /// The same at this address of this machine's own.
+    pub fn on_a_thread_at(address: SocketAddr, guest: Option<Ipv4Addr>) -> io::Result<Self> {
         let (sender, started) = mpsc::channel();
         thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 // Nobody waits for it any more where this fails.
-                let _ = sender.send(Self::new(guest).await);
+                let _ = sender.send(Self::new(guest, address).await);
                 std::future::pending::<io::Result<()>>().await
             })
         });
         started.recv().map_err(io::Error::other)?
     }
 
-    async fn new(guest: Option<Ipv4Addr>) -> io::Result<Self> {
+    async fn new(guest: Option<Ipv4Addr>, address: SocketAddr) -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("ostler-pve-").tempdir()?;
         for folder in ["iso", "import", "images", "qemu"] {
             fs::create_dir(dir.path().join(folder))?;
         }
         let node =
             Arc::new(Node { dir, guest, released: watch::Sender::new(false), state: Mutex::new(State::default()) });
-        let (server, address, certificate, authority) = server::start(Arc::clone(&node)).await?;
+        let (server, address, certificate, authority) = server::start(Arc::clone(&node), address).await?;
         Ok(Self { address, certificate, authority, node, server })
     }
 
@@ -238,22 +247,50 @@ impl FakeNode {
         self.requests().into_iter().filter(|request| request.endpoint == endpoint).collect()
     }
 
-    /// Makes this machine the node: `qm unlock` and `pvesm free` of the host in `dir`, and the cluster's files; returns where those are.
+    /// The folder with the sockets of running VMs, such as `100.serial0`.
+    pub fn sockets(&self) -> PathBuf {
+        self.node.path("qemu")
+    }
+
+    /// Makes this machine the node: stand-ins for the host's programs in `dir`, and the cluster's files; returns where those are.
     pub fn be_the_host(&self, dir: &Path) -> io::Result<PathBuf> {
+        let program = |name: &str, script: String| {
+            let path = dir.join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}"))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+        };
         // They write down what they were called for; the node does it when it is asked next.
-        for (program, verb) in [("qm", "unlock"), ("pvesm", "free")] {
-            let path = dir.join(program);
+        for (name, verb) in [("qm", "unlock"), ("pvesm", "free")] {
             let calls = self.node.path(verb);
-            let script = format!("#!/bin/sh\n[ \"$1\" = {verb} ] && echo \"$2\" >> '{}'\n", calls.display());
-            fs::write(&path, script)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+            program(name, format!("[ \"$1\" = {verb} ] && echo \"$2\" >> '{}'\n", calls.display()))?;
         }
+        program("pveversion", format!("echo 'pve-manager/{}/abcdef0123'\n", self.node.lock().version))?;
+        // Nobody is there yet, and the token that is made is the one that the node knows.
+        let made = format!(r#"{{"full-tokenid":"{TOKEN_ID}","value":"{TOKEN_VALUE}"}}"#);
+        let answers = format!("*' list '*) echo '[]' ;;\n'user token add '*) echo '{made}' ;;");
+        program("pveum", format!("case \"$*\" in\n{answers}\nesac\n"))?;
+        program("pvesh", PVESH.to_owned())?;
         let pve = dir.join("pve");
-        fs::create_dir_all(pve.join("nodes").join(NODE))?;
+        let own = pve.join("nodes").join(NODE);
+        fs::create_dir_all(&own)?;
+        let certificate = base64::engine::general_purpose::STANDARD.encode(&self.certificate);
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n");
+        fs::write(own.join("pve-ssl.pem"), pem)?;
         std::os::unix::fs::symlink(format!("nodes/{NODE}"), pve.join("local"))?;
         Ok(pve)
     }
 }
+
+/// What the API says of a fresh node.
+const PVESH: &str = r#"case "$*" in
+  'get /nodes --output-format json') echo '[{"node":"pve1","status":"online"}]' ;;
+  'get /nodes/pve1/storage --output-format json')
+    echo '[{"storage":"local","content":"iso,import","active":1,"avail":214748364800},{"storage":"local-lvm","content":"images","active":1,"avail":214748364800}]' ;;
+  'get /nodes/pve1/network --type any_bridge --output-format json') echo '[{"iface":"vmbr0","cidr":"192.168.1.2/24"}]' ;;
+  'get /cluster/nextid --output-format json') echo '"100"' ;;
+  *) exit 2 ;;
+esac
+"#;
 
 impl Drop for FakeNode {
     fn drop(&mut self) {

@@ -28,14 +28,17 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-/// Starts it on a free port of 127.0.0.1; returns its certificate, and that of its authority in PEM.
-pub(super) async fn start(node: Arc<Node>) -> io::Result<(JoinHandle<()>, SocketAddr, Vec<u8>, String)> {
+/// Starts it at an address; returns that with its port, its certificate, and that of its authority in PEM.
+pub(super) async fn start(
+    node: Arc<Node>,
+    address: SocketAddr,
+) -> io::Result<(JoinHandle<()>, SocketAddr, Vec<u8>, String)> {
     let (certificate, key, authority) = certificates().map_err(io::Error::other)?;
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(vec![certificate.clone()], key))
         .map_err(io::Error::other)?;
-    let tcp = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let tcp = TcpListener::bind(address).await?;
     let address = tcp.local_addr()?;
     let listener = Tls { tcp, acceptor: TlsAcceptor::from(Arc::new(config)) };
     let app = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(node);

@@ -1,8 +1,10 @@
 //! Questions in a terminal that can move its cursor: lists to walk through, answers that are checked where they stand.
 //!
 //! inquire draws on standard error, below what stands there, and takes a window of another size into account with the next key. It
-//! counts on its cursor for that, which is where text is typed: so lists can be filtered by typing, also short ones. It tells Esc
-//! (back) from Ctrl-C (the end), and gives the terminal back as it was after each question.
+//! counts on its cursor for that, which is where text is typed: so lists can be filtered by typing, also short ones. And it counts on lines
+//! to stay where they are: so the wizard has the terminal's other screen, whose lines are cut in a window that gets narrower, and not
+//! broken, and the rows of a list fit into the window as it is with each key. inquire tells Esc (back) from Ctrl-C (the end), and gives the
+//! terminal back as it was after each question.
 
 use super::prompt::{Answer, Ask, CheckChosen, CheckLine, Choice, Prompter, Screen, Unanswered};
 use inquire::{
@@ -11,7 +13,7 @@ use inquire::{
     ui::{RenderConfig, Styled},
     validator::Validation,
 };
-use ostler_core::{Blame, Failure, secret::Secret};
+use ostler_core::secret::Secret;
 use rustix::termios::tcgetwinsize;
 use std::{fmt, io};
 
@@ -20,9 +22,14 @@ pub struct Fancy {
     look: RenderConfig<'static>,
     /// Lines that stand on the screen.
     used: usize,
-    /// The window that it was drawn for: of lists with lines that break when it gets narrower, a terminal makes what it likes.
+    /// The window that it was drawn for.
     window: (usize, usize),
 }
+
+/// To the terminal's other screen, and back to what stood there before (xterm's ctlseqs).
+const ENTER: &str = "\u{1b}[?1049h";
+/// The way back.
+pub const LEAVE: &str = "\u{1b}[?1049l";
 
 /// The window where the terminal does not say its size, and the least that is drawn for.
 const WINDOW: (usize, usize) = (80, 24);
@@ -34,6 +41,7 @@ const FEWEST: usize = 3;
 impl Fancy {
     /// With colours or without.
     pub fn new(colours: bool) -> Self {
+        eprint!("{ENTER}");
         let look = if colours { RenderConfig::default_colored() } else { RenderConfig::empty() };
         let look = look.with_canceled_prompt_indicator(Styled::new(""));
         let look = if colours { look } else { look.with_answered_prompt_prefix(Styled::new(">")) };
@@ -51,15 +59,19 @@ impl Fancy {
             Ok(answer) => Ok(Answer::Given(answer)),
             Err(InquireError::OperationCanceled) => Ok(Answer::Back),
             Err(InquireError::OperationInterrupted) => Err(Unanswered::Interrupted),
-            Err(error) => Err(Unanswered::Failed(
-                Failure::new(Blame::User, error.to_string()).because_of("the terminal can't be read"),
-            )),
+            Err(error) => Err(Unanswered::unreadable(&error)),
         }
     }
 
     fn complain(&mut self, message: &str) {
         self.used += message.lines().count();
         eprintln!("# {message}");
+    }
+}
+
+impl Drop for Fancy {
+    fn drop(&mut self) {
+        eprint!("{LEAVE}");
     }
 }
 
@@ -89,14 +101,14 @@ impl Prompter for Fancy {
     }
 
     fn select(&mut self, ask: Ask<'_>, choices: &[Choice], default: usize) -> Result<Answer<usize>, Unanswered> {
-        let rows = rows(choices, window().0.saturating_sub(3));
+        let rows = rows(choices, 3);
         let page = self.page();
         let mut select = Select::new(ask.question, rows)
             .with_render_config(self.look)
             .with_page_size(page)
             .with_starting_cursor(default)
             .with_formatter(&|row| row.value.label.clone());
-        select.help_message = Some(ask.help).filter(|help| !help.is_empty());
+        select.help_message = ask.help();
         let answer = select.raw_prompt().map(|row| row.index);
         self.answered(answer)
     }
@@ -111,12 +123,12 @@ impl Prompter for Fancy {
         let mut default = default.to_vec();
         loop {
             let page = self.page();
-            let mut select = MultiSelect::new(ask.question, rows(choices, window().0.saturating_sub(7)))
+            let mut select = MultiSelect::new(ask.question, rows(choices, 7))
                 .with_render_config(self.look)
                 .with_page_size(page)
                 .with_default(&default)
                 .with_formatter(&|rows| rows.iter().map(|row| row.value.label.as_str()).collect::<Vec<_>>().join(", "));
-            let help = if ask.help.is_empty() { KEYS.to_owned() } else { format!("{}. {KEYS}", ask.help) };
+            let help = ask.help().map_or(KEYS.to_owned(), |help| format!("{help}. {KEYS}"));
             select.help_message = Some(&help);
             let answer = select.raw_prompt().map(|rows| rows.iter().map(|row| row.index).collect::<Vec<_>>());
             let answer = self.answered(answer)?;
@@ -147,7 +159,7 @@ impl Prompter for Fancy {
         };
         let mut text = Text::new(ask.question).with_render_config(self.look).with_validator(validate);
         text.default = default;
-        text.help_message = Some(ask.help).filter(|help| !help.is_empty());
+        text.help_message = ask.help();
         let answer = text.prompt();
         self.answered(answer)
     }
@@ -158,7 +170,7 @@ impl Prompter for Fancy {
                 .with_render_config(self.look)
                 .with_display_mode(PasswordDisplayMode::Masked)
                 .with_custom_confirmation_message("Once more:");
-            password.help_message = Some(ask.help).filter(|help| !help.is_empty());
+            password.help_message = ask.help();
             password.enable_confirmation = twice;
             let answer = password.prompt().map(Secret::new);
             let answer = self.answered(answer)?;
@@ -189,23 +201,25 @@ fn way(screen: &Screen) -> String {
     screen.path.iter().map(mark).collect::<Vec<_>>().join(" > ")
 }
 
-/// A choice with its explanation, in one line that fits.
+/// A choice with its explanation, in one line that fits into the window whenever it is drawn.
 struct Row {
     label: String,
     line: String,
+    /// Columns that others take.
+    taken: usize,
 }
 
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.line)
+        f.write_str(&fit(&self.line, window().0.saturating_sub(self.taken)))
     }
 }
 
-fn rows(choices: &[Choice], width: usize) -> Vec<Row> {
+fn rows(choices: &[Choice], taken: usize) -> Vec<Row> {
     let longest = choices.iter().map(|choice| choice.label.chars().count()).max().unwrap_or(0);
     let row = |Choice { label, help }: &Choice| {
-        let line = format!("{label:<longest$}  {help}");
-        Row { label: label.clone(), line: fit(line.trim_end(), width) }
+        let line = format!("{label:<longest$}  {help}").trim_end().to_owned();
+        Row { label: label.clone(), line, taken }
     };
     choices.iter().map(row).collect()
 }
@@ -226,7 +240,7 @@ mod tests {
     #[test]
     fn rows_stand_in_columns_and_fit() {
         let choices = [Choice::new("ufw", "A firewall"), Choice::new("fail2ban", "Bans addresses that fail to log in")];
-        let lines: Vec<String> = rows(&choices, 30).iter().map(Row::to_string).collect();
+        let lines: Vec<String> = rows(&choices, 7).iter().map(|row| fit(&row.line, 30)).collect();
         assert_eq!(lines, ["ufw       A firewall", "fail2ban  Bans addresses th..."]);
     }
 }

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::{
     cli::Global,
-    commands::up,
+    commands::{proxmox, up},
     wiring::{Session, WaitArguments},
 };
 use ostler_core::{Blame, Failure, Result, ports::Store};
@@ -25,11 +25,10 @@ pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<Ex
             eprintln!("kept the secret `{name}`");
         }
         if let Some((setup, name)) = setup {
-            let made = setup.run(host).await.map_err(|error| {
+            proxmox::make_token(&session, host, &setup, Some(name.clone())).await.map_err(|failure| {
                 let hint = format!("{shown} is written; `ostler proxmox setup`, then `ostler up {shown}`");
-                Failure::from(error).because_of("no token could be made on this host").with_hint(hint)
+                failure.because_of("no token could be made on this host").with_hint(hint)
             })?;
-            session.store.put_secret(None, &name, &made.token).await?;
             eprintln!("made a token, and kept it as the secret `{name}`");
         }
     }

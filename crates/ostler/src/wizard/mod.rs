@@ -71,19 +71,18 @@ pub async fn run(global: &Global, catalog: Option<String>) -> Result<ExitCode> {
 /// Asks in a thread of its own, for an answer may be long in coming, and a signal must be heard meanwhile.
 async fn ask(around: Surroundings) -> Result<Option<Outcome>> {
     let before = tcgetattr(io::stdin()).ok();
-    let prompter: Box<dyn Prompter> = if environment::plain_questions() {
-        Box::new(plain::Plain::terminal())
-    } else {
-        Box::new(fancy::Fancy::new(environment::colour()))
-    };
+    let plain = environment::plain_questions();
+    let prompter: Box<dyn Prompter> =
+        if plain { Box::new(plain::Plain::terminal()) } else { Box::new(fancy::Fancy::new(environment::colour())) };
     tokio::select! {
         biased;
         () = broken_off() => {
             // Whoever reads a key has switched the echo off, and is not waited for: the terminal is given back here, with its
-            // cursor and without the marks around pasted text (DECTCEM and bracketed paste, xterm's ctlseqs).
+            // cursor, its own screen, and without the marks around pasted text (DECTCEM and bracketed paste, xterm's ctlseqs).
             if let Some(before) = before {
                 let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before); // it is gone, then
-                let _ = io::stderr().write_all(b"\x1b[?2004l\x1b[?25h\r\n");
+                let screen = if plain { "" } else { fancy::LEAVE };
+                let _ = write!(io::stderr(), "\x1b[?2004l\x1b[?25h{screen}\r\n");
             }
             Err(stopped())
         }

@@ -2,7 +2,7 @@
 //! prefers it. `back` goes back.
 
 use super::prompt::{Answer, Ask, CheckChosen, CheckLine, Choice, Prompter, Screen, Unanswered};
-use ostler_core::{Blame, Failure, secret::Secret};
+use ostler_core::secret::Secret;
 use std::io::{self, BufRead, Write};
 
 /// Reads answers from `input`, and writes questions to `output`.
@@ -35,8 +35,8 @@ impl<I: BufRead, O: Write> Plain<I, O> {
 
     fn ask(&mut self, ask: Ask<'_>) {
         self.say(ask.question);
-        if !ask.help.is_empty() {
-            self.say(&format!("  {}", ask.help));
+        if let Some(help) = ask.help() {
+            self.say(&format!("  {help}"));
         }
     }
 
@@ -54,7 +54,7 @@ impl<I: BufRead, O: Write> Plain<I, O> {
         match self.input.read_line(&mut line) {
             Ok(0) => Err(Unanswered::Interrupted),
             Ok(_) => Ok(Some(line.trim().to_owned()).filter(|line| line != BACK)),
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(Unanswered::unreadable(&error)),
         }
     }
 
@@ -65,13 +65,9 @@ impl<I: BufRead, O: Write> Plain<I, O> {
             Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::Interrupted) => {
                 Err(Unanswered::Interrupted)
             }
-            Err(error) => Err(failed(&error)),
+            Err(error) => Err(Unanswered::unreadable(&error)),
         }
     }
-}
-
-fn failed(error: &io::Error) -> Unanswered {
-    Unanswered::Failed(Failure::new(Blame::User, error.to_string()).because_of("the terminal can't be read"))
 }
 
 impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
@@ -134,8 +130,8 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
         default: Option<&str>,
         check: CheckLine<'_>,
     ) -> Result<Answer<String>, Unanswered> {
-        if !ask.help.is_empty() {
-            self.say(ask.help);
+        if let Some(help) = ask.help() {
+            self.say(help);
         }
         let prompt = match default {
             Some(default) => format!("{} [{default}]", bare(ask)),
@@ -151,8 +147,8 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
     }
 
     fn password(&mut self, ask: Ask<'_>, twice: bool, check: CheckLine<'_>) -> Result<Answer<Secret>, Unanswered> {
-        if !ask.help.is_empty() {
-            self.say(ask.help);
+        if let Some(help) = ask.help() {
+            self.say(help);
         }
         loop {
             let secret = self.secret(&format!("{} (it is not shown)", bare(ask)))?;

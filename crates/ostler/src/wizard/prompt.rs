@@ -1,6 +1,7 @@
 //! One question to a person, whatever it looks like.
 
-use ostler_core::{Failure, secret::Secret};
+use ostler_core::{Blame, Failure, secret::Secret};
+use std::fmt;
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +19,13 @@ pub enum Unanswered {
     Interrupted,
     /// The terminal failed.
     Failed(Failure),
+}
+
+impl Unanswered {
+    /// The terminal failed like this.
+    pub fn unreadable(error: &impl fmt::Display) -> Self {
+        Self::Failed(Failure::new(Blame::User, error.to_string()).because_of("the terminal can't be read"))
+    }
 }
 
 /// Says what is wrong with a line, in words for the person.
@@ -64,6 +72,13 @@ pub struct Ask<'a> {
     pub question: &'a str,
     /// A line that explains it; may be empty.
     pub help: &'a str,
+}
+
+impl<'a> Ask<'a> {
+    /// The line that explains it, if there is one.
+    pub fn help(&self) -> Option<&'a str> {
+        Some(self.help).filter(|help| !help.is_empty())
+    }
 }
 
 /// Asks.

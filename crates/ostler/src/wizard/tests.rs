@@ -345,6 +345,9 @@ async fn a_node_elsewhere_offers_what_it_has() {
         ("Storage", Enter),
         ("VLAN", give("5000")),
         ("VLAN", give("20")),
+        ("Tag 1", give("Web")),
+        ("Tag 1", give("web")),
+        ("Tag 2", Enter),
         ("Address", give("fixed")),
         ("Address", give("192.168.1.20")),
         ("Address", give("192.168.1.20/24")),
@@ -353,6 +356,8 @@ async fn a_node_elsewhere_offers_what_it_has() {
         ("Name server 1", Enter),
         ("Name server 2", give("9.9.9.9")),
         ("Name server 3", Enter),
+        ("Search domain 1", give("lan")),
+        ("Search domain 2", Enter),
     ];
     let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
     let expected = format!(
@@ -377,12 +382,14 @@ servers:
     assert!(!outcome.text.contains("ostler@pve"), "the token stands in the file");
     let options = desk.server(&outcome).proxmox.unwrap();
     assert_eq!((options.node.as_str(), options.vmid, options.vlan), ("pve1", Some(120), Some(20)));
+    assert_eq!(options.tags, ["web"]);
     assert_eq!(
         (options.storage.as_str(), options.images.as_str(), options.bridge.as_str()),
         ("local-lvm", "local", "vmbr0")
     );
     let network = &desk.server(&outcome).networks[0];
     assert_eq!(network.dns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.168.1.1", "9.9.9.9"]);
+    assert_eq!(network.search, ["lan"]);
     assert!(seen.choices.contains(&("local-lvm".to_owned(), "42 GiB free".to_owned())), "{:?}", seen.choices);
     assert!(seen.texts.iter().any(|line| node.fingerprint().starts_with(line.trim()) && !line.trim().is_empty()));
     let notices = seen.notices.join("\n");
@@ -390,9 +397,13 @@ servers:
         assert!(notices.contains(words), "nothing says `{words}`: {notices}");
     }
     let refusals = seen.refusals.join("\n");
-    for words in
-        ["is not the URL of a Proxmox VE node", "5000 is out of range", "lacks its prefix", "outside of the subnet"]
-    {
+    for words in [
+        "is not the URL of a Proxmox VE node",
+        "5000 is out of range",
+        "it must match `^[a-z0-9_]",
+        "lacks its prefix",
+        "outside of the subnet",
+    ] {
         assert!(refusals.contains(words), "nothing says `{words}`: {refusals}");
     }
 }
@@ -431,10 +442,12 @@ esac
         ("Storage", Enter),
         ("Bridge", Enter),
         ("VLAN", Enter),
+        ("Tag 1", Enter),
         ("Address", give("fixed")),
         ("Address", give("10.0.0.20/24")),
         ("Gateway", Enter),
         ("Name server 1", give("-")),
+        ("Search domain 1", Enter),
     ];
     let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
     let (setup, secret) = outcome.setup.as_ref().expect("a token is to be made");

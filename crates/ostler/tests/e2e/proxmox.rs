@@ -1,9 +1,9 @@
 //! A server on Proxmox VE: the API is a fake that is held to PVE's schema, the VM is real.
 
-use crate::support::{UP, destroy_and_check, environment, http_get, kill_at_each_step, on_server, status};
+use crate::support::{destroy_and_check, environment, http_get, kill_at_each_step, on_server, status};
 use ostler_core::spec::ProviderKind;
-use ostler_testkit::pve::FakeNode;
-use std::net::Ipv4Addr;
+use ostler_testkit::{environment::TestEnvironment, pve::FakeNode, tmux::Terminal};
+use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
 
 /// Where the VM is; TEST-NET-2 of RFC 5737, so that nobody else is.
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
@@ -18,22 +18,44 @@ fn a_life_on_proxmox() {
     let environment = environment();
     let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
     node.without_virtualisation();
-    environment.write("token", &FakeNode::token());
-    environment.write("ostler.yaml", &spec(&node));
     let up = ["up", "ostler.yaml", "--output", "json"];
+    let images = |node: &FakeNode| node.volumes().into_iter().all(|volume| volume.contains(":import/"));
 
-    eprintln!("* `plan` finds nothing in the way, and touches nothing");
+    eprintln!("* `go` in the wizard makes a VM, to be seen live; Ctrl-C, and `destroy` removes what was made");
+    let Some(terminal) = wizard(&environment, &node, false) else { return };
+    terminal.wait_for("web1  connect");
+    assert!(node.runs(100));
+    terminal.press(&["C-c"]);
+    assert_eq!(terminal.ended(), (130, true));
+    let history = terminal.history();
+    for words in ["wrote ostler.yaml", "kept the secret `pve1`", "web1  creating", "web1  create     "] {
+        assert!(history.contains(words), "nothing says `{words}`: {history}");
+    }
+    drop(terminal);
+    let spec = fs::read_to_string(environment.path().join("ostler.yaml")).expect("a written file");
+    destroy_and_check(&environment);
+    assert_eq!((node.vms().len(), images(&node)), (0, true), "{:?}", node.volumes());
+
+    eprintln!("* `plan` of what it wrote finds nothing in the way, and touches nothing");
+    let before = node.volumes();
     let plan = environment.run(&["plan", "ostler.yaml"]).ok().stdout;
     assert!(plan.contains("create a machine"), "{plan}");
-    assert_eq!(node.vms().len() + node.volumes().len(), 0);
+    assert_eq!((node.vms().len(), node.volumes()), (0, before));
 
     eprintln!("* killed as soon as each step begins, going on with `up` and `resume` in turn: one VM, and no orphan");
     kill_at_each_step(&environment, ProviderKind::Proxmox);
     let volumes = node.volumes().into_iter().filter(|volume| !volume.contains(":import/")).count();
     assert_eq!((node.vms().into_keys().collect::<Vec<_>>(), volumes), (vec![100], 2));
 
-    eprintln!("* `up` ends in a server that serves, over the pinned host key from the first packet");
-    environment.run(UP).ok();
+    eprintln!(
+        "* `go` once more, with the same answers, ends in a server that serves, over the pinned host key from the first packet"
+    );
+    let Some(terminal) = wizard(&environment, &node, true) else { return };
+    terminal.wait_for("web1  provision");
+    assert_eq!(terminal.ended(), (0, true));
+    assert!(terminal.history().contains("log in with `ostler ssh web1`"), "{}", terminal.history());
+    drop(terminal);
+    assert_eq!(fs::read_to_string(environment.path().join("ostler.yaml")).expect("a written file"), spec);
     let page = http_get(&format!("{ADDRESS}:80"));
     assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
     let row = status(&environment);
@@ -45,7 +67,7 @@ fn a_life_on_proxmox() {
 
     eprintln!("* it grows, is the same server after the boot, and nothing else changes");
     let id = on_server(&environment, "cat /etc/machine-id");
-    environment.write("ostler.yaml", &spec(&node).replace("disk: 5GiB", "disk: 6GiB"));
+    environment.write("ostler.yaml", &spec.replace("disk: 5GiB", "disk: 6GiB"));
     assert_eq!(environment.run(&up).ok().changes(), Vec::<String>::new());
     let root = on_server(&environment, "df --output=size -B1M / | tail -n 1");
     assert!(root.trim().parse::<u32>().expect("a size") > 5400, "/ has {root} MiB");
@@ -54,23 +76,72 @@ fn a_life_on_proxmox() {
     eprintln!("* `destroy` leaves nothing but the image");
     destroy_and_check(&environment);
     assert_eq!(node.vms().len(), 0);
-    assert!(node.volumes().iter().all(|volume| volume.contains(":import/")), "{:?}", node.volumes());
+    assert!(images(&node), "{:?}", node.volumes());
 }
 
-fn spec(node: &FakeNode) -> String {
-    let (url, fingerprint) = (node.url(), node.fingerprint());
-    format!(
-        r#"providers:
-  home: {{ kind: proxmox, url: "{url}", token: {{ file: token }}, fingerprint: "{fingerprint}" }}
-servers:
-  web1:
-    provider: home
-    size: {{ cpus: 2, memory: 1GiB, disk: 5GiB }}
-    proxmox: {{ node: pve1, tags: [ web ] }}
-    user: ops
-    authorized_keys: [ id_ed25519.pub ]
-    modules: {{ ufw: {{ preset: web }} }}
-    apps: [ nginx ]
-"#
-    )
+/// Answers the wizard's questions as a person does, up to the last one; `again`: the token is kept already.
+fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option<Terminal> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
+    command
+        .current_dir(environment.path())
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("LANG", "C.UTF-8")
+        .env("HOME", environment.path().join("home"))
+        .env("OSTLER_STATE_DIR", environment.state_dir());
+    let terminal = Terminal::start(80, 24, &command)?.with_patience(PATIENCE);
+    let answer = |question: &str, text: &str, keys: &[&str]| {
+        terminal.wait_for(&format!("? {question}"));
+        if !text.is_empty() {
+            terminal.type_text(text);
+        }
+        terminal.press(keys);
+    };
+    let enter: &[&str] = &["Enter"];
+    answer("Where shall the server be?", "", enter);
+    answer("URL of the node:", &node.url(), enter);
+    let shown = terminal.wait_for("? Is it the same?");
+    let fingerprint = node.fingerprint();
+    let halves = fingerprint.split_at(48);
+    assert!(shown.contains(halves.0) && shown.contains(halves.1), "{shown}");
+    terminal.press(enter);
+    match again {
+        false => answer("API token:", &FakeNode::token(), enter),
+        true => answer("API token:", "", &["Down", "Enter"]),
+    }
+    for (question, text) in [
+        ("Name:", ""),
+        ("Image:", ""),
+        ("CPUs:", ""),
+        ("Memory:", "1GiB"),
+        ("Disk:", "5GiB"),
+        ("VMID", ""),
+        ("Storage of its disk:", ""),
+        ("VLAN:", ""),
+        ("Tag 1", "web"),
+        ("Tag 2", ""),
+        ("Address:", ""),
+        ("User:", ""),
+        ("Log in with:", ""),
+        ("Public key:", "id_ed25519.pub"),
+    ] {
+        answer(question, text, enter);
+    }
+    terminal.wait_for("> Public key: id_ed25519.pub");
+    for question in ["Public key:", "May root log in?", "Port:"] {
+        answer(question, "", enter);
+    }
+    answer("What shall Ostler take care of?", "", &["Left", "Down", "Down", "Down", "Down", "Space", "Enter"]);
+    answer("Whose settings", "", &["Space", "Enter"]);
+    answer("ufw allow 1", "", enter);
+    answer("ufw auto_allow_app_ports", "", enter);
+    answer("ufw preset", "", &["Down", "Enter"]);
+    answer("Which apps?", "", &["Down", "Down", "Space", "Enter"]);
+    answer("Whose parameters", "", enter);
+    answer("This is what you asked for:", "", enter);
+    answer("File:", "", enter);
+    answer("That file is there already.", "", &["Down", "Enter"]);
+    Some(terminal)
 }
+
+/// Longest that anything takes under emulation.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);

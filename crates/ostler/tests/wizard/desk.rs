@@ -26,6 +26,17 @@ impl Desk {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Option<Self> {
+        Self::sit_down_in(&[], environment, (width, height), arguments, variables)
+    }
+
+    /// The same where the binary is called by another program, `within`.
+    pub fn sit_down_in(
+        within: &[&str],
+        environment: &TestEnvironment,
+        (width, height): (u16, u16),
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Option<Self> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
         command
             .args(arguments)
@@ -38,7 +49,7 @@ impl Desk {
         // tmux says which terminal it is; only what a program is started with can say another.
         let mut wrapped = Command::new("env");
         wrapped.args(variables.iter().map(|(key, value)| format!("{key}={value}")));
-        wrapped.arg(command.get_program()).args(command.get_args()).current_dir(environment.path());
+        wrapped.args(within).arg(command.get_program()).args(command.get_args()).current_dir(environment.path());
         wrapped.envs(command.get_envs().filter_map(|(key, value)| Some((key, value?))));
         let before = files(environment.path());
         let terminal = Terminal::start(width, height, &wrapped)?;

@@ -3,8 +3,18 @@
 mod desk;
 
 use desk::{Desk, start_node, written};
-use ostler_testkit::{environment::TestEnvironment, pve::FakeNode};
-use std::fs;
+use ostler_testkit::{
+    environment::{TestEnvironment, marked_processes},
+    git_site::GitRepository,
+    pve::{FakeNode, TOKEN_VALUE},
+};
+use std::{
+    fs,
+    net::SocketAddr,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 fn environment() -> TestEnvironment {
     let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_ostler"));
@@ -51,6 +61,8 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     desk.sees("? Storage of its disk:", "05-storage");
     desk.press(&["Enter"]);
     desk.answer("? VLAN:", "");
+    desk.answer("? Tag 1", "web");
+    desk.answer("? Tag 2", "");
 
     desk.waits_for("? Address:");
     desk.press(&["Down", "Enter"]);
@@ -61,6 +73,7 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     desk.answer("? Gateway:", "192.168.1.1");
     desk.answer("? Name server 1", "");
     desk.answer("? Name server 2", "");
+    desk.answer("? Search domain 1", "");
 
     desk.answer("? User:", "");
     desk.waits_for("? Log in with:");
@@ -109,6 +122,7 @@ servers:
       storage: local-lvm
       images: local
       bridge: vmbr0
+      tags: [ web ]
     network:
       address: 192.168.1.20/24
       gateway: 192.168.1.1
@@ -170,9 +184,11 @@ fn esc_goes_back_the_window_changes_its_size_and_ctrl_c_leaves_nothing() {
     desk.answer("? Keys", "");
     desk.answer("? May root", "");
     desk.answer("? Port:", "");
-    // Lines that fitted would break now: what comes next is drawn for the window as it is.
+    // Rows that fitted would break now: with the next key they fit again, and what comes next is drawn for the window as it is.
     desk.waits_for("? What shall");
     desk.resize(60, 20);
+    desk.press(&["Down"]);
+    desk.sees("> [x] time_sync", "24-narrowed-list");
     desk.press(&["Enter"]);
     desk.sees("? Whose settings", "23-narrow");
     desk.press(&["C-c"]);
@@ -188,6 +204,133 @@ fn esc_goes_back_the_window_changes_its_size_and_ctrl_c_leaves_nothing() {
     desk.waits_for("nothing was written");
     assert_eq!(desk.ended(), (0, true));
     desk.left_nothing();
+}
+
+/// A catalog that nobody has seen.
+const SHOP: &str = r#"{"apps": [{
+  "name": "shop", "role": "shop", "description": "Sells tea", "ports": [{"port": 8443, "proto": "tcp", "scope": "lan"}],
+  "params": {"type": "object", "additionalProperties": false, "required": ["domain", "key"], "properties": {
+    "domain": {"type": "string", "pattern": "^[a-z.]+$", "description": "Where it is found, such as example.org"},
+    "key": {"type": "string", "writeOnly": true, "description": "Of the bank"},
+    "open": {"type": "boolean", "default": true, "description": "Whether it sells"}
+  }}
+}]}"#;
+
+#[test]
+fn apps_of_another_catalog_have_their_dialog_and_their_secrets_are_kept() {
+    const SECRET: &str = "correct-horse-battery-staple";
+    let environment = environment();
+    let catalog = GitRepository::new();
+    catalog.write("index.json", SHOP);
+    catalog.write("roles/apps/shop/tasks/main.yml", "- name: Sell\n  ansible.builtin.debug:\n    msg: tea\n");
+    catalog.publish();
+    let url = catalog.file_url();
+    let Some(desk) = Desk::sit_down(&environment, 80, 24, &["wizard", "--catalog", &url], &[]) else { return };
+    desk.choose_at("? Where", "this computer");
+    for question in ["Name", "Image", "CPUs", "Memory", "Disk", "Port here 1", "User", "Log in", "Keys", "May", "Port:"]
+    {
+        desk.answer(&format!("? {question}"), "");
+    }
+    desk.waits_for("? What shall");
+    desk.press(&["Left", "Enter"]);
+    desk.sees("? Which apps?", "40-catalog");
+    desk.press(&["Space", "Enter"]);
+    desk.answer("? shop domain:", "EXAMPLE");
+    desk.waits_for("# ");
+    desk.erase();
+    desk.answer("? shop domain:", "example.org");
+    desk.answer("? shop key:", SECRET);
+    desk.answer("? Once more:", SECRET);
+    desk.sees("? shop open:", "41-parameters");
+    desk.choose("no");
+    let screen = desk.waits_for("? This is what you asked for:");
+    assert!(!screen.contains(SECRET), "{screen}");
+    assert_eq!(marked_processes(&[SECRET.to_owned()]), [], "a secret stands in somebody's arguments");
+    desk.choose("save");
+    desk.answer("? File:", "");
+    assert_eq!(desk.ended(), (0, true));
+
+    let history = desk.history();
+    assert!(!history.contains(SECRET) && history.contains("kept the secret `web1-shop-key`"), "{history}");
+    let spec = written(&environment, "ostler.yaml");
+    assert!(spec.starts_with(&format!("catalog:\n  url: \"{url}\"\n")), "{spec}");
+    let end = "    apps: [ shop ]\n    app_params:\n      \
+               shop: { domain: example.org, key: { secret: web1-shop-key }, open: false }\n";
+    assert!(spec.ends_with(end), "{spec}");
+    assert_eq!(environment.run(&["secret", "list"]).ok().stdout, "web1-shop-key\n");
+    let kept = fs::read(environment.state_dir().join("state.db")).expect("a state");
+    assert!(!kept.windows(SECRET.len()).any(|bytes| bytes == SECRET.as_bytes()), "it is kept in clear");
+}
+
+#[test]
+fn on_the_node_itself_a_token_is_made_at_the_end_and_the_server_with_it() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can let this machine look like a node");
+        return;
+    }
+    let environment = environment();
+    let (folder, path) = (environment.path(), environment.path().display());
+    // A loopback address that nobody else has: pve1 is its name, and 8006 its port, as on every node.
+    let [a, b] = u16::try_from(std::process::id() % 65536).expect("16 bits").to_be_bytes();
+    let address = SocketAddr::from(([127, 86, a, b.clamp(1, 254)], 8006));
+    let node = FakeNode::on_a_thread_at(address, None).expect("a node");
+    let programs = folder.join("programs");
+    fs::create_dir(&programs).expect("a folder");
+    let pve = node.be_the_host(&programs).expect("a host");
+    fs::File::create(folder.join("disk.raw")).and_then(|disk| disk.set_len(4 << 20)).expect("a disk");
+    // The cluster's files and the name are seen by the wizard alone.
+    let copy = |from: &str, to: &str| {
+        let copied = Command::new("cp").args(["-a", from, to]).current_dir(folder).status();
+        assert!(copied.is_ok_and(|status| status.success()), "{from} is copied");
+    };
+    copy("/etc", "etc");
+    copy(&pve.display().to_string(), "etc/pve");
+    let hosts = fs::read_to_string(folder.join("etc/hosts")).unwrap_or_default();
+    fs::write(folder.join("etc/hosts"), format!("{} pve1\n{hosts}", address.ip())).expect("a written file");
+    let etc = folder.join("etc").display().to_string();
+    let script = r#"mount --bind "$0" /etc && exec "$@""#;
+    let within = ["unshare", "--mount", "sh", "-c", script, &etc];
+    let search_path = format!("{path}/programs:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    let Some(desk) = Desk::sit_down_in(&within, &environment, (80, 24), &["wizard"], &[("PATH", &search_path)]) else {
+        return;
+    };
+    desk.choose_at("? Where", "this Proxmox VE host");
+    desk.sees("? Ostler's token on this host:", "50-host");
+    desk.choose("make one");
+    desk.answer("? Name:", "");
+    desk.choose_at("? Image:", "a file");
+    desk.answer("? Path of the image:", "disk.raw");
+    for question in
+        ["CPUs:", "Memory:", "Disk:", "VMID", "Storage", "VLAN:", "Tag 1", "Address:", "User:", "Log in", "Keys"]
+    {
+        desk.answer(&format!("? {question}"), "");
+    }
+    desk.answer("? May root log in?", "");
+    desk.answer("? Port:", "");
+    desk.waits_for("? What shall");
+    desk.press(&["Left", "Enter"]);
+    desk.answer("? Which apps?", "");
+    desk.choose_at("? This is what you asked for:", "go");
+    assert_eq!(node.requests(), [], "until now nothing was asked with a token");
+    desk.answer("? File:", "");
+    desk.waits_for("made a token, and kept it as the secret `pve1`");
+    // `up` goes on with it, as far as a node can whose VMs are records only.
+    let begun = Instant::now();
+    while !node.runs(100) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no VM comes to be:\n{}", desk.history());
+        thread::sleep(Duration::from_millis(50));
+    }
+    desk.press(&["C-c"]);
+    assert_eq!(desk.ended(), (130, true));
+    let (history, spec) = (desk.history(), written(&environment, "ostler.yaml"));
+    assert!(!history.contains(TOKEN_VALUE) && !spec.contains(TOKEN_VALUE), "{history}\n{spec}");
+    let head = format!(
+        "providers:\n  pve1:\n    kind: proxmox\n    url: \"https://pve1:8006\"\n    token: {{ secret: pve1 }}\n    \
+         fingerprint: \"{}\"\n",
+        node.fingerprint()
+    );
+    assert!(spec.starts_with(&head), "{spec}");
+    assert_eq!(environment.run(&["secret", "list"]).ok().stdout, "pve1\n");
 }
 
 #[test]

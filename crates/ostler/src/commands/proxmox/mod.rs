@@ -2,6 +2,8 @@
 
 mod setup;
 
+pub use setup::make_token;
+
 use crate::{
     cli::Global,
     wiring::{Session, WaitArguments},

@@ -2,7 +2,7 @@
 
 use crate::{cli::Global, environment, output, wiring::Session};
 use ostler_core::{Result, ports::Store};
-use ostler_providers::proxmox::{Host, Setup};
+use ostler_providers::proxmox::{self, Host, Made, Setup};
 use serde::Serialize;
 use std::process::ExitCode;
 
@@ -33,15 +33,27 @@ struct Provider {
     node: String,
 }
 
+/// Makes roles, a user and a token on this host, and keeps the token as `secret`, or else by the node's name; returns that too.
+pub async fn make_token(
+    session: &Session,
+    host: &Host,
+    setup: &Setup,
+    secret: Option<String>,
+) -> Result<(Made, String)> {
+    let made = setup.run(host).await?;
+    let secret = secret.unwrap_or_else(|| made.node.clone());
+    session.store.put_secret(None, &secret, &made.token).await?;
+    Ok((made, secret))
+}
+
 /// Runs the command.
 pub async fn run(global: &Global, session: &Session, arguments: Arguments) -> Result<ExitCode> {
     let Arguments { secret, storage, images, bridge } = arguments;
-    let made = Setup { storage, images, bridge }.run(&Host::new(environment::search_path())).await?;
-    let secret = secret.unwrap_or_else(|| made.node.clone());
-    session.store.put_secret(None, &secret, &made.token).await?;
+    let host = Host::new(environment::search_path());
+    let (made, secret) = make_token(session, &host, &Setup { storage, images, bridge }, secret).await?;
     let provider = Provider {
         name: made.node.clone(),
-        url: format!("https://{}:8006", made.node),
+        url: proxmox::url(&made.node),
         secret,
         fingerprint: made.fingerprint,
         node: made.node,

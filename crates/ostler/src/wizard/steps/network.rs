@@ -37,5 +37,6 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target, bridge: Option<&BridgeOffer
     // So is that it resolves names, as it does in most homes.
     let guess = gateway.map(|gateway| Value::List(vec![gateway]));
     dialog.ask_as(&["network", "dns"], "Name server", |question| question.default = guess)?;
+    dialog.ask(&["network", "search"], "Search domain")?;
     Ok(())
 }

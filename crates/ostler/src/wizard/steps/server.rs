@@ -107,6 +107,7 @@ fn place(dialog: &mut Dialog<'_>, proxmox: &Proxmox) -> Step<Option<BridgeOffer>
     storages(dialog, &node)?;
     let bridge = bridge(dialog, &node)?;
     dialog.ask(&["proxmox", "vlan"], "VLAN:")?;
+    dialog.ask(&["proxmox", "tags"], "Tag")?;
     Ok(bridge)
 }
 

@@ -10,9 +10,9 @@ use crate::wizard::{
 use ostler_core::{
     Failure,
     secret::Secret,
-    spec::{ProxmoxEndpoint, ProxmoxTrust, SecretRef, Value},
+    spec::{PROVIDER_KINDS, ProxmoxEndpoint, ProxmoxTrust, SecretRef, Value},
 };
-use ostler_providers::proxmox::Inventory;
+use ostler_providers::proxmox::{self, Inventory};
 
 /// Where the server comes from.
 #[derive(Clone, Debug)]
@@ -106,7 +106,7 @@ fn on_host(dialog: &mut Dialog<'_>, node: String) -> Step<Target> {
     let inventory = dialog.around.inventory(&Place::Host).map_err(|failure| Stop::Again(1, told(&failure)))?;
     let fingerprint = dialog.around.host_fingerprint()?;
     let provider = provider_name(&node);
-    put(dialog, &provider, &format!("https://{node}:8006"), reference, &fingerprint);
+    put(dialog, &provider, &proxmox::url(&node), reference, &fingerprint);
     Ok(Target::Proxmox(Box::new(Proxmox { provider, place: Place::Host, inventory, new_token })))
 }
 
@@ -130,7 +130,7 @@ fn elsewhere(dialog: &mut Dialog<'_>) -> Step<Target> {
         name: url.clone(),
         url: url.clone(),
         token: SecretRef::Secret(String::new()),
-        trust: ProxmoxTrust::Fingerprint(fingerprint.replace(':', "").to_lowercase()),
+        trust: ProxmoxTrust::fingerprint(&fingerprint),
     };
     let place = Place::Api(endpoint, token.clone());
     let inventory = dialog.around.inventory(&place).map_err(|failure| Stop::Again(1, told(&failure)))?;
@@ -195,7 +195,7 @@ fn first_label(url: &str, inventory: &Inventory) -> String {
 fn provider_name(name: &str) -> String {
     let name: String = name.to_ascii_lowercase().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
     match name.trim_matches('-') {
-        "" | "local" | "existing" | "proxmox" | "hetzner" => "pve".to_owned(),
+        name if name.is_empty() || PROVIDER_KINDS.contains(&name) => "pve".to_owned(),
         name => name.chars().take(63).collect(),
     }
 }
