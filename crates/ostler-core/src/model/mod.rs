@@ -5,9 +5,11 @@ mod cloud_init;
 mod machine;
 mod module;
 mod server;
+mod template;
 
 pub use catalog::*;
 pub use cloud_init::*;
 pub use machine::*;
 pub use module::*;
 pub use server::*;
+pub use template::*;

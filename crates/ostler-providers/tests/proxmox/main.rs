@@ -7,4 +7,5 @@ mod lab;
 mod living;
 mod preflight;
 mod setup;
+mod templates;
 mod trust;

@@ -6,7 +6,7 @@ use ostler_testkit::pve::FakeNode;
 use std::net::Ipv4Addr;
 
 /// Where the VM is; TEST-NET-2 of RFC 5737, so that nobody else is.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
@@ -57,7 +57,8 @@ fn a_life_on_proxmox() {
     assert!(node.volumes().iter().all(|volume| volume.contains(":import/")), "{:?}", node.volumes());
 }
 
-fn spec(node: &FakeNode) -> String {
+/// One server on the node.
+pub fn spec(node: &FakeNode) -> String {
     let (url, fingerprint) = (node.url(), node.fingerprint());
     format!(
         r#"providers:

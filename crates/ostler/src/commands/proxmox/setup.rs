@@ -1,6 +1,10 @@
 //! `ostler proxmox setup`
 
-use crate::{cli::Global, environment, output, wiring::Session};
+use crate::{
+    cli::Global,
+    environment, output,
+    wiring::{Session, WaitArguments},
+};
 use ostler_core::{Result, ports::Store};
 use ostler_providers::proxmox::{Host, Setup};
 use serde::Serialize;
@@ -34,7 +38,8 @@ struct Provider {
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, session: &Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let session = Session::open(global, WaitArguments::default(), "proxmox setup").await?;
     let Arguments { secret, storage, images, bridge } = arguments;
     let made = Setup { storage, images, bridge }.run(&Host::new(environment::search_path())).await?;
     let secret = secret.unwrap_or_else(|| made.node.clone());
