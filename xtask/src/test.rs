@@ -22,6 +22,7 @@ pub struct Arguments {
 
 /// What the last stages take on a slow machine without KVM.
 const PROXMOX: Duration = Duration::from_secs(15 * 60);
+const TEMPLATE: Duration = Duration::from_secs(20 * 60);
 const DISTURBED: Duration = Duration::from_secs(25 * 60);
 
 /// Runs the tests; stops at the first stage that fails.
@@ -49,6 +50,7 @@ pub fn run_tests(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
         for (name, tests, longest) in [
             ("end-to-end test on Proxmox VE", "proxmox", PROXMOX),
             ("end-to-end test, killed at every step", "disturbed", DISTURBED),
+            ("end-to-end test of templates", "template", TEMPLATE),
         ] {
             if limit.is_some_and(|limit| begun.elapsed() + longest > limit) {
                 let minutes = |time: Duration| time.as_secs() / 60;

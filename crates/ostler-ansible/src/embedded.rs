@@ -19,6 +19,11 @@ pub fn has_bundle() -> bool {
     BUNDLE.is_some()
 }
 
+/// Tells the roles of this build from those of another: a sum over all of them.
+pub fn roles_id() -> &'static str {
+    CONTENT.sha256
+}
+
 /// The metadata of all modules, by name.
 ///
 /// # Errors

@@ -22,6 +22,8 @@ pub struct Known {
     pub reshape: Reshape,
     /// What the provider found in the way of creating it, where there is none yet.
     pub preflight: Vec<Finding>,
+    /// The template that it would be cloned from, for people.
+    pub template: Option<String>,
 }
 
 /// What `up` would do to one server.
@@ -43,7 +45,11 @@ pub struct ServerPlan {
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Makes a machine.
-    Create,
+    Create {
+        /// From this template, for people; otherwise from its image.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        template: Option<String>,
+    },
     /// Takes over a server that is there already.
     Adopt,
     /// Goes on with a creation that did not come to its end.
@@ -110,7 +116,7 @@ fn other_params(a: &ServerSpec, b: &ServerSpec) -> Vec<String> {
 fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result<(), Failure> {
     let Some((record, creation)) = &known.recorded else {
         refuse_fatal(spec, &known.preflight)?;
-        actions.push(beginning(spec));
+        actions.push(beginning(spec, known));
         return Ok(());
     };
     let name = &spec.name;
@@ -121,7 +127,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
         }
         OperationState::Undone => {
             refuse_fatal(spec, &known.preflight)?;
-            actions.push(beginning(spec));
+            actions.push(beginning(spec, known));
         }
         OperationState::Running | OperationState::Failed => {
             refuse_fatal(spec, &known.preflight)?;
@@ -130,7 +136,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
                 let next = creation.steps.iter().find(|s| s.state != StepState::Done);
                 actions.push(Action::ResumeCreate { step: next.map(|s| s.name.clone()).unwrap_or_default() });
             } else {
-                actions.extend([Action::Undo, beginning(spec)]);
+                actions.extend([Action::Undo, beginning(spec, known)]);
             }
         }
         OperationState::Succeeded => decide_on_existing(spec, record, known, actions)?,
@@ -138,9 +144,9 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
     Ok(())
 }
 
-fn beginning(spec: &ServerSpec) -> Action {
+fn beginning(spec: &ServerSpec, known: &Known) -> Action {
     match spec.provider {
-        ProviderKind::Local | ProviderKind::Proxmox => Action::Create,
+        ProviderKind::Local | ProviderKind::Proxmox => Action::Create { template: known.template.clone() },
         ProviderKind::Existing => Action::Adopt,
     }
 }
@@ -196,6 +202,7 @@ fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
         ("proxmox", proxmox_place(a) != proxmox_place(b)),
         ("user", a.user != b.user),
         ("authorized_keys", a.authorized_keys != b.authorized_keys),
+        ("template", a.template != b.template),
     ];
     differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
 }

@@ -27,6 +27,7 @@ pub fn server(name: &str) -> ServerSpec {
         local: LocalOptions::default(),
         existing: None,
         proxmox: None,
+        template: None,
     }
 }
 

@@ -67,6 +67,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         local: spec.local.clone(),
         existing: None,
         proxmox: None,
+        template: None,
         found: None,
     };
     let server = ServerRecord {
@@ -118,6 +119,7 @@ fn spec(name: ServerName) -> ServerSpec {
         local: ostler_core::spec::LocalOptions::default(),
         existing: None,
         proxmox: None,
+        template: None,
         exclusive_keys: false,
     }
 }

@@ -83,7 +83,7 @@ pub enum Command {
     /// Keep secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),
-    /// Prepare a Proxmox VE host for Ostler.
+    /// Prepare a Proxmox VE host for Ostler, and keep templates there.
     #[command(subcommand)]
     Proxmox(proxmox::Command),
     /// Fetch, show, check and begin catalogs of apps.

@@ -170,6 +170,7 @@ impl Session {
             remote: &self.remote,
             engine: &self.engine,
             outside_secret: &outside_secret,
+            roles: ostler_ansible::roles_id(),
             modules: &self.modules,
             catalog: &self.catalog.index,
             catalog_tree: self.catalog.tree.clone(),

@@ -15,6 +15,7 @@ const UP: &[&str] = &["up", "ostler.yaml", "--timeout", "1"];
 const RESUME: &[&str] = &["resume", "web1", "--timeout", "1"];
 const UPLOAD: &str = "POST /nodes/{node}/storage/{storage}/upload";
 const CREATE: &str = "POST /nodes/{node}/qemu";
+const CLONE: &str = "POST /nodes/{node}/qemu/{vmid}/clone";
 
 /// A user of a node.
 struct User {
@@ -69,6 +70,16 @@ servers:
     fn destroys(&self) {
         self.runs(&["destroy", "web1", "--yes"]).ok();
         assert_eq!(self.servers(), 0);
+    }
+
+    /// Lets the template of the spec be made as far as that goes without a guest, and finished by hand; returns its name.
+    #[track_caller]
+    fn has_a_template_on(&self, node: &FakeNode) -> String {
+        self.gets_to_ssh(&["proxmox", "template", "build", "ostler.yaml", "--timeout", "1"]);
+        let name = node.vms()[&100]["name"].clone();
+        let digest = name.strip_prefix("template-").expect("a template's name").to_owned();
+        node.becomes_template(100, &format!("ostler-{digest}"));
+        name
     }
 
     fn servers(&self) -> usize {
@@ -138,6 +149,50 @@ fn killed_while_any_request_is_under_way_it_goes_on_and_leaves_no_orphan() {
             // Most of the time is spent waiting.
             scope.spawn(move || killed_at(change, Fault::Stall, once));
             scope.spawn(move || killed_at(change, Fault::ActAndStall, again));
+        }
+    });
+}
+
+#[test]
+fn a_template_is_cloned_by_itself_and_destroyed_as_any_server() {
+    let node = node();
+    let user = User::of(&node);
+    let template = user.has_a_template_on(&node);
+    let list = user.runs(&["proxmox", "template", "list", "--output", "json"]).ok().json_lines().remove(0);
+    assert_eq!((&list[0]["name"], &list[0]["node"]), (&template.as_str().into(), &"pve1".into()));
+    let plan = user.runs(&["plan", "ostler.yaml"]).ok().stdout;
+    assert!(plan.contains(&format!("web1  create a machine, cloned from {template} (VM 100)\n")), "{plan}");
+    user.gets_to_ssh(UP);
+    assert_eq!((node.requests_for(CLONE).len(), node.requests_for(CREATE).len()), (1, 1));
+    assert_eq!((node.vms()[&101]["name"].as_str(), node.runs(101)), ("web1", true));
+    user.runs(&["destroy", "web1", &template, "--yes"]).ok();
+    assert_eq!((left_on(&node), user.servers()), (nothing(), 0));
+    assert!(user.runs(&["plan", "ostler.yaml"]).ok().stdout.contains("web1  create a machine\n"));
+}
+
+#[test]
+fn killed_while_it_is_cloned_it_goes_on_and_leaves_no_orphan() {
+    let case = |endpoint: &str, fault: Fault, then: &[&str]| {
+        let node = node();
+        let user = User::of(&node);
+        let template = user.has_a_template_on(&node);
+        node.fail(endpoint, fault.clone());
+        let before = node.requests_for(endpoint).len();
+        let running = user.environment.start(UP);
+        wait_until(endpoint, || node.requests_for(endpoint).len() > before);
+        running.kill();
+        user.gets_to_ssh(then);
+        let case = format!("killed at {endpoint} ({fault:?}), then {then:?}");
+        assert_eq!((left_on(&node).0, node.runs(101)), (vec![100, 101], true), "{case}");
+        let config = &node.vms()[&101];
+        assert!(config["name"] == "web1" && config["scsi0"].ends_with("size=4G"), "{case}: {config:?}");
+        user.runs(&["destroy", "web1", &template, "--yes"]).ok();
+        assert_eq!(left_on(&node), nothing(), "{case}");
+    };
+    thread::scope(|scope| {
+        for endpoint in [CLONE, "PUT /nodes/{node}/qemu/{vmid}/config"] {
+            scope.spawn(move || case(endpoint, Fault::Stall, RESUME));
+            scope.spawn(move || case(endpoint, Fault::ActAndStall, UP));
         }
     });
 }

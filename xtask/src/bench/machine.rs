@@ -34,10 +34,8 @@ impl Machine {
                     size: { cpus: 2, memory: 1GiB, disk: 10GiB }\n    user: ops\n    authorized_keys: [ id_ed25519.pub ]\n";
         fs::write(dir.join(BARE), head)?;
         fs::write(dir.join(FULL), format!("{head}{}", include_str!("full.yaml")))?;
-        let _ = Command::new(OSTLER).args(machine.arguments(&["destroy", "web1", "--yes"])).output();
-        if !output(&mut machine.ostler(&["image", "list", "--output", "json"]))?.contains("debian-13") {
-            run(&mut machine.ostler(&["image", "build", "debian-13"]))?;
-        }
+        let _ = machine.ostler(&["destroy", "web1", "--yes"]).output();
+        images()?;
         run(&mut machine.ostler(&["up", &machine.spec(BARE)]))?;
         machine.monitor(&format!("savevm {SNAPSHOT}"))?;
         Ok(machine)
@@ -90,15 +88,8 @@ impl Machine {
         Path::new(SCRATCH).join(name).to_string_lossy().into_owned()
     }
 
-    fn arguments(&self, arguments: &[&str]) -> Vec<String> {
-        let state = self.state.to_string_lossy();
-        ["--state-dir", &state, "--non-interactive"].iter().chain(arguments).map(|a| (*a).to_owned()).collect()
-    }
-
     fn ostler(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(OSTLER);
-        command.args(self.arguments(arguments));
-        command
+        ostler(&self.state, arguments)
     }
 
     /// Gives QEMU's monitor a command, and expects it to say nothing.
@@ -132,6 +123,21 @@ impl Machine {
         }
         Ok(())
     }
+}
+
+fn ostler(state: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(OSTLER);
+    command.arg("--state-dir").arg(state).arg("--non-interactive").args(arguments);
+    command
+}
+
+/// The folder of the images that benchmarks boot from. Debian's is built at the first time.
+pub fn images() -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let state = fs::canonicalize(SCRATCH)?.join("state");
+    if !output(&mut ostler(&state, &["image", "list", "--output", "json"]))?.contains("debian-13") {
+        run(&mut ostler(&state, &["image", "build", "debian-13"]))?;
+    }
+    Ok(state.join("images"))
 }
 
 impl Drop for Machine {

@@ -34,13 +34,15 @@ pub struct Arguments {
     only: Option<Comparison>,
 }
 
-/// With what stock `ansible-playbook` is compared.
+/// What is compared.
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
 enum Comparison {
     /// One virtual machine.
     One,
     /// Eight servers at once.
     Eight,
+    /// A template on Proxmox VE, with the image.
+    Template,
 }
 
 const OSTLER: &str = "target/release/ostler";
@@ -62,6 +64,13 @@ pub fn run_bench(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
             figures.extend(eight_servers(arguments.rounds)?);
         } else {
             eprintln!("eight servers at once are not measured: that needs root");
+        }
+    }
+    if wanted(Comparison::Template) {
+        if rustix::process::geteuid().is_root() {
+            figures.push(from_template()?);
+        } else {
+            eprintln!("a template is not measured: that needs root");
         }
     }
     println!("{}", report::table(&figures));
@@ -156,6 +165,24 @@ fn eight_servers(rounds: usize) -> Result<Vec<Figure>, Box<dyn std::error::Error
         figures.push(Figure { name: name.into(), value: median(ratios), unit: "", limit });
     }
     Ok(figures)
+}
+
+/// From `up` to done on a node of Proxmox VE, with a template and without.
+fn from_template() -> Result<Figure, Box<dyn std::error::Error>> {
+    let images = machine::images()?;
+    let template = ["run", "--quiet", "--release", "--package", "ostler", "--example", "template", "--", OSTLER];
+    let line = output(Command::new(env!("CARGO")).args(template).arg(images))?;
+    let took: serde_json::Value = serde_json::from_str(line.trim())?;
+    let [image, build, template] = ["image", "build", "template"].map(|key| took[key].as_f64().unwrap_or(f64::NAN));
+    println!(
+        "first boot: {image:.1} s from the image, {template:.1} s from a template, which takes {build:.1} s to build"
+    );
+    Ok(Figure {
+        name: "first boot from a template, of from its image".into(),
+        value: template / image,
+        unit: "",
+        limit: 0.6,
+    })
 }
 
 fn ratio(ostler: Duration, stock: Duration) -> f64 {

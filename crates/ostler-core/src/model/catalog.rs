@@ -40,6 +40,9 @@ pub struct AppMeta {
     /// What the role counts on knowing of the server before it begins.
     #[serde(default)]
     pub facts: Facts,
+    /// A template may hold it: run without parameters, the role leaves neither a secret nor data of its own on the server.
+    #[serde(default)]
+    pub template: bool,
     /// JSON Schema of its parameters; an object schema.
     #[serde(default)]
     pub params: Option<serde_json::Value>,

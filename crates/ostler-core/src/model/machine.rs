@@ -2,6 +2,7 @@
 
 use crate::{
     ids::{OperationId, ServerName, StateId},
+    model::TemplateDigest,
     spec::{ExistingOptions, ImageRef, LocalOptions, Network, ProxmoxOptions, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,8 @@ pub struct MachineOrder {
     /// The same as its provider got it: a qcow2 or raw file on this machine that is never written to, or the provider's own
     /// name of it. Empty: not got yet.
     pub image: PathBuf,
+    /// What a template would hold that serves in place of the image; `None` where none may.
+    pub template: Option<TemplateDigest>,
     /// What cloud-init is told.
     pub seed: Seed,
     /// What only provider `local` knows.

@@ -6,6 +6,7 @@ mod machine;
 mod module;
 mod overview;
 mod server;
+mod template;
 
 pub use catalog::*;
 pub use cloud_init::*;
@@ -13,3 +14,4 @@ pub use machine::*;
 pub use module::*;
 pub use overview::*;
 pub use server::*;
+pub use template::*;

@@ -68,6 +68,8 @@ pub enum OperationKind {
     Create,
     /// Makes it what its spec says. A reconciler: no undo.
     Apply,
+    /// Makes a template of it, which is undone with its creation.
+    Template,
 }
 
 /// Where an operation stands.

@@ -102,10 +102,10 @@ pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
     Ok(record)
 }
 
-/// Closes the application of `name` whose Ostler ended before it did, so that nothing looks at work.
+/// Closes what was done to `name` after its creation and whose Ostler ended before it did, so that nothing looks at work.
 pub(super) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> Result<()> {
     let latest = world.store.latest_operation(name).await?;
-    if let Some(latest) = latest.filter(|op| (op.kind, op.state) == (OperationKind::Apply, OperationState::Running)) {
+    if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
         let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
         world.store.set_operation_state(latest.id, OperationState::Failed, Some(&failure)).await?;
     }

@@ -6,7 +6,7 @@ use crate::{
     ids::{OperationId, ServerName},
     model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
-    ops::{Context, World, adopt, host_key, secret_name, wait},
+    ops::{Context, World, adopt, host_key, secret_name, template, wait},
     ports::{Keep, KeyPair, Output, Reporter, Session},
     spec::{ProviderKind, ServerSpec},
 };
@@ -120,6 +120,7 @@ pub fn order(
         networks: spec.networks.clone(),
         image_ref: spec.image.clone(),
         image,
+        template: spec.template.is_none().then(|| template::contents(world, spec).digest),
         seed,
         local: spec.local.clone(),
         existing: spec.existing.clone(),

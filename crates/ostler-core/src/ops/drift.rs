@@ -109,7 +109,7 @@ pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan, told
 
 /// What is known without a look at the server; `None` if a look is needed, and only then a lease.
 pub fn without_looking(spec: &ServerSpec, plan: &ServerPlan) -> Option<Check> {
-    let made = |action: &Action| matches!(action, Action::Create | Action::Adopt | Action::ResumeCreate { .. });
+    let made = |action: &Action| matches!(action, Action::Create { .. } | Action::Adopt | Action::ResumeCreate { .. });
     if plan.actions.iter().any(made) {
         let modules = spec.modules.values().flatten().count();
         return Some(Check::FromScratch { modules, apps: spec.apps.len() });

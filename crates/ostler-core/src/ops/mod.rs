@@ -15,6 +15,7 @@ mod leftovers;
 mod password;
 mod prefetch;
 mod server_log;
+pub mod template;
 mod wait;
 mod world;
 

@@ -5,7 +5,7 @@ use crate::{
     ids::{OperationId, ServerName},
     model::{Observed, Power, Seed, ServerRecord},
     operation::{Driver, OperationKind, OperationRecord, OperationState},
-    ops::{Context, World, adopt, apply, create, destroy},
+    ops::{Context, World, adopt, apply, create, destroy, template},
     plan::{Action, Known, ServerPlan, plan},
     spec::{ProviderKind, ServerSpec},
 };
@@ -57,6 +57,9 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     };
     let order = create::order(world, spec, made_by, image, Seed::empty(), None);
     known.preflight = provider.preflight(&order).await?;
+    if !known.preflight.iter().any(|finding| finding.fatal) {
+        known.template = provider.template(&order).await?;
+    }
     Ok(known)
 }
 
@@ -157,7 +160,7 @@ async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Res
     let mut reshape = false;
     for action in plan.actions {
         match action {
-            Action::Create | Action::Adopt => {
+            Action::Create { .. } | Action::Adopt => {
                 let mut operation = create::begin(world, spec).await?;
                 *begun = true;
                 run_create(world, &mut operation).await?;
@@ -195,6 +198,8 @@ pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
             destroy::destroy(world, name).await?;
             return Ok(Resumed::Destroyed);
         }
+        // All that it is made of is in the spec on record.
+        _ if record.desired.template.is_some() => return template::build(world, &record.desired).await,
         OperationState::Running | OperationState::Failed => {
             adopt::ask(world, &create::planned_spec(&creation)?).await?;
             run_create(world, &mut creation).await?;
@@ -225,6 +230,8 @@ pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
 pub enum Resumed {
     /// The server is what its recorded spec says.
     Up(Outcome),
+    /// The server is a template now.
+    Template,
     /// The server is gone.
     Destroyed,
     /// Its last operation had succeeded.

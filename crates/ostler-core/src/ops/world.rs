@@ -33,6 +33,8 @@ pub struct World<'a> {
     pub engine: &'a dyn Engine,
     /// Resolves `{ env: ... }` and `{ file: ... }`.
     pub outside_secret: &'a (dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    /// Tells the version of the roles that this Ostler ships.
+    pub roles: &'a str,
     /// Modules that this Ostler ships.
     pub modules: &'a [ModuleMeta],
     /// The catalog of apps.

@@ -51,7 +51,8 @@ fn check(spec: &ServerSpec, known: &Known) -> String {
 
 fn short(action: &Action) -> String {
     match action {
-        Action::Create => "create".into(),
+        Action::Create { template: None } => "create".into(),
+        Action::Create { template: Some(template) } => format!("create from {template}"),
         Action::Adopt => "adopt".into(),
         Action::ResumeCreate { step } => format!("resume at {step}"),
         Action::Undo => "undo".into(),
@@ -65,6 +66,8 @@ fn short(action: &Action) -> String {
 fn a_new_server() {
     let web = server("web");
     assert_eq!(check(&web, &Known::default()), "create, converge");
+    let known = Known { template: Some("template-1 (VM 100)".into()), ..Known::default() };
+    assert_eq!(check(&web, &known), "create from template-1 (VM 100), converge");
     let known = Known { preflight: vec![finding(true, "no disk space"), finding(false, "slow")], ..Known::default() };
     assert_eq!(check(&web, &known), "refused (Provider): web can't be made like this");
     let refused = plan(&web, &known);

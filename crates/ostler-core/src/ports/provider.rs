@@ -1,8 +1,8 @@
 //! Where servers come from.
 
 use crate::{
-    error::Result,
-    model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
+    error::{Blame, Failure, Result},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Reshape, TemplateDigest},
     ports::{Images, Reporter},
     spec::{LocalOptions, ServerSpec, Size},
 };
@@ -22,6 +22,11 @@ pub trait Keep: Send + Sync {
 pub trait Provider: Send + Sync {
     /// Everything that would make `create` fail, and what deserves a warning, all at once. Touches nothing.
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
+
+    /// What [`Provider::image`] would answer in place of the image: a template for the order, for people. Touches nothing.
+    async fn template(&self, _order: &MachineOrder) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Gets what the machine boots from; the answer is the `image` of later orders. Most providers take a file of this machine.
     async fn image(&self, order: &MachineOrder, images: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
@@ -60,6 +65,12 @@ pub trait Provider: Send + Sync {
 
     /// Takes every secret out of what the machine was seeded with, so that neither guest nor disk shows it any more.
     async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()>;
+
+    /// Makes a template of it, for orders that ask for these contents. The machine must be off, and its guest hold nothing that is its
+    /// own; its seed is removed. [`Provider::remove`] removes it as before, unless clones hang on it.
+    async fn make_template(&self, _machine: &MachineRecord, contents: &TemplateDigest) -> Result<()> {
+        Err(Failure::new(Blame::Bug, format!("this provider makes no templates, and was asked for {contents}")))
+    }
 
     /// Removes every trace of what `order` made, running or not. What does not exist is removed already.
     async fn remove(&self, order: &MachineOrder) -> Result<()>;

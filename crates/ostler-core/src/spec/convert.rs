@@ -180,6 +180,7 @@ impl Converter<'_> {
             local: local?,
             existing: existing?,
             proxmox: proxmox?,
+            template: None,
         })
     }
 

@@ -97,6 +97,7 @@ fn shape() -> Shape {
         Field::new("depends", list(Shape::Text(rules::app_name())), empty(), ""),
         Field::new("strategy", choice(&["mitogen", "linear"]), word("mitogen"), ""),
         Field::new("facts", choice(&["all", "release"]), word("all"), ""),
+        Field::new("template", Shape::Bool, Presence::Default(Value::Bool(false)), ""),
         Field::new("params", Shape::Any, null(), ""),
     ]);
     Shape::object(vec![Field::new("apps", list(app), Required, "`\"apps\": []` is a catalog without any")])

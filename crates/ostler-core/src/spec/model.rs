@@ -1,6 +1,6 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::ids::ServerName;
+use crate::{ids::ServerName, model::TemplateDigest};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, path::PathBuf};
@@ -73,6 +73,9 @@ pub struct ServerSpec {
     /// What only provider `proxmox` knows; there exactly if that is the provider.
     #[serde(default)]
     pub proxmox: Option<ProxmoxOptions>,
+    /// What it holds, where it is to become a template. No spec file says so: `template build` makes such specs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateDigest>,
 }
 
 impl ServerSpec {

@@ -6,8 +6,9 @@ use super::{
     error::ProxmoxError,
     form::{Form, encode},
     host::Host,
-    remove, task,
+    remove, storage, task, template,
     vm::{Found, Silent, Vm},
+    vmid,
     wire::{self, NodeStatus, VmConfig},
 };
 use crate::local::seed;
@@ -17,7 +18,6 @@ use ostler_core::{
     ports::{Keep, Reporter},
     spec::{Address, ProxmoxOptions},
 };
-use serde_json::Value;
 
 /// VMIDs that are tried where Ostler picks one.
 const TRIES: u32 = 50;
@@ -56,18 +56,23 @@ impl Making<'_> {
                 (None, Some(vmid)) => self.next_vmid(Some(vmid)).await?,
             };
             next = Some(vmid + 1);
-            let machine = self.machine(vmid, emulated).await?;
+            let mut machine = self.machine(vmid, emulated).await?;
             if !machine.before.is_empty() && self.options.vmid.is_none() {
                 // Volumes of a VM that is gone: nobody shall ever take them for ours.
                 continue;
             }
             self.keep.keep(&machine.record()).await?;
             put_seed(self.client, &machine, &self.order.seed).await?;
-            match self.post(&machine).await {
+            let asked = self.ask(&machine).await;
+            if let Some(upid) = asked.as_ref().ok().filter(|_| machine.template.is_some()) {
+                machine.cloning = Some(upid.clone());
+                self.keep.keep(&machine.record()).await?;
+            }
+            match self.made(vmid, asked).await {
                 Err(ProxmoxError::Taken { .. }) if self.options.vmid.is_none() => continue,
                 Err(taken @ ProxmoxError::Taken { .. }) => {
                     // Whoever was faster may have used the same token: that task is none of ours.
-                    let seen = task::makings(self.client, &machine.node, vmid).await?;
+                    let seen = task::makings(self.client, &machine.node, vmid, machine.template).await?;
                     self.keep.keep(&Machine { seen, ..machine }.record()).await?;
                     return Err(taken.into());
                 }
@@ -98,17 +103,23 @@ impl Making<'_> {
         }
     }
 
-    /// Asks for the VM, and waits until it is made.
-    async fn post(&self, machine: &Machine) -> Result<(), ProxmoxError> {
-        let path = format!("/nodes/{}/qemu", encode(&machine.node));
-        let vmid = machine.vmid;
-        let upid: String = match self.client.post(&path, &parameters(machine, self.options, self.order)).await {
-            Err(ProxmoxError::Refused { message, .. }) if is_taken(&message) => {
-                return Err(ProxmoxError::Taken { vmid });
-            }
-            answer => answer?,
+    /// Asks for the VM; the answer is the task that makes it.
+    async fn ask(&self, machine: &Machine) -> Result<String, ProxmoxError> {
+        let (path, form) = match machine.template {
+            Some(from) => template::clone_request(self.client, machine, from).await?,
+            None => (format!("/nodes/{}/qemu", encode(&machine.node)), parameters(machine, self.options, self.order)),
         };
-        task::finish(self.client, &upid, &format!("create VM {vmid}"), self.reporter).await
+        match self.client.post(&path, &form).await {
+            Err(ProxmoxError::Refused { message, .. }) if is_taken(&message) => {
+                Err(ProxmoxError::Taken { vmid: machine.vmid })
+            }
+            answer => answer,
+        }
+    }
+
+    /// Waits until it is made.
+    async fn made(&self, vmid: u32, asked: Result<String, ProxmoxError>) -> Result<(), ProxmoxError> {
+        task::finish(self.client, &asked?, &format!("create VM {vmid}"), self.reporter).await
     }
 
     async fn complete(&self, machine: Machine, config: &VmConfig) -> Result<MachineRecord> {
@@ -117,6 +128,13 @@ impl Making<'_> {
         if has > wanted {
             let (has, wanted) = (has >> 20, wanted >> 20);
             return Err(ProxmoxError::Shrink { server: machine.server, has, wanted }.into());
+        }
+        if machine.template.is_some() {
+            // It came with its template's hardware.
+            let form = settings(&machine, self.options, self.order);
+            let gone = config.keys().filter(|key| is_ours_to_set(key) && !form.has(key)).collect::<Vec<_>>().join(",");
+            let form = if gone.is_empty() { form } else { form.with("delete", gone) };
+            self.client.put(&Vm::of(self.client, &machine).path("/config"), &form).await?;
         }
         if has < wanted {
             Vm::of(self.client, &machine).grow(wanted).await?;
@@ -129,6 +147,7 @@ impl Making<'_> {
     async fn machine(&self, vmid: u32, emulated: bool) -> Result<Machine, ProxmoxError> {
         let order = self.order;
         let first = order.networks.first();
+        let template = template::of_image(&order.image);
         Ok(Machine {
             endpoint: self.options.endpoint.clone(),
             server: order.server.clone(),
@@ -136,10 +155,12 @@ impl Making<'_> {
             owner: order.owner,
             node: self.options.node.clone(),
             vmid,
-            seen: task::makings(self.client, &self.options.node, vmid).await?,
+            template,
+            cloning: None,
+            seen: task::makings(self.client, &self.options.node, vmid, template).await?,
             seed: format!("{}:iso/ostler-{}.iso", self.options.images, order.operation),
             storage: self.options.storage.clone(),
-            before: remove::volumes_of(self.client, &self.options.node, &self.options.storage, vmid).await?,
+            before: storage::volumes_of(self.client, &self.options.node, &self.options.storage, vmid).await?,
             disk: None,
             mac: mac_address(order.owner, order.server.as_str(), 0),
             address: first.and_then(|card| match card.address {
@@ -161,19 +182,10 @@ impl Making<'_> {
 
     /// The lowest VMID that is free; from `least` on, after another Ostler was faster.
     async fn next_vmid(&self, least: Option<u32>) -> Result<u32, Failure> {
-        let Some(least) = least else {
-            let answer: Value = self.client.get("/cluster/nextid", &Form::new()).await?;
-            let number = wire::lenient_number(&answer).and_then(|number| u32::try_from(number).ok());
-            let source = || serde::de::Error::custom("no number");
-            return number.ok_or_else(|| {
-                ProxmoxError::Garbled { what: "GET /cluster/nextid".to_owned(), source: source() }.into()
-            });
-        };
+        let Some(least) = least else { return Ok(vmid::next(self.client).await?) };
         for vmid in least..least + TRIES {
-            match self.client.get::<Value>("/cluster/nextid", &Form::new().with("vmid", vmid)).await {
-                Ok(_) => return Ok(vmid),
-                Err(ProxmoxError::Refused { status: 400, .. }) => {}
-                Err(error) => return Err(error.into()),
+            if vmid::is_free(self.client, vmid).await? {
+                return Ok(vmid);
             }
         }
         Err(ProxmoxError::Taken { vmid: least }.into())
@@ -200,26 +212,31 @@ pub async fn put_seed(client: &Client, machine: &Machine, seed: &Seed) -> Result
 /// Bytes that every seed has a multiple of; a scrubbed one is as long as it was.
 const SEED_SIZE: usize = 128 << 10;
 
-/// The whole request.
+/// The whole request for a VM with a disk of its own.
 fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder) -> Form {
-    let MachineOrder { server, operation, owner, size, .. } = order;
     let image = order.image.display();
-    let mut form = Form::new()
+    settings(machine, options, order)
         .with("vmid", machine.vmid)
+        .with("scsi0", format!("{}:0,import-from={image},discard=on,iothread=1", options.storage))
+}
+
+/// Whether a key of a VM's configuration is among [`settings`] of some VM, if not of all.
+fn is_ours_to_set(key: &str) -> bool {
+    matches!(key, "tags" | "kvm") || key.strip_prefix("net").is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// What holds for every VM, wherever its disk comes from.
+fn settings(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder) -> Form {
+    let MachineOrder { server, size, .. } = order;
+    let mut form = Form::new()
         .with("name", server)
-        .with(
-            "description",
-            format!(
-                "Server {server} of Ostler.\n\nOperation {operation} made it for state {owner}. Don't change this line."
-            ),
-        )
+        .with("description", machine.description())
         .with("ostype", "l26")
         .with("cores", size.cpus)
         .with("cpu", if machine.emulated { "max" } else { "x86-64-v2-AES" })
         .with("memory", size.memory >> 20)
         .with("scsihw", "virtio-scsi-single")
-        .with("scsi0", format!("{}:0,import-from={image},discard=on,iothread=1", options.storage))
-        // Not the IDE drive that PVE's own cloud-init has: Debian's cloud kernel has no driver for every machine type's.
+        // The seed, and not on the IDE drive that PVE's own cloud-init has: Debian's cloud kernel has no driver for every machine type's.
         .with("scsi1", format!("{},media=cdrom", machine.seed))
         .with("boot", "order=scsi0")
         .with("serial0", "socket")

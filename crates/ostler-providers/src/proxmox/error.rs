@@ -126,12 +126,14 @@ pub enum ProxmoxError {
         there: String,
     },
     /// A machine of ours whose making was broken off on the node; only root there can remove it.
-    #[error("VM {vmid} on {node} is half made and locked (`lock: create`): its worker was killed on the node")]
+    #[error("VM {vmid} on {node} is half made and locked (`lock: {lock}`): its worker was killed on the node")]
     Locked {
         /// Which.
         vmid: u32,
         /// Where.
         node: String,
+        /// What the lock says.
+        lock: &'static str,
         /// Volumes that its worker made.
         volumes: Vec<String>,
     },
@@ -140,6 +142,22 @@ pub enum ProxmoxError {
     Stray {
         /// Which.
         volume: String,
+        /// Where.
+        node: String,
+    },
+    /// The template that a machine was to be cloned from is gone.
+    #[error("template VM {vmid} is no longer on {node}")]
+    NoTemplate {
+        /// Which.
+        vmid: u32,
+        /// Where.
+        node: String,
+    },
+    /// A template that can't go yet.
+    #[error("template VM {vmid} on {node} has clones that share its disk")]
+    Cloned {
+        /// Which.
+        vmid: u32,
         /// Where.
         node: String,
     },
@@ -227,7 +245,7 @@ impl Classify for ProxmoxError {
             | Self::Unauthorized { .. }
             | Self::Taken { .. }
             | Self::Shrink { .. } => Blame::Configuration,
-            Self::Running(_) | Self::NotAHost => Blame::User,
+            Self::Running(_) | Self::NotAHost | Self::Cloned { .. } => Blame::User,
             Self::Image(error) => error.blame(),
             _ => Blame::Provider,
         }
@@ -257,7 +275,7 @@ impl Classify for ProxmoxError {
                 format!("Ostler works on it where it was made: `qm migrate {vmid} {node}` on {there} brings it back")
             }
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
-            Self::Locked { vmid, node, volumes } => {
+            Self::Locked { vmid, node, volumes, .. } => {
                 let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
                 format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`")
             }
@@ -266,6 +284,12 @@ impl Classify for ProxmoxError {
             }
             Self::Absent { server, .. } => {
                 format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")
+            }
+            Self::NoTemplate { .. } => {
+                "`ostler destroy` the server, which is not made yet; then `ostler up` makes it from its image".into()
+            }
+            Self::Cloned { .. } => {
+                "destroy the servers that were cloned from it first, or keep it as long as they live".into()
             }
             Self::NotAHost => "run it as root on the node".into(),
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),

@@ -21,6 +21,11 @@ impl Form {
         self
     }
 
+    /// Whether it has a parameter.
+    pub fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(name, _)| name == key)
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -9,7 +9,7 @@ use super::{
     client::{Client, Upload, UploadSource},
     error::ProxmoxError,
     form::{Form, encode},
-    task,
+    storage, task,
     wire::Volume,
 };
 use crate::image::{ImageStore, Place, Source};
@@ -151,8 +151,7 @@ fn uploaded(rest: &str) -> Option<u64> {
 }
 
 async fn volumes(client: &Client, options: &ProxmoxOptions) -> Result<Vec<Volume>, ProxmoxError> {
-    let path = format!("/nodes/{}/storage/{}/content", encode(&options.node), encode(&options.images));
-    client.get(&path, &Form::new().with("content", "import")).await
+    client.get(&storage::content_path(&options.node, &options.images), &Form::new().with("content", "import")).await
 }
 
 /// qcow2 by its first four bytes (docs/interop/qcow2.rst of QEMU); all else is raw.

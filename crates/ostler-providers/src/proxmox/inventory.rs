@@ -6,8 +6,8 @@ use super::{
     error::ProxmoxError,
     form::{Form, encode},
     host::Host,
-    setup, tls,
-    wire::{self, Node, Storage},
+    setup, tls, vmid,
+    wire::{Node, Storage},
 };
 use ostler_core::{
     secret::Secret,
@@ -94,17 +94,12 @@ impl Offers {
         for node in all.into_iter().filter(|node| node.status != "offline") {
             nodes.push(self.node(node.node).await?);
         }
-        let next: Value = self.get("/cluster/nextid", &[]).await?;
-        Ok(Inventory { nodes, next_vmid: wire::lenient_number(&next).and_then(|id| id.try_into().ok()).unwrap_or(100) })
+        Ok(Inventory { nodes, next_vmid: vmid::read(&self.get(vmid::PATH, &[]).await?).unwrap_or(100) })
     }
 
     /// Whether no VM has a VMID.
     pub async fn is_free(&self, vmid: u32) -> Result<bool, ProxmoxError> {
-        match self.get::<Value>("/cluster/nextid", &[("vmid", &vmid.to_string())]).await {
-            Ok(_) => Ok(true),
-            Err(ProxmoxError::Refused { status: 400, .. } | ProxmoxError::Program { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        vmid::freedom(self.get(vmid::PATH, &[("vmid", &vmid.to_string())]).await)
     }
 
     async fn node(&self, name: String) -> Result<NodeOffer, ProxmoxError> {

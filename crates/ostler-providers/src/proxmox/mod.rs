@@ -20,9 +20,12 @@ mod preflight;
 mod remove;
 mod reshape;
 mod setup;
+mod storage;
 mod task;
+mod template;
 mod tls;
 mod vm;
+mod vmid;
 mod wire;
 
 pub use client::Patience;
@@ -39,8 +42,9 @@ use console::Consoles;
 use neighbours::Neighbours;
 use ostler_core::{
     Result,
+    event::{EventKind, Level},
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape, TemplateDigest},
     ports::{Images, Keep, Provider, Reporter},
     secret::Secret,
     spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size},
@@ -84,8 +88,14 @@ struct Machine {
     owner: StateId,
     node: String,
     vmid: u32,
-    /// Tasks of our token that made a VM of this VMID before: none of them made this one.
+    /// VMID of the template that it is cloned from; `None`: its disk is imported.
+    #[serde(default)]
+    template: Option<u32>,
+    /// Tasks of our token that made a VM of this VMID, or cloned that template, before: none of them made this one.
     seen: Vec<String>,
+    /// The very task that clones it, once its id is known.
+    #[serde(default)]
+    cloning: Option<String>,
     /// Volume with the seed.
     seed: String,
     /// Storage of the disk.
@@ -114,6 +124,19 @@ impl Machine {
 
     fn record(&self) -> MachineRecord {
         MachineRecord(serde_json::to_string(self).expect("a machine has only text keys"))
+    }
+
+    /// What the VM's description says: by it Ostler knows its own.
+    fn description(&self) -> String {
+        let Self { server, operation, owner, .. } = self;
+        format!(
+            "Server {server} of Ostler.\n\nOperation {operation} made it for state {owner}. Don't change this line."
+        )
+    }
+
+    /// What the VM's lock says while it is made.
+    fn lock(&self) -> &'static str {
+        if self.template.is_some() { "clone" } else { "create" }
     }
 
     fn absent(&self) -> ProxmoxError {
@@ -169,6 +192,9 @@ impl ProxmoxProvider {
             return Ok(observed(Power::Absent, None, "absent".to_owned()));
         };
         let detail = format!("VM {} on {}", machine.vmid, machine.node);
+        if config.is_template() {
+            return Ok(observed(Power::Off, None, format!("{detail}, a template")));
+        }
         if !vm.runs().await? {
             return Ok(observed(Power::Off, None, format!("{detail}, off")));
         }
@@ -201,9 +227,21 @@ impl Provider for ProxmoxProvider {
         Ok(preflight::order(&client, options, order, &self.images).await?)
     }
 
+    async fn template(&self, order: &MachineOrder) -> Result<Option<String>> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        let found = template::find(&client, options, order).await?.filter(|template| template.fits(order));
+        Ok(found.map(|template| template.to_string()))
+    }
+
     async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
+        if let Some(template) = template::find(&client, options, order).await?.filter(|found| found.fits(order)) {
+            let message = format!("it is cloned from {template}");
+            reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+            return Ok(template.image());
+        }
         let _turn = self.images_turn.lock().await;
         let source = self.images.source(&order.image_ref, reporter).await?;
         Ok(PathBuf::from(image::ensure(&client, options, order, source, &self.images, reporter).await?))
@@ -237,9 +275,18 @@ impl Provider for ProxmoxProvider {
         let (machine, client) = self.vm(machine).await?;
         let vm = Vm::of(&client, &machine);
         if vm.ours().await?.is_some() && vm.runs().await? {
-            vm.shut_down(grace).await?;
+            if grace.is_zero() {
+                vm.power_off().await?;
+            } else {
+                vm.shut_down(grace).await?;
+            }
         }
         Ok(())
+    }
+
+    async fn make_template(&self, machine: &MachineRecord, contents: &TemplateDigest) -> Result<()> {
+        let (machine, client) = self.vm(machine).await?;
+        Ok(template::make(&Vm::of(&client, &machine), contents).await?)
     }
 
     async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {

@@ -5,8 +5,10 @@ use super::{
     client::Client,
     error::ProxmoxError,
     form::{Form, encode},
-    image,
-    wire::{Interface, Node, NodeStatus, Storage, Version, Volume},
+    image, storage,
+    template::{self, Template},
+    vmid,
+    wire::{Interface, Node, NodeStatus, Storage, Version},
 };
 use crate::image::ImageStore;
 use ostler_core::{
@@ -37,7 +39,7 @@ pub async fn order(
     order: &MachineOrder,
     images: &ImageStore,
 ) -> Result<Vec<Finding>, ProxmoxError> {
-    let look = Look { client, options, order, images };
+    let mut look = Look { client, options, order, images, template: None };
     // Without these nothing else can be asked.
     let version = match look.version().await? {
         Ok(version) => version,
@@ -46,6 +48,7 @@ pub async fn order(
     if let Some(finding) = look.node().await? {
         return Ok(vec![finding]);
     }
+    look.template = template::find(client, options, order).await?;
     let all = tokio::join!(
         look.privileges(version),
         look.hardware(),
@@ -72,9 +75,15 @@ struct Look<'a> {
     options: &'a ProxmoxOptions,
     order: &'a MachineOrder,
     images: &'a ImageStore,
+    template: Option<Template>,
 }
 
 impl Look<'_> {
+    /// The template that the machine will be cloned from.
+    fn source(&self) -> Option<&Template> {
+        self.template.as_ref().filter(|template| template.fits(self.order))
+    }
+
     fn node_path(&self, rest: &str) -> String {
         format!("/nodes/{}{rest}", encode(&self.options.node))
     }
@@ -128,6 +137,7 @@ impl Look<'_> {
         // Nobody but the guest knows which address it gets by DHCP.
         let dhcp = self.order.networks.first().is_some_and(|card| card.address == Address::Dhcp);
         let on_vm: Vec<&str> = VM.iter().copied().chain(dhcp.then(|| agent_privilege(version.0))).collect();
+        let template = self.source().map(|template| format!("/vms/{}", template.vmid));
         let wanted: [(&str, &[&str]); 5] = [
             (vm, &on_vm),
             (&disks, &["Datastore.AllocateSpace", "Datastore.Audit"]),
@@ -135,8 +145,9 @@ impl Look<'_> {
             (&node, &["Sys.AccessNetwork", "Sys.Audit"]),
             (&bridge, &["SDN.Use"]),
         ];
+        let cloned: Option<(&str, &[&str])> = template.as_deref().map(|path| (path, &[CLONE] as &[&str]));
         let mut findings = Vec::new();
-        for (path, privileges) in wanted {
+        for (path, privileges) in wanted.into_iter().chain(cloned) {
             let lacking: BTreeSet<&str> = privileges.iter().filter(|wanted| !may(path, wanted)).copied().collect();
             if !lacking.is_empty() {
                 let lacking = lacking.into_iter().collect::<Vec<_>>().join(", ");
@@ -224,20 +235,15 @@ impl Look<'_> {
 
     async fn vmid(&self) -> Findings {
         let Some(vmid) = self.options.vmid else { return Ok(Vec::new()) };
-        let query = Form::new().with("vmid", vmid);
-        match self.client.get::<serde_json::Value>("/cluster/nextid", &query).await {
-            Ok(_) => {}
-            Err(ProxmoxError::Refused { status: 400, .. }) => return Ok(vec![refusal(&ProxmoxError::Taken { vmid })]),
-            Err(error) => return Err(error),
+        if !vmid::is_free(self.client, vmid).await? {
+            return Ok(vec![refusal(&ProxmoxError::Taken { vmid })]);
         }
-        let path = self.node_path(&format!("/storage/{}/content", encode(&self.options.storage)));
-        let strays: Vec<Volume> = match self.client.get(&path, &query).await {
+        let strays = match storage::volumes_of(self.client, &self.options.node, &self.options.storage, vmid).await {
             Ok(strays) => strays,
             // The storage itself is another finding's.
             Err(ProxmoxError::Refused { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let strays: Vec<&str> = strays.iter().map(|volume| volume.volid.as_str()).collect();
         if strays.is_empty() {
             return Ok(Vec::new());
         }
@@ -266,8 +272,16 @@ impl Look<'_> {
         Ok(findings)
     }
 
-    /// The image is there, is here, or can be fetched by the node.
+    /// The image is there, is here, or can be fetched by the node; unless a template serves.
     async fn image(&self) -> Findings {
+        match &self.template {
+            Some(template) if template.fits(self.order) => Ok(Vec::new()),
+            Some(template) => Ok([vec![template.misfit(self.order)], self.image_itself().await?].concat()),
+            None => self.image_itself().await,
+        }
+    }
+
+    async fn image_itself(&self) -> Findings {
         let cached = match self.images.cached(&self.order.image_ref).await {
             Ok(cached) => cached.is_some(),
             Err(failure) => {
@@ -318,6 +332,9 @@ pub(super) const VM: &[&str] = &[
     "VM.PowerMgmt",
 ];
 
+/// The privilege on a template to clone it.
+pub(super) const CLONE: &str = "VM.Clone";
+
 /// The privilege to read what a guest agent says, by the major version of Proxmox VE.
 pub(super) fn agent_privilege(major: u32) -> &'static str {
     if major < 9 { "VM.Monitor" } else { "VM.GuestAgent.Audit" }
@@ -352,7 +369,7 @@ fn fatal(message: String, hint: &str) -> Finding {
     Finding { fatal: true, message, hint: Some(hint.to_owned()) }
 }
 
-fn warning(message: String, hint: &str) -> Finding {
+pub(super) fn warning(message: String, hint: &str) -> Finding {
     Finding { fatal: false, message, hint: Some(hint.to_owned()) }
 }
 

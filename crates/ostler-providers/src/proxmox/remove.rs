@@ -6,7 +6,7 @@ use super::{
     error::ProxmoxError,
     form::{Form, encode},
     host::Host,
-    task,
+    storage, task,
     vm::{Found, Glance, Silent, Vm},
     wire::Volume,
 };
@@ -31,7 +31,7 @@ pub async fn all(client: &Client, host: &Host, machine: &Machine) -> Result<(), 
             disks = made_since(client, machine).await?;
             if !host.is(&machine.node) {
                 let Machine { vmid, node, .. } = machine.clone();
-                return Err(ProxmoxError::Locked { vmid, node, volumes: disks });
+                return Err(ProxmoxError::Locked { vmid, node, lock: machine.lock(), volumes: disks });
             }
             host.unlock(machine.vmid).await?;
             destroy(&vm).await?;
@@ -54,6 +54,11 @@ pub async fn all(client: &Client, host: &Host, machine: &Machine) -> Result<(), 
             removed => removed?,
         }
     }
+    seed(client, machine).await
+}
+
+/// Removes the seed, if it is there.
+pub async fn seed(client: &Client, machine: &Machine) -> Result<(), ProxmoxError> {
     if is_there(client, machine, &machine.seed).await? {
         remove_volume(client, machine, &machine.seed).await?;
     }
@@ -84,6 +89,9 @@ async fn seen(client: &Client, machine: &Machine, name: &str) -> Result<Vec<Stri
 
 async fn destroy(vm: &Vm<'_>) -> Result<(), ProxmoxError> {
     match vm.destroy().await {
+        Err(ProxmoxError::Task { exit, .. }) if exit.contains("in use by linked clone") => {
+            Err(ProxmoxError::Cloned { vmid: vm.machine.vmid, node: vm.machine.node.clone() })
+        }
         Err(error) if !error.is_absence() => Err(error),
         _ => Ok(()),
     }
@@ -91,21 +99,13 @@ async fn destroy(vm: &Vm<'_>) -> Result<(), ProxmoxError> {
 
 /// Volumes that bear the machine's VMID and did not before it was ours.
 async fn made_since(client: &Client, machine: &Machine) -> Result<Vec<String>, ProxmoxError> {
-    let mut volumes = volumes_of(client, &machine.node, &machine.storage, machine.vmid).await?;
+    let mut volumes = storage::volumes_of(client, &machine.node, &machine.storage, machine.vmid).await?;
     volumes.retain(|volume| !machine.before.contains(volume));
     Ok(volumes)
 }
 
-/// Volumes of a storage that bear a VMID.
-pub async fn volumes_of(client: &Client, node: &str, storage: &str, vmid: u32) -> Result<Vec<String>, ProxmoxError> {
-    let path = format!("/nodes/{}/storage/{}/content", encode(node), encode(storage));
-    let volumes: Vec<Volume> = client.get(&path, &Form::new().with("vmid", vmid)).await?;
-    Ok(volumes.into_iter().map(|volume| volume.volid).collect())
-}
-
 fn content_of(machine: &Machine, volume: &str) -> String {
-    let storage = volume.split(':').next().unwrap_or_default();
-    format!("/nodes/{}/storage/{}/content", encode(&machine.node), encode(storage))
+    storage::content_path(&machine.node, storage::of_volume(volume))
 }
 
 async fn is_there(client: &Client, machine: &Machine, volume: &str) -> Result<bool, ProxmoxError> {

@@ -6,7 +6,7 @@
 use super::{
     error::ProxmoxError,
     host::Host,
-    preflight::{VM, agent_privilege},
+    preflight::{CLONE, VM, agent_privilege},
     tls,
 };
 use ostler_core::secret::Secret;
@@ -54,11 +54,12 @@ impl Setup {
         let fingerprint = fingerprint(host)?;
         let version = host.output("pveversion", &[]).await?;
         user(host).await?;
+        let known = host.output("pveum", &["role", "list", "--output-format", "json"]).await?;
+        let known = names(&known, "roleid");
         for role in self.roles(&node, if version.contains("pve-manager/8.") { 8 } else { 9 }) {
             let privileges = role.privileges.join(",");
             // `modify` does not make what is not there, and `add` does not change what is.
-            let roles = host.output("pveum", &["role", "list", "--output-format", "json"]).await?;
-            let verb = if names(&roles, "roleid").iter().any(|name| name == role.name) { "modify" } else { "add" };
+            let verb = if known.iter().any(|name| name == role.name) { "modify" } else { "add" };
             host.output("pveum", &["role", verb, role.name, "--privs", &privileges]).await?;
             host.output("pveum", &["acl", "modify", &role.path, "--users", USER, "--roles", role.name]).await?;
         }
@@ -68,7 +69,7 @@ impl Setup {
     /// docs/proxmox.md says why each is needed.
     fn roles(&self, node: &str, major: u32) -> [Role; 5] {
         let role = |name, path, privileges: &[&'static str]| Role { name, path, privileges: privileges.to_vec() };
-        let vm: Vec<&'static str> = VM.iter().copied().chain([agent_privilege(major)]).collect();
+        let vm: Vec<&'static str> = VM.iter().copied().chain([CLONE, agent_privilege(major)]).collect();
         [
             role("OstlerVM", "/vms".to_owned(), &vm),
             role("OstlerDisks", format!("/storage/{}", self.storage), &["Datastore.AllocateSpace", "Datastore.Audit"]),

@@ -51,9 +51,20 @@ pub async fn runs(client: &Client, upid: &str) -> Result<bool, ProxmoxError> {
     Ok(status.status == "running")
 }
 
-/// UPIDs of our token's tasks that made VM `vmid`, running or over.
-pub async fn makings(client: &Client, node: &str, vmid: u32) -> Result<Vec<String>, ProxmoxError> {
-    let query = Form::new().with("vmid", vmid).with("typefilter", "qmcreate").with("source", "all").with("limit", 500);
+/// UPIDs of our token's tasks that made VM `vmid`, running or over. One that clones bears the VMID of the template alone, so what is
+/// answered then are all clonings of that.
+pub async fn makings(
+    client: &Client,
+    node: &str,
+    vmid: u32,
+    template: Option<u32>,
+) -> Result<Vec<String>, ProxmoxError> {
+    let kind = if template.is_some() { "qmclone" } else { "qmcreate" };
+    let query = Form::new()
+        .with("vmid", template.unwrap_or(vmid))
+        .with("typefilter", kind)
+        .with("source", "all")
+        .with("limit", 500);
     let tasks: Vec<TaskEntry> = client.get(&format!("/nodes/{}/tasks", encode(node)), &query).await?;
     let ours = |upid: &String| fields(upid).is_some_and(|(_, user)| user == client.token_id());
     Ok(tasks.into_iter().map(|task| task.upid).filter(ours).collect())

@@ -116,11 +116,18 @@ impl<'a> Vm<'a> {
         if self.is_marked(&config) {
             return Ok(Glance::Settled(Found::Whole(config)));
         }
-        if config.text("lock").as_deref() != Some("create") {
+        if config.text("lock").as_deref() != Some(self.machine.lock()) {
             return Ok(Glance::Settled(Found::Other));
         }
-        let mut ours = task::makings(self.client, &self.machine.node, self.machine.vmid).await?;
-        ours.retain(|upid| !self.machine.seen.contains(upid));
+        let Machine { node, vmid, template, cloning, seen, .. } = self.machine;
+        let ours = match cloning {
+            Some(upid) => vec![upid.clone()],
+            None => {
+                let mut all = task::makings(self.client, node, *vmid, *template).await?;
+                all.retain(|upid| !seen.contains(upid));
+                all
+            }
+        };
         if ours.is_empty() {
             return Ok(Glance::Settled(Found::Other));
         }
@@ -129,7 +136,9 @@ impl<'a> Vm<'a> {
                 return Ok(Glance::Making(upid));
             }
         }
-        Ok(Glance::Settled(Found::Broken))
+        // Which of several clonings of one template made this VM, no task says afterwards: it may be somebody's who cloned another.
+        let certain = template.is_none() || cloning.is_some();
+        Ok(Glance::Settled(if certain { Found::Broken } else { Found::Other }))
     }
 
     /// Whether it runs.
@@ -168,6 +177,11 @@ impl<'a> Vm<'a> {
         let form = Form::new().with("disk", "scsi0").with("size", format!("{}M", bytes >> 20));
         let answer = self.client.put(&self.path("/resize"), &form).await?;
         self.await_task(answer, "grow the disk of", &Silent).await
+    }
+
+    /// Makes it a template; it must be off.
+    pub async fn make_template(&self) -> Result<(), ProxmoxError> {
+        self.act("/template", Form::new(), "make a template of", &Silent).await
     }
 
     async fn act(&self, path: &str, form: Form, verb: &str, reporter: &dyn Reporter) -> Result<(), ProxmoxError> {

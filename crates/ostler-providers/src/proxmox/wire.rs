@@ -52,6 +52,15 @@ pub struct Resource {
     /// Where it is.
     #[serde(default)]
     pub node: String,
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Whether it is a template.
+    #[serde(default, deserialize_with = "flag")]
+    pub template: bool,
+    /// Its tags, with `;` between.
+    #[serde(default)]
+    pub tags: String,
 }
 
 /// `GET /nodes/{node}/status`
@@ -87,6 +96,9 @@ pub struct Memory {
 pub struct Storage {
     /// Name.
     pub storage: String,
+    /// `dir`, `lvmthin` and so on.
+    #[serde(default, rename = "type")]
+    pub kind: String,
     /// Content types, with commas between.
     #[serde(default)]
     pub content: String,
@@ -173,6 +185,16 @@ impl VmConfig {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         }
+    }
+
+    /// Its keys.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether it is a template.
+    pub fn is_template(&self) -> bool {
+        self.number("template") == Some(1)
     }
 
     /// A key as a number; of `current=2048` or `2048,x=y` the number that leads.

@@ -160,6 +160,7 @@ impl Lab {
             local: LocalOptions::default(),
             existing: None,
             proxmox: Some(self.options()),
+            template: None,
             found: None,
         }
     }

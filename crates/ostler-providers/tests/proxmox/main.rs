@@ -8,4 +8,5 @@ mod lab;
 mod living;
 mod preflight;
 mod setup;
+mod templates;
 mod trust;

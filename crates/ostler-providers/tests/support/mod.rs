@@ -97,6 +97,7 @@ impl Lab {
             local: LocalOptions::default(),
             existing: None,
             proxmox: None,
+            template: None,
             found: None,
         };
         self.orders.push(order.clone());

@@ -92,6 +92,7 @@ pub fn server(text: &str) -> ServerRecord {
             exclusive_keys: true,
             existing: None,
             proxmox: None,
+            template: None,
             name: name(text),
             provider: ProviderKind::Local,
             image: ImageRef::Named("debian-13".into()),

@@ -3,7 +3,7 @@
 use super::{
     NODE, Node, TOKEN_ID, TOKEN_VALUE, guest,
     schema::{self, Parameters},
-    storage, tasks, vms,
+    storage, tasks, templates, vms,
 };
 use axum::body::Bytes;
 use serde_json::{Value, json};
@@ -111,6 +111,8 @@ pub(super) async fn answer(request: Request<'_>, authorization: &str) -> Reply {
         "GET /nodes/{node}/tasks/{upid}/status" => tasks::status(&request),
         "GET /nodes/{node}/tasks/{upid}/log" => tasks::log(&request),
         "POST /nodes/{node}/qemu" => vms::create(&request),
+        "POST /nodes/{node}/qemu/{vmid}/clone" => templates::clone(&request),
+        "POST /nodes/{node}/qemu/{vmid}/template" => templates::make(&request),
         "DELETE /nodes/{node}/qemu/{vmid}" => vms::destroy(&request),
         "GET /nodes/{node}/qemu/{vmid}/config" => vms::config(&request),
         "PUT /nodes/{node}/qemu/{vmid}/config" => vms::configure(&request),

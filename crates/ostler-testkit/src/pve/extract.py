@@ -27,6 +27,8 @@ GET /nodes/{node}/tasks
 GET /nodes/{node}/tasks/{upid}/status
 GET /nodes/{node}/tasks/{upid}/log
 POST /nodes/{node}/qemu
+POST /nodes/{node}/qemu/{vmid}/clone
+POST /nodes/{node}/qemu/{vmid}/template
 DELETE /nodes/{node}/qemu/{vmid}
 GET /nodes/{node}/qemu/{vmid}/config
 PUT /nodes/{node}/qemu/{vmid}/config

@@ -13,6 +13,7 @@ pub const ALL: [(&str, &[&str]); 5] = [
         &[
             "VM.Allocate",
             "VM.Audit",
+            "VM.Clone",
             "VM.Config.CDROM",
             "VM.Config.CPU",
             "VM.Config.Disk",

@@ -5,6 +5,7 @@ use super::{
     Node,
     api::{Refusal, Reply, Request},
     schema::Parameters,
+    templates,
 };
 use serde_json::{Value, json};
 use std::{
@@ -42,6 +43,7 @@ impl Guest {
             let state = node.lock();
             state.volumes.get(&volume).map(|volume| volume.path.display().to_string())
         };
+        let format = file("scsi0").map_or("raw", |disk| templates::format_of(Path::new(&disk)));
         let (disk, seed) = (file("scsi0").ok_or("no disk")?, file("scsi1").ok_or("no seed")?);
         let number = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(1);
         let mac =
@@ -66,7 +68,7 @@ impl Guest {
             ])
             .args(["-display", "none", "-vga", "none", "-device", "virtio-scsi-pci,id=scsi"])
             .args(["-smp", &number("cores").to_string(), "-m", &format!("{}M", number("memory"))])
-            .args(["-drive", &format!("if=none,id=disk,file={disk},format=raw,discard=unmap,cache=unsafe")])
+            .args(["-drive", &format!("if=none,id=disk,file={disk},format={format},discard=unmap,cache=unsafe")])
             .args(["-device", "scsi-hd,bus=scsi.0,drive=disk,bootindex=1"])
             .args(["-drive", &format!("if=none,id=seed,file={seed},format=raw,media=cdrom,readonly=on")])
             .args(["-device", "scsi-cd,bus=scsi.0,drive=seed"])

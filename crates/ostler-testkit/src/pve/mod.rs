@@ -12,6 +12,7 @@ mod server;
 mod state;
 mod storage;
 mod tasks;
+mod templates;
 mod vms;
 
 pub use grants::ALL as ALL_GRANTS;
@@ -194,6 +195,13 @@ impl FakeNode {
     /// Somebody else's VM, off, without a disk.
     pub fn add_vm(&self, vmid: u32, description: &str) {
         self.node.lock().add_vm(vmid, description);
+    }
+
+    /// A VM that is off becomes a template with these tags, whoever does that.
+    pub fn becomes_template(&self, vmid: u32, tags: &str) {
+        let mut state = self.node.lock();
+        templates::convert(&mut state, vmid);
+        state.vms.get_mut(&vmid).expect("a VM of this VMID").config.insert("tags".to_owned(), tags.to_owned());
     }
 
     /// Somebody else's volume: its id, and the VMID that it bears.

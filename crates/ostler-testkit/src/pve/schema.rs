@@ -221,6 +221,8 @@ fn has_format(format: &str, value: &str) -> bool {
         "pve-storage-id" => matches("(?i:[a-z][a-z0-9_.-]*[a-z0-9])", value),
         "pve-bridge-id" => matches("[a-zA-Z0-9_.-]+", value),
         "mac-addr" => matches("(?i:[a-f0-9][02468ace](:[a-f0-9]{2}){5})", value),
+        "pve-configid-list" => list("pve-configid"),
+        "pve-configid" => matches("(?i:[a-z][a-z0-9_-]+)", value),
         "pve-tag-list" => list("pve-tag"),
         "pve-tag" => matches("(?i:[a-z0-9_][a-z0-9_+.-]*)", value),
         "address-list" => list("address"),

@@ -39,6 +39,8 @@ pub(super) struct Volume {
     pub vmid: Option<u32>,
     /// Its file.
     pub path: PathBuf,
+    /// The volume whose file its own leans on, if it is a linked clone.
+    pub base: Option<String>,
 }
 
 /// A VM.
@@ -52,6 +54,17 @@ pub(super) struct Vm {
     pub running: bool,
     /// Its QEMU, where guests are real.
     pub guest: Option<Guest>,
+}
+
+impl Vm {
+    /// A key of its configuration; empty where it has none.
+    pub fn text(&self, key: &str) -> &str {
+        self.config.get(key).map_or("", String::as_str)
+    }
+
+    pub fn is_template(&self) -> bool {
+        self.text("template") == "1"
+    }
 }
 
 /// A task.
@@ -122,14 +135,21 @@ impl State {
     }
 
     pub fn add_volume(&mut self, volid: &str, vmid: Option<u32>, path: PathBuf) {
-        self.volumes.insert(volid.to_owned(), Volume { vmid, path });
+        self.volumes.insert(volid.to_owned(), Volume { vmid, path, base: None });
     }
 
-    /// Removes a volume with its file.
+    /// Removes a volume with its file, unless clones lean on that: a thin volume's blocks stay as long as anybody has them.
     pub fn remove_volume(&mut self, volid: &str) {
-        if let Some(volume) = self.volumes.remove(volid) {
+        if let Some(volume) = self.volumes.remove(volid)
+            && !self.is_leaned_on(volid)
+        {
             let _ = std::fs::remove_file(volume.path);
         }
+    }
+
+    /// Whether linked clones of a volume are there.
+    pub fn is_leaned_on(&self, volid: &str) -> bool {
+        self.volumes.values().any(|volume| volume.base.as_deref() == Some(volid))
     }
 
     pub fn task(&mut self, upid: &str) -> Option<&mut Task> {

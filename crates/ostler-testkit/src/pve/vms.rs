@@ -8,6 +8,7 @@ use super::{
     schema::Parameters,
     state::{State, Vm},
     tasks::{self, Worker},
+    templates,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, path::Path, process::Stdio, time::Duration};
@@ -17,7 +18,7 @@ use tokio::process::Command;
 fn privilege(key: &str, value: &str) -> Option<&'static str> {
     let stem = key.trim_end_matches(|c: char| c.is_ascii_digit());
     Some(match stem {
-        "vmid" | "node" | "start" | "digest" => return None,
+        "vmid" | "node" | "start" | "digest" | "delete" => return None,
         "cores" | "sockets" | "cpu" | "numa" | "cpulimit" | "cpuunits" | "vcpus" => "VM.Config.CPU",
         "memory" | "balloon" | "shares" => "VM.Config.Memory",
         "kvm" | "scsihw" | "vga" | "machine" | "acpi" | "tablet" | "serial" | "rng" => "VM.Config.HWType",
@@ -47,11 +48,11 @@ fn check_keys(grants: &Grants, vmid: u32, parameters: &Parameters) -> Result<(),
 }
 
 /// `bridge` of `virtio=MAC,bridge=vmbr0`.
-fn property<'v>(value: &'v str, key: &str) -> Option<&'v str> {
+pub(super) fn property<'v>(value: &'v str, key: &str) -> Option<&'v str> {
     value.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
 }
 
-fn get(state: &mut State, vmid: u32) -> Result<&mut Vm, Refusal> {
+pub(super) fn get(state: &mut State, vmid: u32) -> Result<&mut Vm, Refusal> {
     get_on(state, vmid, NODE)
 }
 
@@ -64,8 +65,13 @@ fn get_on<'s>(state: &'s mut State, vmid: u32, node: &str) -> Result<&'s mut Vm,
 pub(super) fn resources(request: &Request<'_>) -> Value {
     let state = request.node.lock();
     let seen = state.vms.iter().filter(|(vmid, _)| state.grants.may(&format!("/vms/{vmid}"), "VM.Audit"));
-    seen.map(|(vmid, vm)| json!({ "id": format!("qemu/{vmid}"), "type": "qemu", "vmid": vmid, "node": vm.moved.unwrap_or(NODE) }))
-        .collect()
+    seen.map(|(vmid, vm)| {
+        json!({
+            "id": format!("qemu/{vmid}"), "type": "qemu", "vmid": vmid, "node": vm.moved.unwrap_or(NODE),
+            "name": vm.text("name"), "tags": vm.text("tags"), "template": u8::from(vm.is_template()),
+        })
+    })
+    .collect()
 }
 
 /// Does what `qm unlock` and `pvesm free` wrote down.
@@ -85,7 +91,7 @@ pub(super) fn settle_host(node: &Node, state: &mut State) {
     }
 }
 
-fn check_lock(vm: &Vm) -> Result<(), String> {
+pub(super) fn check_lock(vm: &Vm) -> Result<(), String> {
     vm.config.get("lock").map_or(Ok(()), |lock| Err(format!("VM is locked ({lock})")))
 }
 
@@ -241,10 +247,23 @@ pub(super) fn configure(request: &Request<'_>) -> Reply {
     let mut state = request.node.lock();
     let vmid = request.vmid();
     check_keys(&state.grants, vmid, &request.parameters)?;
+    check_drives(&state, &request.parameters)?;
+    let deleted: Vec<String> =
+        request.get("delete").split(',').filter(|key| !key.is_empty()).map(str::to_owned).collect();
+    if let Some(key) = deleted.iter().find(|key| request.parameters.contains_key(*key)) {
+        return Err(Refusal::parameter("delete", &format!("duplicate key '{key}'")));
+    }
+    let config = get(&mut state, vmid)?.config.clone();
+    for key in &deleted {
+        if let Some(privilege) = privilege(key, config.get(key).map_or("", String::as_str)) {
+            state.grants.all(&format!("/vms/{vmid}"), &[privilege])?;
+        }
+    }
     let vm = get(&mut state, vmid)?;
     check_lock(vm).map_err(Refusal::died)?;
-    let changes = request.parameters.iter().filter(|(key, _)| !matches!(key.as_str(), "node" | "vmid"));
+    let changes = request.parameters.iter().filter(|(key, _)| !matches!(key.as_str(), "node" | "vmid" | "delete"));
     vm.config.extend(changes.map(|(key, value)| (key.clone(), value.clone())));
+    vm.config.retain(|key, _| !deleted.contains(key));
     Ok(Value::Null)
 }
 
@@ -278,8 +297,7 @@ pub(super) fn resize(request: &Request<'_>) -> Reply {
         let parts: Vec<&str> = value.split(',').filter(|part| !part.starts_with("size=")).collect();
         vm.config.insert(disk, format!("{},size={}", parts.join(","), show_size(wanted)));
         let path = &state.volumes.get(&volume).ok_or("no volume")?.path;
-        let file = std::fs::File::options().write(true).open(path).map_err(|error| error.to_string())?;
-        file.set_len(wanted).map_err(|error| error.to_string())
+        templates::grow(path, wanted)
     };
     tasks::begin(request.node, &mut state, "resize", &vmid.to_string(), work, |_| {}, |_| {})
 }
@@ -291,6 +309,9 @@ pub(super) fn start(request: &Request<'_>) -> Reply {
             let mut state = worker.node.lock();
             let vm = get(&mut state, vmid).map_err(|refusal| refusal.message)?;
             check_lock(vm)?;
+            if vm.is_template() {
+                return Err("you can't start a vm if it's a template".to_owned());
+            }
             if vm.running {
                 return Err(format!("VM {vmid} already running"));
             }
@@ -363,8 +384,12 @@ pub(super) fn destroy(request: &Request<'_>) -> Reply {
         let mut state = worker.node.lock();
         let vm = get(&mut state, vmid).map_err(|refusal| refusal.message)?;
         check_lock(vm)?;
+        let is_template = vm.is_template();
         let named: Vec<String> =
             vm.config.values().filter_map(|value| value.split(',').next()).map(str::to_owned).collect();
+        if is_template && let Some(base) = named.iter().find(|volid| templates::is_used(&state, volid)) {
+            return Err(format!("base volume '{base}' is still in use by linked cloned"));
+        }
         let ours = |volid: &String, bears: Option<u32>| bears == Some(vmid) && (unreferenced || named.contains(volid));
         let gone: Vec<String> = state
             .volumes

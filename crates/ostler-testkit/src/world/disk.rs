@@ -39,6 +39,9 @@ pub struct Machine {
     pub on: bool,
     /// What its first boot reads; `None` once scrubbed.
     pub seed: Option<Seed>,
+    /// Whether it is a template.
+    #[serde(default)]
+    pub template: bool,
     /// What runs inside; `None` before the first boot.
     pub guest: Option<Guest>,
 }

@@ -4,7 +4,7 @@ use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape, TemplateDigest},
     ports::{Keep, Provider, Reporter},
     spec::{LocalOptions, Size},
 };
@@ -53,6 +53,7 @@ impl Provider for FakeWorld {
                             complete: false,
                             on: false,
                             seed: None,
+                            template: false,
                             guest: None,
                         }
                     }
@@ -76,6 +77,9 @@ impl Provider for FakeWorld {
                 let mut found = self.get(machine)?;
                 if !found.complete {
                     return Err(refusal(format!("{} is half made", found.name)));
+                }
+                if found.template {
+                    return Err(refusal(format!("{} is a template", found.name)));
                 }
                 if !found.on {
                     self.dir.say(&format!("started {}", found.name));
@@ -145,6 +149,19 @@ impl Provider for FakeWorld {
             .around("provider.scrub_seed", async {
                 let found = self.get(machine)?;
                 self.dir.put_machine(&Machine { seed: None, ..found });
+                Ok(())
+            })
+            .await
+    }
+
+    async fn make_template(&self, machine: &MachineRecord, _: &TemplateDigest) -> Result<()> {
+        self.faults
+            .around("provider.make_template", async {
+                let found = self.get(machine)?;
+                if found.on {
+                    return Err(refusal(format!("{} is on", found.name)));
+                }
+                self.dir.put_machine(&Machine { template: true, seed: None, ..found });
                 Ok(())
             })
             .await

@@ -75,6 +75,7 @@ const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/ho
 const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.sh");
 const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
+const GENERALISE: &str = include_str!("../../../ostler-core/src/ops/scripts/generalise.sh");
 const PREFETCH: &str = include_str!("../../../ostler-core/src/ops/scripts/prefetch.sh");
 
 struct FakeSession {
@@ -95,6 +96,7 @@ impl Session for FakeSession {
             text if text.contains("rollback disarm") => "session.run disarm",
             text if text.contains("rollback now") => "session.run roll-back",
             PREFETCH => "session.run prefetch",
+            GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
             text if text.ends_with(PREPARE) => "session.run prepare",
             _ if script.contains("cloud-init status --wait") => "session.run cloud-init",
@@ -127,6 +129,9 @@ impl FakeSession {
             "session.run activate-key" => change(&mut |guest| {
                 guest.host_key = guest.next_host_key.take().unwrap_or_else(|| guest.host_key.clone());
             }),
+            "session.run generalise" => {
+                change(&mut |guest| (guest.user, guest.authorized_keys, guest.host_key) = Default::default())
+            }
             "session.run release" => change(&mut |guest| guest.authorized_keys.clear()),
             "session.run repair" => change(&mut |guest| guest.dpkg_interrupted = false),
             "session.run cloud-init" => stdout = r#"{"errors": [], "recoverable_errors": {}}"#.into(),

@@ -11,6 +11,7 @@ use ostler_core::{
     ops::{
         Providers, WaitOptions, World, destroy,
         drift::{self, Check},
+        template,
         up::{self, OnFailure},
     },
     ports::{EventFilter, LeaseOwner, Provider, Store},
@@ -43,6 +44,8 @@ pub enum Verb {
     Together(Vec<ServerSpec>),
     Resume,
     Destroy,
+    /// Makes a template of it.
+    Template(Box<ServerSpec>),
     /// Looks at what `Up` would change.
     Plan(Box<ServerSpec>),
 }
@@ -79,6 +82,7 @@ pub fn found() -> (Bench, Verb) {
         complete: true,
         on: true,
         seed: None,
+        template: false,
         guest: Some(guest),
     });
     let existing = ExistingOptions {
@@ -119,6 +123,7 @@ pub fn spec(name: &str) -> ServerSpec {
         exclusive_keys: false,
         existing: None,
         proxmox: None,
+        template: None,
     }
 }
 
@@ -339,6 +344,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
         remote: &fake,
         engine: &fake,
         outside_secret: &|_| Ok(Secret::new(PASSWORD)),
+        roles: "of this test",
         modules: &[],
         catalog: &CatalogIndex::default(),
         catalog_tree: None,
@@ -364,6 +370,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
                 let works = specs.iter().map(|spec| leaser.hold(&spec.name, up::up(&world, spec, OnFailure::Keep)));
                 join_all(works).await.into_iter().collect::<Result<Vec<_>>>().map(drop)
             }
+            Verb::Template(spec) => template::build(&world, spec).await.map(drop),
             Verb::Resume => up::resume(&world, &name).await.map(drop),
             Verb::Destroy => destroy::destroy(&world, &name).await,
             Verb::Plan(spec) => {
@@ -384,6 +391,7 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
         Verb::Up(_) | Verb::UpOrNothing(_) | Verb::Together(_) => "up",
         Verb::Resume => "resume",
         Verb::Destroy => "destroy",
+        Verb::Template(_) => "template",
         Verb::Plan(_) => "plan",
     };
     LeaseOwner { host: "here".into(), machine: machine_id().unwrap(), boot, pid, start_ticks, doing: doing.into() }

@@ -2,7 +2,7 @@
 
 use ostler_core::{
     operation::{OperationKind, StepState},
-    ops::{apply, create},
+    ops::{apply, create, template},
     spec::ProviderKind,
 };
 use ostler_testkit::world::{Call, Effect, Fault, Moment, set_step};
@@ -40,6 +40,7 @@ pub fn steps_of(kind: OperationKind) -> Vec<&'static str> {
     match kind {
         OperationKind::Create => create::steps(ProviderKind::Local).iter().map(|step| step.name).collect(),
         OperationKind::Apply => apply::steps().iter().map(|step| step.name).collect(),
+        OperationKind::Template => template::steps().iter().map(|step| step.name).collect(),
     }
 }
 

@@ -8,10 +8,10 @@ use ostler_core::operation::{OperationKind, StepState};
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
 /// A disturbance of an `up`, and how it is gone on with.
-struct Case {
-    fault: Fault,
+pub struct Case {
+    pub fault: Fault,
     power_cut: bool,
-    then: Verb,
+    pub then: Verb,
 }
 
 impl std::fmt::Display for Case {
@@ -48,7 +48,7 @@ fn comes_to_the_same(start: &Bench, verb: &Verb, cases: &[Case]) {
     });
 }
 
-async fn disturb(bench: &Bench, verb: &Verb, fault: &Fault) {
+pub async fn disturb(bench: &Bench, verb: &Verb, fault: &Fault) {
     if fault.effect == Effect::Kill {
         return bench.killed(verb, fault);
     }
@@ -59,7 +59,7 @@ async fn disturb(bench: &Bench, verb: &Verb, fault: &Fault) {
     bench.assert_events_end().await;
 }
 
-fn cases(faults: Vec<Fault>, thens: &[Verb]) -> Vec<Case> {
+pub fn cases(faults: Vec<Fault>, thens: &[Verb]) -> Vec<Case> {
     let all = faults.into_iter().flat_map(|fault| thens.iter().map(move |then| (fault.clone(), then.clone())));
     all.map(|(fault, then)| Case { fault, power_cut: false, then }).collect()
 }

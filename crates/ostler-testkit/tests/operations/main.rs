@@ -10,5 +10,6 @@ mod creating;
 mod destroying;
 mod failing;
 mod looking;
+mod templates;
 mod together;
 mod unfinished;

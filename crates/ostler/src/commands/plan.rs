@@ -170,7 +170,8 @@ fn plan_text(plan: &ServerPlan) -> String {
 
 fn sentence(action: &Action) -> String {
     match action {
-        Action::Create => "create a machine".into(),
+        Action::Create { template: None } => "create a machine".into(),
+        Action::Create { template: Some(template) } => format!("create a machine, cloned from {template}"),
         Action::Adopt => "take over the server that is there".into(),
         Action::ResumeCreate { step } => format!("go on creating it at step `{step}`"),
         Action::Undo => "undo its unfinished creation, for the spec asks for another machine now".into(),

@@ -172,6 +172,7 @@ fn sentence(operation: &LastOperation) -> String {
     let kind = match operation.kind {
         OperationKind::Create => "create",
         OperationKind::Apply => "apply",
+        OperationKind::Template => "template",
     };
     let state = match operation.state {
         OperationState::Running | OperationState::Unwinding if operation.interrupted => "interrupted",

@@ -178,6 +178,8 @@ impl Human {
         let verb = match (kind, at) {
             (OperationKind::Create, None) => "creating",
             (OperationKind::Create, _) => "going on creating",
+            (OperationKind::Template, None) => "making it a template",
+            (OperationKind::Template, _) => "going on making it a template",
             (OperationKind::Apply, None) => "applying its spec",
             (OperationKind::Apply, _) => "going on applying its spec",
         };
@@ -284,6 +286,7 @@ fn sentences(server: &ServerName, came_to: &Resumed, access: &Access) -> Vec<Str
     let Resumed::Up(outcome) = came_to else {
         let word = match came_to {
             Resumed::Destroyed => "destroyed",
+            Resumed::Template => "is a template: `ostler up` clones it",
             _ => "nothing to resume: its last operation succeeded",
         };
         return vec![format!("{server}  {word}")];
@@ -309,6 +312,7 @@ fn row(server: &ServerName, result: &Result<Resumed>, time: Duration, access: &A
             (word, outcome.changed.to_string(), access.ssh.map_or_else(nothing, |address| address.to_string()))
         }
         Ok(Resumed::Destroyed) => ("destroyed", nothing(), nothing()),
+        Ok(Resumed::Template) => ("template", nothing(), nothing()),
         Ok(Resumed::NothingToDo) => {
             ("as it was", nothing(), access.ssh.map_or_else(nothing, |address| address.to_string()))
         }

@@ -24,6 +24,7 @@ impl Face for Json {
                 json!({ "ok": true, "created": outcome.created, "changed": outcome.changed, "access": access })
             }
             Ok(Resumed::Destroyed) => json!({ "ok": true, "destroyed": true }),
+            Ok(Resumed::Template) => json!({ "ok": true, "template": true }),
             Ok(Resumed::NothingToDo) => json!({ "ok": true, "nothing_to_do": true }),
             Err(failure) => json!({ "ok": false, "failure": failure }),
         };

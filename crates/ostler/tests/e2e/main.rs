@@ -7,3 +7,4 @@ mod disturbed;
 mod proxmox;
 mod runs;
 mod support;
+mod template;

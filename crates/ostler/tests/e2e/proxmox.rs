@@ -6,7 +6,7 @@ use ostler_testkit::{environment::TestEnvironment, pve::FakeNode, tmux::Terminal
 use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
 
 /// Where the VM is; TEST-NET-2 of RFC 5737, so that nobody else is.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]

@@ -1,6 +1,10 @@
 //! `ostler proxmox setup`
 
-use crate::{cli::Global, environment, output, wiring::Session};
+use crate::{
+    cli::Global,
+    environment, output,
+    wiring::{Session, WaitArguments},
+};
 use ostler_core::{Result, ports::Store};
 use ostler_providers::proxmox::{self, Host, Made, Setup};
 use serde::Serialize;
@@ -47,10 +51,11 @@ pub async fn make_token(
 }
 
 /// Runs the command.
-pub async fn run(global: &Global, session: &Session, arguments: Arguments) -> Result<ExitCode> {
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
+    let session = Session::open(global, WaitArguments::default(), "proxmox setup").await?;
     let Arguments { secret, storage, images, bridge } = arguments;
     let host = Host::new(environment::search_path());
-    let (made, secret) = make_token(session, &host, &Setup { storage, images, bridge }, secret).await?;
+    let (made, secret) = make_token(&session, &host, &Setup { storage, images, bridge }, secret).await?;
     let provider = Provider {
         name: made.node.clone(),
         url: proxmox::url(&made.node),

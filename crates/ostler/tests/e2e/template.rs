@@ -1,0 +1,93 @@
+//! A template on Proxmox VE, and a server that is cloned from it: nothing of the one is in the other but what both are to have.
+
+use crate::{
+    proxmox::ADDRESS,
+    support::{environment, http_get, on_server, status},
+};
+use ostler_testkit::{environment::Finished, pve::FakeNode};
+
+#[test]
+#[ignore = "boots real virtual machines; `cargo xtask test` runs it"]
+fn a_server_from_a_template() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give this machine the server's address");
+        return;
+    }
+    let environment = environment();
+    let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
+    node.without_virtualisation();
+    environment.write("token", &FakeNode::token());
+    environment.write("ostler.yaml", &spec(&node));
+
+    eprintln!("* `template build` ends in a template, without a seed, and is done when it is there");
+    let build = ["proxmox", "template", "build", "ostler.yaml", "--output", "json"];
+    let built = environment.run(&build).ok();
+    assert_eq!(built.outcome()["template"], true);
+    eprintln!("  {}", seconds(&built));
+    let config = node.vms()[&100].clone();
+    let template = config["name"].clone();
+    assert!(config["template"] == "1" && !config.contains_key("scsi1"), "{config:?}");
+    assert_eq!(environment.run(&build).ok().outcome()["template"], true);
+    let list = environment.run(&["proxmox", "template", "list", "--output", "json"]).ok().json_lines().remove(0);
+    assert_eq!((&list[0]["ready"], &list[0]["apps"][0]), (&true.into(), &"nginx".into()));
+
+    eprintln!("* `up` clones it, and finds little to do");
+    let first = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    eprintln!("  {}; changed: {:?}", seconds(&first), first.changes());
+    let clones = node.requests_for("POST /nodes/{node}/qemu/{vmid}/clone");
+    assert_eq!((clones.len(), first.outcome()["created"].as_bool()), (1, Some(true)));
+    let installs = |change: &String| change.contains("Install") || change.contains("Fetch");
+    assert!(!first.changes().iter().any(installs), "{:?}", first.changes());
+    let page = http_get(&format!("{ADDRESS}:80"));
+    assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}");
+    assert_eq!(status(&environment)["phase"], "ready");
+
+    eprintln!("* it is a server of its own");
+    assert_eq!(on_server(&environment, "hostname; whoami"), "web1\nops\n");
+    assert_eq!(on_server(&environment, "wc -c < /etc/machine-id; sudo journalctl --list-boots -q | wc -l"), "33\n1\n");
+    // In brackets, for sudo writes what it is called with into the journal.
+    let digest = template.trim_start_matches("template-");
+    let of_template = format!(
+        "sudo grep -rlaE 'ostler[-]template|template[-]{digest}' /etc /home /root /tmp /var/log /var/lib/cloud /var/lib/ostler \
+         /var/lib/systemd /var/mail /var/spool || true"
+    );
+    assert_eq!(on_server(&environment, &of_template), "", "something of the template is left");
+    assert_eq!(
+        on_server(&environment, "ls /home; ls /etc/sudoers.d | grep -v README"),
+        "ops\n90-cloud-init-users\n90-ostler-ops\n"
+    );
+    assert_eq!(environment.run(&["up", "ostler.yaml", "--output", "json"]).ok().changes(), Vec::<String>::new());
+
+    eprintln!("* `destroy` removes both");
+    environment.run(&["destroy", "web1", &template, "--yes"]).ok();
+    assert_eq!(node.vms().len(), 0);
+    assert!(node.volumes().iter().all(|volume| volume.contains(":import/")), "{:?}", node.volumes());
+}
+
+/// How long the whole took, and each of its operations.
+fn seconds(finished: &Finished) -> String {
+    let each = |line: &serde_json::Value| {
+        Some(line["seconds"].as_f64().filter(|_| line["event"] == "operation_ended")?.round())
+    };
+    let each: Vec<f64> = finished.json_lines().iter().filter_map(each).collect();
+    format!("{} s; operations: {each:?}", finished.outcome()["seconds"])
+}
+
+/// One server on the node.
+fn spec(node: &FakeNode) -> String {
+    let (url, fingerprint) = (node.url(), node.fingerprint());
+    format!(
+        r#"providers:
+  home: {{ kind: proxmox, url: "{url}", token: {{ file: token }}, fingerprint: "{fingerprint}" }}
+servers:
+  web1:
+    provider: home
+    size: {{ cpus: 2, memory: 1GiB, disk: 5GiB }}
+    proxmox: {{ node: pve1, tags: [ web ] }}
+    user: ops
+    authorized_keys: [ id_ed25519.pub ]
+    modules: {{ ufw: {{ preset: web }} }}
+    apps: [ nginx ]
+"#
+    )
+}
