@@ -13,6 +13,15 @@ use crate::{
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
+/// Installs the guest agent where it is not there yet, as it is in a clone, and starts it. cloud-init's own `packages` tries once, and
+/// a network or a mirror that is late would leave the server without an address that anybody knows.
+const GUEST_AGENT: &str = "export DEBIAN_FRONTEND=noninteractive\n\
+    for pause in 5 10 20 40 80; do\n\
+    [ ! -e /usr/sbin/qemu-ga ] || break\n\
+    apt-get -q update && apt-get -q -y --no-install-recommends -o DPkg::Lock::Timeout=120 install qemu-guest-agent || sleep $pause\n\
+    done\n\
+    systemctl start qemu-guest-agent.service";
+
 /// The seed of a server's first boot.
 ///
 /// `operation` becomes the instance id: the same while the machine lives, another one for a new machine of the same name.
@@ -43,8 +52,7 @@ pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key:
     });
     if spec.provider == ProviderKind::Proxmox && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
         // Nobody but the guest knows which address it got, and the node asks it through the agent.
-        user_data["packages"] = json!(["qemu-guest-agent"]);
-        user_data["runcmd"] = json!([["systemctl", "start", "qemu-guest-agent.service"]]);
+        user_data["runcmd"] = json!([["sh", "-c", GUEST_AGENT]]);
     }
     let meta_data = json!({ "instance-id": format!("ostler-{operation}"), "local-hostname": spec.name });
     Seed {

@@ -5,6 +5,7 @@ use crate::{
     support::{environment, http_get, on_server, status},
 };
 use ostler_testkit::{environment::Finished, pve::FakeNode};
+use std::fs;
 
 #[test]
 #[ignore = "boots real virtual machines; `cargo xtask test` runs it"]
@@ -43,6 +44,12 @@ fn a_server_from_a_template() {
     assert_eq!(status(&environment)["phase"], "ready");
 
     eprintln!("* it is a server of its own");
+    let host_key = |server: &str| {
+        let file = environment.state_dir().join("servers").join(server).join("known_hosts");
+        let pinned = fs::read_to_string(file).expect("a pinned host key");
+        pinned.split_once(' ').expect("a name and its key").1.to_owned()
+    };
+    assert_ne!(host_key("web1"), host_key(&template));
     assert_eq!(on_server(&environment, "hostname; whoami"), "web1\nops\n");
     assert_eq!(on_server(&environment, "wc -c < /etc/machine-id; sudo journalctl --list-boots -q | wc -l"), "33\n1\n");
     // In brackets, for sudo writes what it is called with into the journal.
