@@ -12,7 +12,7 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, IntoCondition},
 };
 
-/// `provider`, `phase` and `machine` of a server, and its newest operation's columns where there is one.
+/// `name`, `provider`, `phase` and `machine` of a server, and its newest operation's columns where there is one.
 type Columns = (
     String,
     String,

@@ -10,6 +10,9 @@ use std::{
 };
 use tempfile::TempDir;
 
+/// Where the binary finds other programs.
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
 /// A state directory and the binary that works on it.
 pub struct TestEnvironment {
     dir: TempDir,
@@ -66,9 +69,22 @@ impl TestEnvironment {
             .args(arguments)
             .current_dir(self.dir.path())
             .env_clear()
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("PATH", SEARCH_PATH)
             .env("HOME", self.dir.path().join("home"))
             .stdin(Stdio::null());
+        command
+    }
+
+    /// The binary as a person calls it at a terminal, not started yet: for [`crate::tmux::Terminal`].
+    pub fn by_hand<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Command {
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env("PATH", SEARCH_PATH)
+            .env("LANG", "C.UTF-8")
+            .env("HOME", self.dir.path().join("home"))
+            .env("OSTLER_STATE_DIR", self.state_dir());
         command
     }
 

@@ -6,6 +6,7 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::EventKind,
+    ids::{OperationId, ServerName},
     operation::{OperationKind, OperationRecord, OperationState, Step, StepRecord, StepState},
     ports::{Reporter, Store},
 };
@@ -209,6 +210,27 @@ impl Driver<'_> {
 
     async fn report(&self, kind: EventKind) {
         self.reporter.report(kind).await;
+    }
+}
+
+/// The journal's record of an operation that begins now. It holds no secret, nor does its plan.
+pub fn begun<C, O: Default + Serialize>(
+    server: &ServerName,
+    kind: OperationKind,
+    plan: &impl Serialize,
+    steps: &[Step<C, O>],
+) -> OperationRecord {
+    OperationRecord {
+        id: OperationId::new(),
+        server: server.clone(),
+        kind,
+        state: OperationState::Running,
+        plan: to_json(plan),
+        outputs: to_json(&O::default()),
+        steps: pending_steps(steps),
+        failure: None,
+        started: jiff::Timestamp::now(),
+        ended: None,
     }
 }
 

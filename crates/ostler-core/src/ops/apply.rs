@@ -3,15 +3,13 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{AnsibleReport, EventKind, Level, TaskOutcome, TaskResult},
-    ids::{OperationId, RunId, ServerName},
+    ids::{RunId, ServerName},
     model::{Phase, Power, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
+    operation::{self, OperationKind, OperationRecord, OperationState, Step, StepFuture},
     ops::{
         Context, World,
         cause::{self, Cause},
-        confirm, create, host_vars, leftovers, prefetch,
-        server_log::ServerLog,
-        wait,
+        confirm, create, host_vars, leftovers, prefetch, server_log, wait,
     },
     ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
     spec::{CatalogSource, ServerSpec, Strategy, Value},
@@ -86,18 +84,7 @@ pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
         .ok_or_else(|| Failure::new(Blame::Bug, format!("{name} is applied before it is created")))?;
     server.desired = plan.spec.clone();
     world.store.put_server(&server).await?;
-    let record = OperationRecord {
-        id: OperationId::new(),
-        server: name.clone(),
-        kind: OperationKind::Apply,
-        state: OperationState::Running,
-        plan: to_json(plan),
-        outputs: to_json(&Outputs::default()),
-        steps: pending_steps(&steps()),
-        failure: None,
-        started: jiff::Timestamp::now(),
-        ended: None,
-    };
+    let record = operation::begun(name, OperationKind::Apply, plan, &steps());
     world.store.begin_operation(&record).await?;
     Ok(record)
 }
@@ -185,9 +172,9 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let heard = observer.heard().max(Some(armed.heard()));
         let reports = observer.into_reports();
         let lost = reports.iter().any(is_lost);
-        let log = (!lost).then(|| ServerLog::of(run, &reports));
+        let log = if lost { String::new() } else { server_log::script(run, &reports) };
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
-        let settled = armed.settle(session, good, log).await;
+        let settled = armed.settle(session, good, &log).await;
         let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
         base.update(|record| {
             record.pending_handlers = pending;

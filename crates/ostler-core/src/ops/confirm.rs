@@ -11,8 +11,7 @@ use crate::{
     ops::{
         Context, RUN_AS_ROOT,
         cause::{self, Cause},
-        server_log::ServerLog,
-        wait,
+        server_log, wait,
     },
     ports::{Output, Reporter, SSH_FAILED, Session},
 };
@@ -144,16 +143,10 @@ impl Armed<'_> {
     /// settings are back.
     ///
     /// `session` is the one from before; `changed_all` says whether the run came to its end, so that all new settings hold. `log`
-    /// is what the server shall keep of the run.
-    pub async fn settle(
-        &self,
-        session: Box<dyn Session>,
-        changed_all: bool,
-        log: Option<ServerLog>,
-    ) -> Result<Box<dyn Session>> {
-        let script = log.map(ServerLog::script).unwrap_or_default();
-        let said = self.extend(session.as_ref(), &script).await;
-        if let Some(why) = said.as_deref().and_then(ServerLog::not_written) {
+    /// is the script by which the server keeps what was said of the run.
+    pub async fn settle(&self, session: Box<dyn Session>, changed_all: bool, log: &str) -> Result<Box<dyn Session>> {
+        let said = self.extend(session.as_ref(), log).await;
+        if let Some(why) = said.as_deref().and_then(server_log::not_written) {
             let message = format!("/var/log/ansible.log was not written: {why}");
             self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
         }

@@ -5,7 +5,7 @@ use crate::{
     event::{EventKind, Level},
     ids::{OperationId, ServerName},
     model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState, Step, StepFuture, pending_steps, to_json},
+    operation::{self, OperationKind, OperationRecord, Step, StepFuture},
     ops::{Context, World, adopt, host_key, secret_name, template, wait},
     ports::{Keep, KeyPair, Output, Reporter, Session},
     spec::{ProviderKind, ServerSpec},
@@ -57,19 +57,8 @@ pub fn steps<'a>(provider: ProviderKind) -> Vec<Step<Context<'a>, Outputs>> {
 /// In this order: a record that names an operation which is not there could be neither resumed nor destroyed, while an
 /// operation that no server names is only a line of history.
 pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
-    let id = OperationId::new();
-    let record = OperationRecord {
-        id,
-        server: spec.name.clone(),
-        kind: OperationKind::Create,
-        state: OperationState::Running,
-        plan: to_json(&Plan { spec: spec.clone() }),
-        outputs: to_json(&Outputs::default()),
-        steps: pending_steps(&steps(spec.provider)),
-        failure: None,
-        started: jiff::Timestamp::now(),
-        ended: None,
-    };
+    let plan = Plan { spec: spec.clone() };
+    let record = operation::begun(&spec.name, OperationKind::Create, &plan, &steps(spec.provider));
     world.store.begin_operation(&record).await?;
     world
         .store
@@ -77,7 +66,7 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
             name: spec.name.clone(),
             provider: spec.provider,
             phase: Phase::Create,
-            created_by: id,
+            created_by: record.id,
             desired: spec.clone(),
             login_user: spec.user.clone(),
             machine: None,

@@ -5,36 +5,23 @@ use crate::{
     ids::RunId,
 };
 
-/// What a server shall keep of a run.
-pub(super) struct ServerLog {
-    run: RunId,
-    text: String,
-}
-
 /// Begins the line that says why nothing was kept.
 const NOT_WRITTEN: &str = "ostler-log: ";
 
-impl ServerLog {
-    /// Of these reports.
-    pub fn of(run: RunId, reports: &[AnsibleReport]) -> Self {
-        Self { run, text: render(reports) }
-    }
+/// Lines for root's shell that append a run. The file is kept below 10 MB by one rotation, which needs nothing installed.
+pub(super) fn script(run: RunId, reports: &[AnsibleReport]) -> String {
+    // No report knows the run's id before, so none can end the text early.
+    let text = render(reports);
+    format!(
+        "log=/var/log/ansible.log\n\
+         [ \"$(stat -c %s $log 2>/dev/null || echo 0)\" -lt 5000000 ] || mv -f $log $log.1\n\
+         said=$({{ umask 027; cat >>$log; }} 2>&1 <<'OSTLER_{run}'\n{text}OSTLER_{run}\n) || echo \"{NOT_WRITTEN}$said\"\n"
+    )
+}
 
-    /// Lines for root's shell that append it. The file is kept below 10 MB by one rotation, which needs nothing installed.
-    pub fn script(self) -> String {
-        // No report knows the run's id before, so none can end the text early.
-        let Self { run, text } = self;
-        format!(
-            "log=/var/log/ansible.log\n\
-             [ \"$(stat -c %s $log 2>/dev/null || echo 0)\" -lt 5000000 ] || mv -f $log $log.1\n\
-             said=$({{ umask 027; cat >>$log; }} 2>&1 <<'OSTLER_{run}'\n{text}OSTLER_{run}\n) || echo \"{NOT_WRITTEN}$said\"\n"
-        )
-    }
-
-    /// Why it was not kept, where the script said so.
-    pub fn not_written(said: &str) -> Option<&str> {
-        said.lines().find_map(|line| line.strip_prefix(NOT_WRITTEN))
-    }
+/// Why it was not kept, where the script said so.
+pub(super) fn not_written(said: &str) -> Option<&str> {
+    said.lines().find_map(|line| line.strip_prefix(NOT_WRITTEN))
 }
 
 fn render(reports: &[AnsibleReport]) -> String {

@@ -7,11 +7,8 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    ids::OperationId,
     model::{ModuleMeta, Phase, Power, TemplateContents, TemplateDigest},
-    operation::{
-        Driver, OperationKind, OperationRecord, OperationState, Step, StepFuture, StepState, pending_steps, to_json,
-    },
+    operation::{self, Driver, OperationKind, OperationRecord, OperationState, Step, StepFuture, StepState},
     ops::{
         Context, RUN_AS_ROOT, World, destroy,
         up::{self, OnFailure, Resumed},
@@ -102,18 +99,8 @@ pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
 
 /// Journals it.
 async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
-    let record = OperationRecord {
-        id: OperationId::new(),
-        server: spec.name.clone(),
-        kind: OperationKind::Template,
-        state: OperationState::Running,
-        plan: to_json(&Plan { spec: spec.clone() }),
-        outputs: to_json(&Outputs::default()),
-        steps: pending_steps(&steps()),
-        failure: None,
-        started: jiff::Timestamp::now(),
-        ended: None,
-    };
+    let plan = Plan { spec: spec.clone() };
+    let record = operation::begun(&spec.name, OperationKind::Template, &plan, &steps());
     world.store.begin_operation(&record).await?;
     Ok(record)
 }

@@ -74,15 +74,11 @@ async fn told_by_agent(vm: &Vm<'_>, mac: &str) -> Result<Vec<IpAddr>, ProxmoxErr
 
 /// IPv4 first, and nothing that only the own link knows.
 fn best(addresses: &[IpAddr]) -> Option<IpAddr> {
-    let mut usable: Vec<&IpAddr> = addresses
-        .iter()
-        .filter(|address| match address {
-            IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
-            IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_loopback(),
-        })
-        .collect();
-    usable.sort_by_key(|address| address.is_ipv6());
-    usable.first().copied().copied()
+    let usable = addresses.iter().copied().filter(|address| match address {
+        IpAddr::V4(address) => !address.is_link_local() && !address.is_loopback(),
+        IpAddr::V6(address) => !address.is_unicast_link_local() && !address.is_loopback(),
+    });
+    usable.min_by_key(IpAddr::is_ipv6)
 }
 
 /// Where an address was looked for in vain.

@@ -132,8 +132,8 @@ impl Making<'_> {
         if machine.template.is_some() {
             // It came with its template's hardware.
             let form = settings(&machine, self.options, self.order);
-            let gone = config.keys().filter(|key| is_ours_to_set(key) && !form.has(key)).collect::<Vec<_>>().join(",");
-            let form = if gone.is_empty() { form } else { form.with("delete", gone) };
+            let gone: Vec<&str> = config.keys().filter(|key| is_ours_to_set(key) && !form.has(key)).collect();
+            let form = form.deleting(gone.into_iter());
             self.client.put(&Vm::of(self.client, &machine).path("/config"), &form).await?;
         }
         if has < wanted {

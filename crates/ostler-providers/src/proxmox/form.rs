@@ -21,6 +21,12 @@ impl Form {
         self
     }
 
+    /// The same, taking these keys out of a configuration.
+    pub fn deleting<'k>(self, keys: impl Iterator<Item = &'k str>) -> Self {
+        let keys = keys.collect::<Vec<_>>().join(",");
+        if keys.is_empty() { self } else { self.with("delete", keys) }
+    }
+
     /// Whether it has a parameter.
     pub fn has(&self, key: &str) -> bool {
         self.0.iter().any(|(name, _)| name == key)

@@ -230,14 +230,13 @@ impl Provider for ProxmoxProvider {
     async fn template(&self, order: &MachineOrder) -> Result<Option<String>> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        let found = template::find(&client, options, order).await?.filter(|template| template.fits(order));
-        Ok(found.map(|template| template.to_string()))
+        Ok(template::fitting(&client, options, order).await?.map(|template| template.to_string()))
     }
 
     async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        if let Some(template) = template::find(&client, options, order).await?.filter(|found| found.fits(order)) {
+        if let Some(template) = template::fitting(&client, options, order).await? {
             let message = format!("it is cloned from {template}");
             reporter.report(EventKind::Notice { level: Level::Info, message }).await;
             return Ok(template.image());

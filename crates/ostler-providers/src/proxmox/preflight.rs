@@ -274,11 +274,12 @@ impl Look<'_> {
 
     /// The image is there, is here, or can be fetched by the node; unless a template serves.
     async fn image(&self) -> Findings {
-        match &self.template {
-            Some(template) if template.fits(self.order) => Ok(Vec::new()),
-            Some(template) => Ok([vec![template.misfit(self.order)], self.image_itself().await?].concat()),
-            None => self.image_itself().await,
+        if self.source().is_some() {
+            return Ok(Vec::new());
         }
+        let mut findings: Vec<Finding> = self.template.iter().map(|template| template.misfit(self.order)).collect();
+        findings.extend(self.image_itself().await?);
+        Ok(findings)
     }
 
     async fn image_itself(&self) -> Findings {

@@ -94,6 +94,15 @@ pub async fn find(
     Ok(None)
 }
 
+/// The same, if the order's machine can be cloned from it.
+pub async fn fitting(
+    client: &Client,
+    options: &ProxmoxOptions,
+    order: &MachineOrder,
+) -> Result<Option<Template>, ProxmoxError> {
+    Ok(find(client, options, order).await?.filter(|template| template.fits(order)))
+}
+
 /// Of a template; `None` where there is none of this VMID.
 async fn config(client: &Client, node: &str, vmid: u32) -> Result<Option<VmConfig>, ProxmoxError> {
     match client.get::<VmConfig>(&format!("/nodes/{}/qemu/{vmid}/config", encode(node)), &Form::new()).await {
@@ -130,9 +139,8 @@ pub async fn make(vm: &Vm<'_>, contents: &TemplateDigest) -> Result<(), ProxmoxE
         if vm.runs().await? {
             return Err(ProxmoxError::Running(machine.server.clone()));
         }
-        let form = Form::new().with("tags", tag(contents));
-        let gone: Vec<&str> = config.keys().filter(|key| ["scsi1", "onboot"].contains(key)).collect();
-        let form = if gone.is_empty() { form } else { form.with("delete", gone.join(",")) };
+        let gone = config.keys().filter(|key| ["scsi1", "onboot"].contains(key));
+        let form = Form::new().with("tags", tag(contents)).deleting(gone);
         vm.client.put(&vm.path("/config"), &form).await?;
         vm.make_template().await?;
     }

@@ -3,21 +3,26 @@
 use crate::support::{destroy_and_check, environment, http_get, kill_at_each_step, on_server, status};
 use ostler_core::spec::ProviderKind;
 use ostler_testkit::{environment::TestEnvironment, pve::FakeNode, tmux::Terminal};
-use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
+use std::{fs, net::Ipv4Addr, time::Duration};
 
 /// Where the VM is; TEST-NET-2 of RFC 5737, so that nobody else is.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 20);
 
+/// Somebody's folder, and a node whose guests are emulated; `None` where this machine can't have their address.
+pub fn place() -> Option<(TestEnvironment, FakeNode)> {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can give this machine the server's address");
+        return None;
+    }
+    let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
+    node.without_virtualisation();
+    Some((environment(), node))
+}
+
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
 fn a_life_on_proxmox() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give this machine the server's address");
-        return;
-    }
-    let environment = environment();
-    let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
-    node.without_virtualisation();
+    let Some((environment, node)) = place() else { return };
     let up = ["up", "ostler.yaml", "--output", "json"];
     let images = |node: &FakeNode| node.volumes().into_iter().all(|volume| volume.contains(":import/"));
 
@@ -81,14 +86,7 @@ fn a_life_on_proxmox() {
 
 /// Answers the wizard's questions as a person does, up to the last one; `again`: the token is kept already.
 fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option<Terminal> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
-    command
-        .current_dir(environment.path())
-        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .env("LANG", "C.UTF-8")
-        .env("HOME", environment.path().join("home"))
-        .env("OSTLER_STATE_DIR", environment.state_dir());
-    let terminal = Terminal::start(80, 24, &command)?.with_patience(PATIENCE);
+    let terminal = Terminal::start(80, 24, &environment.by_hand::<&str>(&[]))?.with_patience(PATIENCE);
     let answer = |question: &str, text: &str, keys: &[&str]| {
         terminal.wait_for(&format!("? {question}"));
         if !text.is_empty() {

@@ -1,8 +1,8 @@
 //! A template on Proxmox VE, and a server that is cloned from it: nothing of the one is in the other but what both are to have.
 
 use crate::{
-    proxmox::ADDRESS,
-    support::{environment, http_get, on_server, status},
+    proxmox::{ADDRESS, place},
+    support::{http_get, on_server, status},
 };
 use ostler_testkit::{environment::Finished, pve::FakeNode};
 use std::fs;
@@ -10,13 +10,7 @@ use std::fs;
 #[test]
 #[ignore = "boots real virtual machines; `cargo xtask test` runs it"]
 fn a_server_from_a_template() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can give this machine the server's address");
-        return;
-    }
-    let environment = environment();
-    let node = FakeNode::on_a_thread(Some(ADDRESS)).expect("a node");
-    node.without_virtualisation();
+    let Some((environment, node)) = place() else { return };
     environment.write("token", &FakeNode::token());
     environment.write("ostler.yaml", &spec(&node));
 

@@ -37,15 +37,8 @@ impl Desk {
         arguments: &[&str],
         variables: &[(&str, &str)],
     ) -> Option<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_ostler"));
-        command
-            .args(arguments)
-            .current_dir(environment.path())
-            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-            .env("LANG", "C.UTF-8")
-            .env("HOME", environment.path().join("home"))
-            .env("OSTLER_STATE_DIR", environment.state_dir())
-            .env("OSTLER_IMAGE_SITE", "http://127.0.0.1:1");
+        let mut command = environment.by_hand(arguments);
+        command.env("OSTLER_IMAGE_SITE", "http://127.0.0.1:1");
         // tmux says which terminal it is; only what a program is started with can say another.
         let mut wrapped = Command::new("env");
         wrapped.args(variables.iter().map(|(key, value)| format!("{key}={value}")));
