@@ -10,6 +10,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -44,6 +45,32 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
     # Its own policy pins the controller and all its workers to the processors but the first. On a small machine that is one, and
     # the servers of a group, or a virtual machine, leave the other one idle at times.
     ansible_mitogen.affinity.policy = ansible_mitogen.affinity.Policy()
+
+    # mitogen prepares every interpreter for running modules: it loads what they need, and forks a process. That of the user who logs in
+    # only hands on to root's in nearly all runs, so each is prepared once a task wants to run there. `dict` keeps the arguments.
+    import ansible_mitogen.services
+    import ansible_mitogen.target
+    import mitogen.core
+
+    init_child, ansible_mitogen.target.init_child = ansible_mitogen.target.init_child, dict
+    connect_stack = ansible_mitogen.services.ContextService.get
+    locks = {}
+
+    @functools.wraps(connect_stack)  # with what lets workers call it
+    def get(service, stack):
+        result = connect_stack(service, stack)
+        context = result["context"]
+        if context is None:
+            return result
+        with locks.setdefault(context, threading.Lock()):
+            if "fork_context" not in result["init_child_result"]:
+                try:
+                    result["init_child_result"] = context.call(init_child, **result["init_child_result"])
+                except mitogen.core.ChannelError:
+                    return result | {"context": None, "init_child_result": None, "method_name": stack[-1]["method"], "msg": service.disconnect_msg}
+        return result
+
+    ansible_mitogen.services.ContextService.get = get
 
 # A worker is forked for each task and host. What each of them would load is loaded before, and none of them lives long enough for
 # the garbage collector, which would copy every page that it looks at.
