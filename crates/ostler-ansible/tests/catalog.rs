@@ -389,4 +389,11 @@ fn a_role_of_a_collection_is_looked_for_in_the_collections_of_the_catalog() {
     write(&format!("{folder}/tasks/main.yml"), "- ansible.builtin.debug:\n");
     let index = check_catalog(dir.path(), Path::new("")).index.expect("a good catalog");
     assert_eq!(index.apps[0].role, "community.zabbix.zabbix_agent");
+
+    // There too it is seen that a password is needed.
+    let app = ["agent".to_owned()];
+    assert_eq!(Catalog::in_folder(dir.path()).unwrap().encrypted_file(&app), None);
+    let secret = format!("{folder}/vars/main.yml");
+    write(&secret, "psk: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  616263\n");
+    assert_eq!(Catalog::in_folder(dir.path()).unwrap().encrypted_file(&app), Some(secret.into()));
 }

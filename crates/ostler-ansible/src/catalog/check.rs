@@ -73,13 +73,12 @@ impl Findings<'_> {
 
     /// Why the role of an app can't be run.
     fn role_fault(&self, place: &RolePlace) -> Option<Fault> {
-        let (role, hint) = match place.role.split('.').collect::<Vec<_>>().as_slice() {
-            [namespace, collection, role] => {
-                // Those that ship with Ostler have modules only.
-                let collection = Path::new("collections/ansible_collections").join(namespace).join(collection);
-                (collection.join("roles").join(role), "the catalog brings the collections that its roles come from")
-            }
-            _ => (Path::new("roles/apps").join(&place.role), "the role's tasks stand in its `tasks/main.yml`"),
+        let role = super::role_folder(&place.role);
+        let hint = if role.starts_with("collections") {
+            // Those that ship with Ostler have modules only.
+            "the catalog brings the collections that its roles come from"
+        } else {
+            "the role's tasks stand in its `tasks/main.yml`"
         };
         if OWN_ROLES.contains(&place.role.as_str()) {
             let message = format!("a role `{}` ships with Ostler and would run instead", place.role);

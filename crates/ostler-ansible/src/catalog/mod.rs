@@ -62,8 +62,18 @@ impl Catalog {
     pub fn encrypted_file(&self, apps: &[String]) -> Option<PathBuf> {
         let tree = self.tree.as_ref()?;
         let roles = self.index.apps.iter().filter(|meta| apps.contains(&meta.name)).map(|meta| &meta.role);
-        let file =
-            roles.map(|role| tree.join("roles/apps").join(role)).find_map(|role| vault::first_encrypted(&role))?;
+        let file = roles.map(|role| tree.join(role_folder(role))).find_map(|role| vault::first_encrypted(&role))?;
         file.strip_prefix(tree).ok().map(Path::to_owned)
+    }
+}
+
+/// Where a catalog has a role: `name`, or `namespace.collection.name` of a collection that it brings.
+fn role_folder(role: &str) -> PathBuf {
+    match role.split('.').collect::<Vec<_>>().as_slice() {
+        [namespace, collection, role] => {
+            let collection = Path::new("collections/ansible_collections").join(namespace).join(collection);
+            collection.join("roles").join(role)
+        }
+        _ => Path::new("roles/apps").join(role),
     }
 }
