@@ -13,7 +13,7 @@ pub fn server(name: &str) -> ServerSpec {
         provider: ProviderKind::Local,
         image: ImageRef::Named("debian-13".into()),
         size: Size { cpus: 1, memory: 1 << 30, disk: 8 << 30 },
-        networks: vec![Network { address: Address::Dhcp, gateway: None, dns: Vec::new(), search: Vec::new() }],
+        networks: vec![Network::default()],
         user: "admin".into(),
         password: None,
         authorized_keys: Vec::new(),

@@ -7,7 +7,7 @@ use ostler_core::{
     model::{MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState},
     ports::{Keep, Provider, Reporter, Store},
-    spec::{Address, ImageRef, Network, ProviderKind, RootLogin, ServerSpec, Size, SshAuth, SshPolicy},
+    spec::{ImageRef, Network, ProviderKind, RootLogin, ServerSpec, Size, SshAuth, SshPolicy},
 };
 use ostler_providers::local::LocalProvider;
 use ostler_store::SeaStore;
@@ -106,7 +106,7 @@ fn spec(name: ServerName) -> ServerSpec {
         provider: ProviderKind::Local,
         image: ImageRef::Named("debian-13".into()),
         size: Size { cpus: 2, memory: 1 << 30, disk: 10 << 30 },
-        networks: vec![Network { address: Address::Dhcp, gateway: None, dns: Vec::new(), search: Vec::new() }],
+        networks: vec![Network::default()],
         user: "ops".into(),
         password: None,
         authorized_keys: vec!["ssh-ed25519 AAAA".into()],

@@ -17,6 +17,9 @@ const UPLOAD: &str = "POST /nodes/{node}/storage/{storage}/upload";
 const CREATE: &str = "POST /nodes/{node}/qemu";
 const CLONE: &str = "POST /nodes/{node}/qemu/{vmid}/clone";
 
+/// An address that nothing can be sent to, for it does not say on which link: no test talks to somebody's network.
+const NOWHERE: &str = "fe80::7/64";
+
 /// A user of a node.
 struct User {
     environment: TestEnvironment,
@@ -45,7 +48,7 @@ servers:
     provider: home
     image: disk.raw
     size: {{ cpus: 1, memory: 512MiB, disk: 4GiB }}
-    network: {{ address: 192.0.2.7/24, gateway: 192.0.2.1, dns: [ 192.0.2.1 ] }}
+    network: {{ address: "{NOWHERE}", dns: [ "fe80::1" ] }}
     proxmox: {{ node: pve1, vmid: {vmid} }}
     authorized_keys: [ id_ed25519.pub ]
 "#

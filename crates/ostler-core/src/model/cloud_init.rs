@@ -10,6 +10,7 @@ use crate::{
     ports::KeyPair,
     spec::{Address, Network, ProviderKind, ServerSpec},
 };
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 
@@ -90,21 +91,22 @@ fn network_config(spec: &ServerSpec, owner: StateId) -> String {
 fn ethernet(network: &Network, mac: &str, first: bool) -> Value {
     let mut card = json!({ "match": { "macaddress": mac } });
     let fields = card.as_object_mut().expect("made as an object");
-    match network.address {
-        Address::Dhcp => {
-            fields.insert("dhcp4".into(), json!(true));
-            if !first {
-                // One default route: the first card's.
-                fields.insert("dhcp4-overrides".into(), json!({ "use-routes": false }));
-            }
+    if network.address == Address::Dhcp {
+        fields.insert("dhcp4".into(), json!(true));
+        if !first {
+            // One default route: the first card's.
+            fields.insert("dhcp4-overrides".into(), json!({ "use-routes": false }));
         }
-        Address::Static(address) => {
-            fields.insert("addresses".into(), json!([address]));
-            if let Some(gateway) = network.gateway {
-                let default = if matches!(gateway, IpAddr::V4(_)) { "0.0.0.0/0" } else { "::/0" };
-                fields.insert("routes".into(), json!([{ "to": default, "via": gateway }]));
-            }
-        }
+    }
+    let addresses: Vec<IpNet> = network.fixed_addresses().collect();
+    if !addresses.is_empty() {
+        fields.insert("addresses".into(), json!(addresses));
+    }
+    let route = |gateway: IpAddr| json!({ "to": if gateway.is_ipv4() { "0.0.0.0/0" } else { "::/0" }, "via": gateway });
+    let gateways = network.gateway.into_iter().chain(network.gateway6.map(IpAddr::V6));
+    let routes: Vec<Value> = gateways.map(route).collect();
+    if !routes.is_empty() {
+        fields.insert("routes".into(), json!(routes));
     }
     if !network.dns.is_empty() || !network.search.is_empty() {
         fields.insert("nameservers".into(), json!({ "addresses": network.dns, "search": network.search }));
@@ -152,6 +154,7 @@ mod tests {
             gateway: Some("10.0.0.1".parse().unwrap()),
             dns: vec!["9.9.9.9".parse().unwrap()],
             search: vec!["example.org".into()],
+            ..Network::default()
         };
         spec.networks = vec![fixed, spec.networks[0].clone()];
         let (_, _, network) = parts(&spec, OperationId::new());
@@ -161,6 +164,27 @@ mod tests {
         assert_eq!(cards["net0"]["nameservers"], json!({ "addresses": ["9.9.9.9"], "search": ["example.org"] }));
         assert_eq!(cards["net1"]["dhcp4-overrides"], json!({ "use-routes": false }));
         assert_ne!(cards["net0"]["match"], cards["net1"]["match"]);
+    }
+
+    #[test]
+    fn both_families_on_one_card() {
+        let mut spec = server("web");
+        let card = &mut spec.networks[0];
+        card.address6 = Some("2001:db8::5/64".parse().unwrap());
+        card.gateway6 = Some("fe80::1".parse().unwrap());
+        let (_, _, network) = parts(&spec, OperationId::new());
+        let card = &network["ethernets"]["net0"];
+        assert_eq!((&card["dhcp4"], &card["addresses"]), (&json!(true), &json!(["2001:db8::5/64"])));
+        assert_eq!(card["routes"], json!([{ "to": "::/0", "via": "fe80::1" }]));
+
+        let card = &mut spec.networks[0];
+        card.address = Address::Static("10.0.0.5/24".parse().unwrap());
+        card.gateway = Some("10.0.0.1".parse().unwrap());
+        let (_, _, network) = parts(&spec, OperationId::new());
+        let card = &network["ethernets"]["net0"];
+        assert_eq!((&card["dhcp4"], &card["addresses"]), (&json!(null), &json!(["10.0.0.5/24", "2001:db8::5/64"])));
+        let routes = json!([{ "to": "0.0.0.0/0", "via": "10.0.0.1" }, { "to": "::/0", "via": "fe80::1" }]);
+        assert_eq!(card["routes"], routes);
     }
 
     #[test]

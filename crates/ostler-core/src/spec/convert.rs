@@ -9,9 +9,10 @@ use super::{
     walk::Found,
 };
 use crate::{ids::ServerName, model::CatalogIndex};
+use ipnet::{IpNet, Ipv6Net};
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -161,6 +162,9 @@ impl Converter<'_> {
         let provider = found.get("provider").and_then(|provider| self.provider(provider));
         let existing = self.existing(provider, found);
         let proxmox = self.proxmox(provider, found);
+        if let (Some(provider), Some(network)) = (provider, found.get("network")) {
+            self.cards_of_provider(provider, network);
+        }
         Some(ServerSpec {
             name: ServerName::parse(name).ok()?,
             provider: provider?,
@@ -271,6 +275,25 @@ impl Converter<'_> {
         }
     }
 
+    /// What only some providers can do with a card.
+    fn cards_of_provider(&mut self, provider: ProviderKind, network: &Found) {
+        if provider == ProviderKind::Proxmox {
+            return;
+        }
+        let cards = network.list().unwrap_or(std::slice::from_ref(network));
+        let written = cards.iter().flat_map(|card| ["bridge", "vlan"].map(|key| card.get(key)));
+        for found in written.flatten().filter(|found| !found.is_null()) {
+            let problem = Problem::new("only Proxmox VE has bridges to plug a card into");
+            self.faults.push(found.fault(problem.hint("take it out")));
+        }
+        if provider == ProviderKind::Local {
+            for found in cards.iter().filter_map(|card| card.get("address6")).filter(|found| !found.is_null()) {
+                let problem = Problem::new("provider `local` gives a card one address");
+                self.faults.push(found.fault(problem.hint("take it out, or give it to a card of its own")));
+            }
+        }
+    }
+
     fn network(&mut self, found: &Found) -> Option<Network> {
         let gateway = found.get("gateway")?;
         let address = match found.get("address")?.text() {
@@ -284,13 +307,30 @@ impl Converter<'_> {
         {
             self.faults.push(gateway.fault(problem));
         }
+        let (address6, gateway6) = (found.get("address6")?, found.get("gateway6")?);
+        let second: Option<Ipv6Net> = address6.text().and_then(|text| text.parse().ok());
+        if second.is_some() && matches!(address, Some(Address::Static(IpNet::V6(_)))) {
+            let problem = Problem::new("`address` is an IPv6 address already");
+            self.faults.push(address6.fault(problem.hint("`address` takes the IPv4 one, or `dhcp`")));
+        }
+        let route6: Option<Ipv6Addr> = gateway6.text().and_then(|text| text.parse().ok());
+        let problem = match (route6, second) {
+            (Some(_), None) if address6.is_null() => Some(Problem::new("`gateway6` needs `address6`")),
+            (Some(route), Some(address)) => check_gateway(route.into(), Address::Static(address.into())).err(),
+            _ => None,
+        };
+        self.faults.extend(problem.map(|problem| gateway6.fault(problem)));
         let dns = found.get("dns")?.list()?.iter().map(|server| server.text()?.parse().ok());
         let search = found.get("search")?.list()?.iter().map(|domain| Some(domain.text()?.to_owned()));
         Some(Network {
             address: address?,
             gateway: if gateway.is_null() { None } else { Some(route?) },
+            address6: second,
+            gateway6: route6,
             dns: dns.collect::<Option<_>>()?,
             search: search.collect::<Option<_>>()?,
+            bridge: found.get("bridge")?.text().map(str::to_owned),
+            vlan: proxmox::number(found.get("vlan")?)?,
         })
     }
 
@@ -380,6 +420,10 @@ fn check_gateway(gateway: IpAddr, address: Address) -> Result<(), Problem> {
     if gateway.is_ipv4() != net.addr().is_ipv4() {
         let family = if net.addr().is_ipv4() { "an IPv4" } else { "an IPv6" };
         return Err(Problem::new(format!("`{gateway}` can't be the gateway of {family} address")));
+    }
+    // Routers announce themselves by such an address, and many providers give no other.
+    if matches!(gateway, IpAddr::V6(gateway) if gateway.is_unicast_link_local()) {
+        return Ok(());
     }
     if !net.contains(&gateway) {
         return Err(Problem::new(format!("`{gateway}` is outside of the subnet {}", net.trunc())));

@@ -159,8 +159,27 @@ fn network() -> Shape {
             "`dhcp`, or an address with its prefix such as `192.168.1.20/24`",
         ),
         Field::new("gateway", Shape::Text(rules::ip()), null(), "Default gateway of a fixed address"),
+        Field::new(
+            "address6",
+            Shape::Text(rules::card_address6()),
+            null(),
+            "A fixed IPv6 address beside it, such as `2001:db8::20/64`; without it, as routers announce",
+        ),
+        Field::new("gateway6", Shape::Text(rules::ip6()), null(), "Default gateway of `address6`, such as `fe80::1`"),
         Field::new("dns", addresses, none(), "Name servers; empty: as DHCP or the provider says"),
         Field::new("search", domains, none(), "Domains that short names are looked up in"),
+        Field::new(
+            "bridge",
+            proxmox::bridge(),
+            null(),
+            "On Proxmox VE: bridge of this card; without it, that under `proxmox`",
+        ),
+        Field::new(
+            "vlan",
+            proxmox::vlan(),
+            null(),
+            "On Proxmox VE: VLAN of this card; without it, that under `proxmox` unless the card has a bridge of its own",
+        ),
     ])
 }
 

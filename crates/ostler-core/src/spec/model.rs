@@ -1,9 +1,14 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
 use crate::{ids::ServerName, model::TemplateDigest};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
-use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    net::{IpAddr, Ipv6Addr},
+    path::PathBuf,
+};
 
 /// A whole spec file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,24 +139,48 @@ pub struct Size {
     pub disk: u64,
 }
 
-/// One network card.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// One network card. By default one with DHCP.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Its address.
     pub address: Address,
     /// Default gateway; inside the subnet of a static address.
     pub gateway: Option<IpAddr>,
+    /// Static IPv6 address with its prefix length, beside an IPv4 address or DHCP.
+    #[serde(default)]
+    pub address6: Option<Ipv6Net>,
+    /// Default IPv6 gateway; inside the subnet of `address6`, or link-local.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
     /// Name servers; empty: as DHCP or the provider says.
     pub dns: Vec<IpAddr>,
     /// Search domains.
     pub search: Vec<String>,
+    /// On Proxmox VE: its bridge, if that is not the server's ([`ProxmoxOptions::plug`]).
+    #[serde(default)]
+    pub bridge: Option<String>,
+    /// On Proxmox VE: its VLAN, likewise.
+    #[serde(default)]
+    pub vlan: Option<u16>,
+}
+
+impl Network {
+    /// All addresses that it is known to get.
+    pub fn fixed_addresses(&self) -> impl Iterator<Item = IpNet> + use<> {
+        let first = match self.address {
+            Address::Dhcp => None,
+            Address::Static(address) => Some(address),
+        };
+        first.into_iter().chain(self.address6.map(IpNet::V6))
+    }
 }
 
 /// How a network card gets its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Address {
     /// By DHCP.
+    #[default]
     Dhcp,
     /// Static, with its prefix length.
     Static(IpNet),
@@ -301,6 +330,16 @@ pub struct ProxmoxOptions {
     pub vlan: Option<u16>,
     /// Tags that PVE shows.
     pub tags: Vec<String>,
+}
+
+impl ProxmoxOptions {
+    /// Bridge and VLAN of a card. One with a bridge of its own is not in the server's VLAN, which is the other bridge's.
+    pub fn plug<'a>(&'a self, card: &'a Network) -> (&'a str, Option<u16>) {
+        match &card.bridge {
+            Some(bridge) => (bridge, card.vlan),
+            None => (&self.bridge, card.vlan.or(self.vlan)),
+        }
+    }
 }
 
 /// How the API of a Proxmox VE node is reached.

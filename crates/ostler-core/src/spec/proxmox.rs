@@ -48,10 +48,20 @@ pub(super) fn place() -> Shape {
             text("local"),
             "Storage that images and seeds are put on; its content types include `import` and `iso`",
         ),
-        Field::new("bridge", name("the name of a bridge", BRIDGE), text("vmbr0"), "Bridge of its network cards"),
-        Field::new("vlan", Shape::Int { min: 1, max: 4094 }, null(), "VLAN of its network cards"),
+        Field::new("bridge", bridge(), text("vmbr0"), "Bridge of its network cards"),
+        Field::new("vlan", vlan(), null(), "VLAN of its network cards"),
         Field::new("tags", Shape::List(Box::new(name("a tag", TAG))), none(), "Tags that Proxmox VE shows"),
     ])
+}
+
+/// Of one card, or of all.
+pub(super) fn bridge() -> Shape {
+    Shape::Text(matching("the name of a bridge", BRIDGE))
+}
+
+/// Likewise.
+pub(super) fn vlan() -> Shape {
+    Shape::Int { min: 1, max: 4094 }
 }
 
 /// Formats `pve-node`, `pve-storage-id`, `pve-bridge-id` and `pve-tag` of Proxmox VE's API.
@@ -152,18 +162,22 @@ fn authority(found: &Found, context: &SpecContext<'_>, faults: &mut Vec<Fault>) 
     None
 }
 
+/// A number, where there is one and no word.
+pub(super) fn number<N: TryFrom<i64>>(found: &Found) -> Option<Option<N>> {
+    found.int().map(N::try_from).transpose().ok()
+}
+
 /// What `proxmox` of a server says.
 pub(super) fn options(found: &Found, endpoint: Option<ProxmoxEndpoint>) -> Option<ProxmoxOptions> {
     let text = |key| Some(found.get(key)?.text()?.to_owned());
-    let vlan = found.get("vlan")?;
     let tags = found.get("tags")?.list()?.iter().map(|tag| tag.text().map(str::to_owned));
     Some(ProxmoxOptions {
         node: text("node")?,
-        vmid: found.get("vmid")?.int().map(u32::try_from).transpose().ok()?,
+        vmid: number(found.get("vmid")?)?,
         storage: text("storage")?,
         images: text("images")?,
         bridge: text("bridge")?,
-        vlan: if vlan.is_null() { None } else { Some(vlan.int()?.try_into().ok()?) },
+        vlan: number(found.get("vlan")?)?,
         tags: tags.collect::<Option<_>>()?,
         endpoint: endpoint?,
     })

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::ids::ServerName;
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 pub(super) fn server_name() -> Text {
     Text::checked("a server name", Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), |text| {
@@ -185,27 +185,50 @@ fn of_one_machine(address: IpAddr) -> Result<(), Problem> {
     Ok(())
 }
 
+pub(super) fn ip6() -> Text {
+    Text::checked("an IPv6 address", None, |text| match text.parse::<Ipv6Addr>() {
+        Ok(address) => of_one_machine(address.into()),
+        Err(_) => Err(Problem::new(format!("{} is not an IPv6 address", quote(text)))),
+    })
+}
+
+/// An IPv6 address that a network card can have, with its prefix.
+pub(super) fn card_address6() -> Text {
+    Text::checked("an IPv6 address such as `2001:db8::20/64`", None, |text| {
+        if text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv4())
+            || text.parse::<IpNet>().is_ok_and(|net| net.addr().is_ipv4())
+        {
+            return Err(Problem::new(format!("{} is an IPv4 address", quote(text))).hint("it belongs to `address`"));
+        }
+        of_a_card(text, "not an IPv6 address with its prefix", "such as `2001:db8::20/64`")
+    })
+}
+
 /// `dhcp`, or an address that a network card can have, with its prefix.
 pub(super) fn card_address() -> Text {
     Text::checked("`dhcp` or an address such as `192.168.1.20/24`", None, |text| {
         if text == "dhcp" {
             return Ok(());
         }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            let prefix = if address.is_ipv4() { 24 } else { 64 };
-            return Err(Problem::new(format!("{} lacks its prefix", quote(text)))
-                .hint(format!("did you mean `{address}/{prefix}`?")));
-        }
-        let Ok(net) = text.parse::<IpNet>() else {
-            return Err(Problem::new(format!("{} is neither `dhcp` nor an address with its prefix", quote(text)))
-                .hint("such as `192.168.1.20/24`"));
-        };
-        let address = net.addr();
-        if net.prefix_len() == 0 || address.is_unspecified() || address.is_loopback() || address.is_multicast() {
-            return Err(Problem::new(format!("{} is not an address that a network card can have", quote(text))));
-        }
-        not_an_end(address, &net)
+        of_a_card(text, "neither `dhcp` nor an address with its prefix", "such as `192.168.1.20/24`")
     })
+}
+
+/// Refuses what is no such address, being what `otherwise` says.
+fn of_a_card(text: &str, otherwise: &str, hint: &str) -> Result<(), Problem> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let prefix = if address.is_ipv4() { 24 } else { 64 };
+        return Err(Problem::new(format!("{} lacks its prefix", quote(text)))
+            .hint(format!("did you mean `{address}/{prefix}`?")));
+    }
+    let Ok(net) = text.parse::<IpNet>() else {
+        return Err(Problem::new(format!("{} is {otherwise}", quote(text))).hint(hint));
+    };
+    let address = net.addr();
+    if net.prefix_len() == 0 || address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Err(Problem::new(format!("{} is not an address that a network card can have", quote(text))));
+    }
+    not_an_end(address, &net)
 }
 
 /// Refuses the first and the last address of a subnet, which are the subnet's own.

@@ -45,6 +45,43 @@ fn a_place_has_its_defaults() {
 }
 
 #[test]
+fn cards_have_bridges_vlans_and_both_families() {
+    let cards = "    network:\n      - { address: 192.168.1.20/24, address6: '2001:db8::20/64', gateway6: 'fe80::1' }\n      \
+                 - { bridge: vmbr2 }\n      - { vlan: 30 }\n";
+    let server = good(&spec(&format!("    proxmox: {{ node: pve1, vlan: 7 }}\n{cards}"))).servers.remove(0);
+    let options = server.proxmox.as_ref().unwrap();
+    let plugs: Vec<_> = server.networks.iter().map(|card| options.plug(card)).collect();
+    assert_eq!(plugs, [("vmbr0", Some(7)), ("vmbr2", None), ("vmbr0", Some(30))]);
+    let addresses: Vec<String> = server.networks[0].fixed_addresses().map(|address| address.to_string()).collect();
+    assert_eq!(addresses, ["192.168.1.20/24", "2001:db8::20/64"]);
+    assert_eq!(server.networks[0].gateway6, Some("fe80::1".parse().unwrap()));
+    let alone = "    proxmox: { node: pve1 }\n    network: { address: 'fd00::2/64', gateway: 'fe80::1' }\n";
+    assert!(good(&spec(alone)).servers[0].networks[0].gateway.is_some());
+}
+
+#[test]
+fn cards_that_can_not_be() {
+    check(
+        &spec(
+            "    proxmox: { node: pve1 }\n    network:\n      - { address: 'fd00::2/64', address6: 'fd00::3/64' }\n      \
+             - { gateway6: 'fe80::1' }\n      - { address6: 'fd00::2', gateway6: 10.0.0.1 }\n      \
+             - { address6: 'fd00::2/64', gateway6: 'fd00:1::1', bridge: 'vmbr 1' }\n",
+        ),
+        "
+ostler.yaml:9:44: servers.web1.network[0].address6: `address` is an IPv6 address already
+  hint: `address` takes the IPv4 one, or `dhcp`
+ostler.yaml:10:21: servers.web1.network[1].gateway6: `gateway6` needs `address6`
+ostler.yaml:11:21: servers.web1.network[2].address6: `fd00::2` lacks its prefix
+  hint: did you mean `fd00::2/64`?
+ostler.yaml:11:42: servers.web1.network[2].gateway6: `10.0.0.1` is not an IPv6 address
+ostler.yaml:12:45: servers.web1.network[3].gateway6: `fd00:1::1` is outside of the subnet fd00::/64
+ostler.yaml:12:66: servers.web1.network[3].bridge: `vmbr 1` does not have the right form
+  hint: it must match `^[a-zA-Z0-9_.-]{1,15}$`
+",
+    );
+}
+
+#[test]
 fn what_does_not_belong_together_is_refused_with_its_place() {
     check(
         &spec("    local: { forward: { auto: 80 } }\n"),

@@ -63,6 +63,18 @@ fn single_values_of_a_server() {
             "network: { address: 'fd00::5/64', gateway: 10.0.0.1 }",
             "3:48: network.gateway: `10.0.0.1` can't be the gateway of an IPv6 address",
         ),
+        (
+            "network: { address6: 10.0.0.5/24 }",
+            "3:26: network.address6: `10.0.0.5/24` is an IPv4 address\n  hint: it belongs to `address`\n3:26: network.address6: provider `local` gives a card one address\n  hint: take it out, or give it to a card of its own",
+        ),
+        (
+            "network: { vlan: 0 }",
+            "3:22: network.vlan: 0 is out of range: 1 to 4094\n3:22: network.vlan: only Proxmox VE has bridges to plug a card into\n  hint: take it out",
+        ),
+        (
+            "network: [ {}, { bridge: vmbr1 } ]",
+            "3:30: network[1].bridge: only Proxmox VE has bridges to plug a card into\n  hint: take it out",
+        ),
         ("image: images/none.qcow2", "3:12: image: there is no file `images/none.qcow2`"),
         ("image: \"a/\\0b\"", "3:12: image: `a/\\u{0}b` is not a path"),
         (

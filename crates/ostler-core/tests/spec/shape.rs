@@ -94,7 +94,7 @@ ostler.yaml:4:5: servers.web1.authorised_keys: unknown key
 ostler.yaml:5:5: servers.web1.zzz: unknown key
   hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`
 ostler.yaml:6:16: servers.web1.network.ip: unknown key
-  hint: known here: `address`, `gateway`, `dns`, `search`
+  hint: known here: `address`, `gateway`, `address6`, `gateway6`, `dns`, `search`, `bridge`, `vlan`
 ");
     check(
         "server: {}\n",

@@ -120,7 +120,7 @@ mod tests {
 
     fn card(address: &str, gateway: Option<&str>) -> Network {
         let address = if address == "dhcp" { Address::Dhcp } else { Address::Static(address.parse().unwrap()) };
-        Network { address, gateway: gateway.map(|g| g.parse().unwrap()), dns: Vec::new(), search: Vec::new() }
+        Network { address, gateway: gateway.map(|g| g.parse().unwrap()), ..Network::default() }
     }
 
     #[test]

@@ -114,7 +114,7 @@ mod tests {
     };
 
     fn machine() -> Machine {
-        let card = |address| Network { address, gateway: None, dns: Vec::new(), search: Vec::new() };
+        let card = |address| Network { address, ..Network::default() };
         Machine {
             server: ServerName::parse("web1").unwrap(),
             operation: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),

@@ -244,10 +244,11 @@ fn settings(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder) -
         .with("onboot", 1)
         // PVE asks whether it runs before it relies on it (`vm_stop` of PVE/QemuServer.pm).
         .with("agent", "enabled=1");
-    let tag = options.vlan.map(|vlan| format!(",tag={vlan}")).unwrap_or_default();
-    for index in 0..order.networks.len() {
+    for (index, card) in order.networks.iter().enumerate() {
         let mac = mac_address(order.owner, server.as_str(), index).to_uppercase();
-        form = form.with(format!("net{index}"), format!("virtio={mac},bridge={}{tag}", options.bridge));
+        let (bridge, vlan) = options.plug(card);
+        let tag = vlan.map(|vlan| format!(",tag={vlan}")).unwrap_or_default();
+        form = form.with(format!("net{index}"), format!("virtio={mac},bridge={bridge}{tag}"));
     }
     if !options.tags.is_empty() {
         form = form.with("tags", options.tags.join(";"));

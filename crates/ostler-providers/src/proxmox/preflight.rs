@@ -15,7 +15,7 @@ use ostler_core::{
     Classify,
     model::{Finding, MachineOrder},
     ports::Images,
-    spec::{Address, ImageRef, ProxmoxOptions},
+    spec::{Address, ImageRef, Network, ProxmoxOptions},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +53,7 @@ pub async fn order(
         look.privileges(version),
         look.hardware(),
         look.storages(),
-        look.bridge(),
+        look.bridges_there(),
         look.vmid(),
         look.address(),
         look.image(),
@@ -130,24 +130,25 @@ impl Look<'_> {
         let (disks, images) =
             (format!("/storage/{}", self.options.storage), format!("/storage/{}", self.options.images));
         // A virtual network of the cluster stands under a zone of its own; all other bridges are of this one.
-        let bridge = format!("/{}", self.options.bridge);
-        let of_zone = |path: &&String| path.starts_with("/sdn/zones/") && path.ends_with(&bridge);
-        let bridge =
-            granted.keys().find(of_zone).cloned().unwrap_or_else(|| format!("/sdn/zones/localnetwork{bridge}"));
+        let bridge_path = |bridge: &str| {
+            let of_zone = |path: &&String| path.starts_with("/sdn/zones/") && path.ends_with(&format!("/{bridge}"));
+            granted.keys().find(of_zone).cloned().unwrap_or_else(|| format!("/sdn/zones/localnetwork/{bridge}"))
+        };
+        let bridges: Vec<String> = self.bridges().into_iter().map(bridge_path).collect();
         // Nobody but the guest knows which address it gets by DHCP.
         let dhcp = self.order.networks.first().is_some_and(|card| card.address == Address::Dhcp);
         let on_vm: Vec<&str> = VM.iter().copied().chain(dhcp.then(|| agent_privilege(version.0))).collect();
         let template = self.source().map(|template| format!("/vms/{}", template.vmid));
-        let wanted: [(&str, &[&str]); 5] = [
+        let wanted: [(&str, &[&str]); 4] = [
             (vm, &on_vm),
             (&disks, &["Datastore.AllocateSpace", "Datastore.Audit"]),
             (&images, &["Datastore.Allocate", "Datastore.AllocateTemplate", "Datastore.Audit"]),
             (&node, &["Sys.AccessNetwork", "Sys.Audit"]),
-            (&bridge, &["SDN.Use"]),
         ];
+        let wanted = wanted.into_iter().chain(bridges.iter().map(|path| (path.as_str(), &["SDN.Use"] as &[&str])));
         let cloned: Option<(&str, &[&str])> = template.as_deref().map(|path| (path, &[CLONE] as &[&str]));
         let mut findings = Vec::new();
-        for (path, privileges) in wanted.into_iter().chain(cloned) {
+        for (path, privileges) in wanted.chain(cloned) {
             let lacking: BTreeSet<&str> = privileges.iter().filter(|wanted| !may(path, wanted)).copied().collect();
             if !lacking.is_empty() {
                 let lacking = lacking.into_iter().collect::<Vec<_>>().join(", ");
@@ -222,15 +223,21 @@ impl Look<'_> {
         findings
     }
 
-    async fn bridge(&self) -> Findings {
+    /// Those that its cards are plugged into.
+    fn bridges(&self) -> BTreeSet<&str> {
+        self.order.networks.iter().map(|card| self.options.plug(card).0).collect()
+    }
+
+    async fn bridges_there(&self) -> Findings {
         let query = Form::new().with("type", "any_bridge");
         let all: Vec<Interface> = self.client.get(&self.node_path("/network"), &query).await?;
-        if all.iter().any(|interface| interface.iface == self.options.bridge) {
-            return Ok(Vec::new());
-        }
         let known: Vec<&str> = all.iter().map(|interface| interface.iface.as_str()).collect();
-        let message = format!("{} has no bridge `{}`", self.options.node, self.options.bridge);
-        Ok(vec![fatal(message, &format!("it has: {}", known.join(", ")))])
+        let missing = self.bridges().into_iter().filter(|bridge| !known.contains(bridge));
+        let finding = |bridge| {
+            let message = format!("{} has no bridge `{bridge}`", self.options.node);
+            fatal(message, &format!("it has: {}", known.join(", ")))
+        };
+        Ok(missing.map(finding).collect())
     }
 
     async fn vmid(&self) -> Findings {
@@ -257,8 +264,7 @@ impl Look<'_> {
     /// A fixed address that answers belongs to somebody. No answer proves nothing, but that is all that can be known from here.
     async fn address(&self) -> Findings {
         let mut findings = Vec::new();
-        for card in &self.order.networks {
-            let Address::Static(address) = card.address else { continue };
+        for address in self.order.networks.iter().flat_map(Network::fixed_addresses) {
             if answers(address.addr()).await {
                 let message = format!("{} answers already: another machine has it", address.addr());
                 findings.push(fatal(message, "choose an address that is free"));

@@ -25,8 +25,8 @@ pub struct Setup {
     pub storage: String,
     /// Storage of images and seeds.
     pub images: String,
-    /// Bridge of network cards.
-    pub bridge: String,
+    /// Bridges of network cards.
+    pub bridges: Vec<String>,
 }
 
 /// What was made.
@@ -40,10 +40,10 @@ pub struct Made {
     pub fingerprint: String,
 }
 
-/// A role: its name, where the user has it, and its privileges.
 struct Role {
     name: &'static str,
-    path: String,
+    /// Where the user has it.
+    paths: Vec<String>,
     privileges: Vec<&'static str>,
 }
 
@@ -61,16 +61,20 @@ impl Setup {
             // `modify` does not make what is not there, and `add` does not change what is.
             let verb = if known.iter().any(|name| name == role.name) { "modify" } else { "add" };
             host.output("pveum", &["role", verb, role.name, "--privs", &privileges]).await?;
-            host.output("pveum", &["acl", "modify", &role.path, "--users", USER, "--roles", role.name]).await?;
+            for path in &role.paths {
+                host.output("pveum", &["acl", "modify", path, "--users", USER, "--roles", role.name]).await?;
+            }
         }
         Ok(Made { node, token: token(host).await?, fingerprint })
     }
 
     /// docs/proxmox.md says why each is needed.
-    fn roles(&self, node: &str, major: u32) -> [Role; 5] {
-        let role = |name, path, privileges: &[&'static str]| Role { name, path, privileges: privileges.to_vec() };
+    fn roles(&self, node: &str, major: u32) -> Vec<Role> {
+        let role_on = |name, paths, privileges: &[&'static str]| Role { name, paths, privileges: privileges.to_vec() };
+        let role = |name, path, privileges| role_on(name, vec![path], privileges);
+        let bridges = self.bridges.iter().map(|bridge| format!("/sdn/zones/localnetwork/{bridge}"));
         let vm: Vec<&'static str> = VM.iter().copied().chain([CLONE, agent_privilege(major)]).collect();
-        [
+        vec![
             role("OstlerVM", "/vms".to_owned(), &vm),
             role("OstlerDisks", format!("/storage/{}", self.storage), &["Datastore.AllocateSpace", "Datastore.Audit"]),
             role(
@@ -79,7 +83,7 @@ impl Setup {
                 &["Datastore.Allocate", "Datastore.AllocateTemplate", "Datastore.Audit"],
             ),
             role("OstlerNode", format!("/nodes/{node}"), &["Sys.AccessNetwork", "Sys.Audit"]),
-            role("OstlerBridge", format!("/sdn/zones/localnetwork/{}", self.bridge), &["SDN.Use"]),
+            role_on("OstlerBridge", bridges.collect(), &["SDN.Use"]),
         ]
     }
 }

@@ -8,7 +8,7 @@ use ostler_core::{
     model::{Finding, MachineOrder, MachineRecord, Observed, Seed},
     ports::{Keep, Provider, Reporter},
     secret::Secret,
-    spec::{Address, ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
+    spec::{ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
 use ostler_providers::{
     image::ImageStore,
@@ -149,7 +149,7 @@ impl Lab {
             operation: OperationId::new(),
             owner: StateId::new(),
             size: Size { cpus: 2, memory: 1024 * MIB, disk: 16 * MIB },
-            networks: vec![Network { address: Address::Dhcp, gateway: None, dns: vec![], search: vec![] }],
+            networks: vec![Network::default()],
             image_ref: ImageRef::Path(self.image_file()),
             image: PathBuf::new(),
             seed: Seed {

@@ -4,7 +4,7 @@ use crate::lab::{Lab, MIB, said};
 use ostler_core::{
     model::{Power, mac_address},
     ports::Provider,
-    spec::{Address, ImageRef, LocalOptions, Size},
+    spec::{Address, ImageRef, LocalOptions, Network, Size},
 };
 use ostler_testkit::{
     image_site::ImageSite,
@@ -92,6 +92,23 @@ async fn the_request_says_everything_at_once() {
     assert_eq!(lab.node.requests_for(CREATE).len(), 1);
     lab.provider.start(&machine, &lab.log).await.unwrap();
     assert_eq!(lab.observe(&machine).await.ssh, Some("192.168.1.20:22".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn each_card_has_its_bridge_and_vlan() {
+    let lab = Lab::new().await;
+    let mut order = lab.order();
+    let card = |bridge: Option<&str>, vlan| Network { bridge: bridge.map(str::to_owned), vlan, ..Network::default() };
+    order.networks.extend([card(Some("vmbr1"), None), card(None, Some(30))]);
+    order.proxmox.as_mut().unwrap().vlan = Some(12);
+    let lacking = "the token lacks SDN.Use on /sdn/zones/localnetwork/vmbr1";
+    assert_eq!(lab.findings(&order).await, [lacking, "pve1 has no bridge `vmbr1`"]);
+    lab.node.grant("/sdn/zones/localnetwork/vmbr1", "SDN.Use");
+    assert_eq!(lab.findings(&order).await, [""; 0]);
+    lab.create(&mut order).await.unwrap();
+    let config = &lab.node.vms()[&100];
+    let plugs = ["net0", "net1", "net2"].map(|key| config[key].split_once(',').unwrap().1.to_owned());
+    assert_eq!(plugs, ["bridge=vmbr0,tag=12", "bridge=vmbr1", "bridge=vmbr0,tag=30"]);
 }
 
 #[tokio::test]

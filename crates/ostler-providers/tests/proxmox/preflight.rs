@@ -52,8 +52,9 @@ async fn a_server_with_dhcp_needs_its_agent_to_be_asked() {
     assert_eq!(lab.findings(&order).await, [""; 0]);
     lab.node.revoke("/vms", "VM.GuestAgent.Audit");
     assert_eq!(lab.findings(&order).await, ["the token lacks VM.GuestAgent.Audit on /vms"]);
-    order.networks[0].address = Address::Static("192.0.2.7/24".parse().unwrap());
-    order.networks[0].dns = vec!["192.0.2.1".parse().unwrap()];
+    // Nothing can be sent there, for it does not say on which link.
+    order.networks[0].address = Address::Static("fe80::7/64".parse().unwrap());
+    order.networks[0].dns = vec!["fe80::1".parse().unwrap()];
     assert_eq!(lab.findings(&order).await, [""; 0]);
 }
 

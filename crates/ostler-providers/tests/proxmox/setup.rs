@@ -27,7 +27,7 @@ fn host(dir: &Path, version: &str, have: &str, certificate: &str) -> Host {
 }
 
 fn setup() -> Setup {
-    Setup { storage: "local-lvm".into(), images: "local".into(), bridge: "vmbr0".into() }
+    Setup { storage: "local-lvm".into(), images: "local".into(), bridges: vec!["vmbr0".into()] }
 }
 
 fn calls(dir: &Path) -> Vec<String> {

@@ -7,7 +7,7 @@ use ostler_core::{
     ids::{OperationId, ServerName, StateId},
     model::{MachineOrder, MachineRecord, Observed, Seed},
     ports::{Keep, Provider, Reporter},
-    spec::{Address, ImageRef, LocalOptions, Network, Size},
+    spec::{ImageRef, LocalOptions, Network, Size},
 };
 use ostler_providers::local::LocalProvider;
 use std::{
@@ -86,7 +86,7 @@ impl Lab {
             operation: OperationId::new(),
             owner: self.owner,
             size: Size { cpus: 1, memory: 64 * MIB, disk: 16 * MIB },
-            networks: vec![Network { address: Address::Dhcp, gateway: None, dns: vec![], search: vec![] }],
+            networks: vec![Network::default()],
             image_ref: ImageRef::Path(image.clone()),
             image,
             seed: Seed {

@@ -157,8 +157,15 @@ fn network(request: &Request<'_>) -> Reply {
     if !request.get("type").contains("bridge") {
         all.push(json!({ "iface": "eno1", "type": "eth", "active": 1 }));
     }
-    if state.grants.may("/sdn/zones/localnetwork/vmbr0", "SDN.Use") {
-        all.push(json!({ "iface": "vmbr0", "type": "bridge", "active": 1, "cidr": "192.168.1.2/24" }));
-    }
+    let bridges = [
+        json!({ "iface": "vmbr0", "type": "bridge", "active": 1, "cidr": "192.168.1.2/24" }),
+        json!({ "iface": "vmbr1", "type": "bridge", "active": 1 }),
+    ];
+    let usable = |bridge: &Value| {
+        state
+            .grants
+            .may(&format!("/sdn/zones/localnetwork/{}", bridge["iface"].as_str().unwrap_or_default()), "SDN.Use")
+    };
+    all.extend(bridges.into_iter().filter(usable));
     Ok(json!(all))
 }

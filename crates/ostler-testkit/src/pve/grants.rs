@@ -44,6 +44,10 @@ impl Default for Grants {
 }
 
 impl Grants {
+    pub fn grant(&mut self, path: &str, privilege: &str) {
+        self.0.entry(path.to_owned()).or_default().insert(privilege.to_owned());
+    }
+
     pub fn revoke(&mut self, path: &str, privilege: &str) {
         let taken = self.0.get_mut(path).is_some_and(|privileges| privileges.remove(privilege));
         assert!(taken, "{privilege} was not granted on {path}");

@@ -46,8 +46,13 @@ impl Guest {
         let format = file("scsi0").map_or("raw", |disk| templates::format_of(Path::new(&disk)));
         let (disk, seed) = (file("scsi0").ok_or("no disk")?, file("scsi1").ok_or("no seed")?);
         let number = |key: &str| config.get(key).and_then(|value| value.parse::<u64>().ok()).unwrap_or(1);
-        let mac =
-            config.get("net0").and_then(|card| card.strip_prefix("virtio=")?.split(',').next()).ok_or("no card")?;
+        let mac = |index: u32| config.get(&format!("net{index}"))?.strip_prefix("virtio=")?.split(',').next();
+        let first = mac(0).ok_or("no card")?;
+        // Beside the first, cards are on networks of their own where nobody else is.
+        let others = (1..).map_while(mac).zip(1..).flat_map(|(mac, index)| {
+            let device = format!("virtio-net-pci,netdev=net{index},mac={mac},romfile=");
+            ["-netdev".to_owned(), format!("user,id=net{index},restrict=on,ipv6=off"), "-device".to_owned(), device]
+        });
         let [a, b, c, _] = address.octets();
         let forwards: String = PORTS.map(|port| format!(",hostfwd=tcp:{address}:{port}-{address}:{port}")).concat();
         // As PVE has it for `serial0: socket`, but that what is said there is kept for whoever looks for a fault.
@@ -78,7 +83,8 @@ impl Guest {
                     "user,id=net0,ipv6=off,net={a}.{b}.{c}.0/24,host={a}.{b}.{c}.1,dns={a}.{b}.{c}.3,dhcpstart={address}{forwards}"
                 ),
             ])
-            .args(["-device", &format!("virtio-net-pci,netdev=net0,mac={mac},romfile=")])
+            .args(["-device", &format!("virtio-net-pci,netdev=net0,mac={first},romfile=")])
+            .args(others)
             .args(["-device", "virtio-rng-pci", "-device", "virtio-serial-pci"])
             .args(["-chardev", &format!("socket,id=agent,path={},server=on,wait=off", agent.display())])
             .args(["-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0"])

@@ -172,6 +172,11 @@ impl FakeNode {
         self.node.released.send_replace(true);
     }
 
+    /// Gives the token a privilege.
+    pub fn grant(&self, path: &str, privilege: &str) {
+        self.node.lock().grants.grant(path, privilege);
+    }
+
     /// Takes a privilege from the token.
     pub fn revoke(&self, path: &str, privilege: &str) {
         self.node.lock().grants.revoke(path, privilege);

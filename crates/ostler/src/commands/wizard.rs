@@ -17,8 +17,9 @@ use std::{
 /// come as plain lines.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Offer the apps of this catalog: the URL of a Git repository, as in a spec [default: the catalog that ships with Ostler]
-    #[arg(long, value_name = "URL")]
+    /// Offer the apps of this catalog: the URL of a Git repository, as in a spec, or its folder [default: the catalog that ships with
+    /// Ostler]
+    #[arg(long, value_name = "URL|DIR")]
     catalog: Option<String>,
 }
 

@@ -93,6 +93,22 @@ impl<'a> Dialog<'a> {
         Ok(differing)
     }
 
+    /// Asks for more of what is put down at a key of the server already, which becomes a list if there are any. `change` says what is
+    /// asked of each.
+    pub fn ask_for_more(&mut self, keys: &[&str], question: &str, change: impl FnOnce(&mut Question)) -> Step<()> {
+        let path = self.of_server(keys);
+        let mut asked = self.question(&path);
+        change(&mut asked);
+        let whole = |value: Value| value;
+        let place = Place { path: &path, whole: &whole, key_path: joined(&path), name: question.to_owned() };
+        let had: Vec<Value> = self.draft.get(&path).into_iter().collect();
+        let all = self.list(&place, &asked, &asked.kind, had)?;
+        if matches!(&all, Value::List(items) if items.len() > 1) {
+            self.draft.put(&path, all);
+        }
+        Ok(())
+    }
+
     /// What the spec says of a key.
     pub fn question(&self, path: &[String]) -> Question {
         let keys: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -118,7 +134,7 @@ impl<'a> Dialog<'a> {
     /// The text at a key of the server: what was put down, or else the default.
     pub fn text_at(&self, keys: &[&str]) -> String {
         let path = self.of_server(keys);
-        let value = self.draft.get(&path).cloned().or_else(|| self.question(&path).default);
+        let value = self.draft.get(&path).or_else(|| self.question(&path).default);
         value.as_ref().map(shown).unwrap_or_default()
     }
 
@@ -148,7 +164,7 @@ impl<'a> Dialog<'a> {
                 self.line(place, &id, question, default.as_deref(), !question.required)
             }
             QuestionKind::Secret => self.secret(place, &id, question),
-            QuestionKind::List(kind) => self.list(place, question, kind).map(Some),
+            QuestionKind::List(kind) => self.list(place, question, kind, Vec::new()).map(Some),
             QuestionKind::Entries(rule, kind) => self.entries(place, question, rule, kind).map(Some),
             QuestionKind::Fields(fields) => self.fields(place, fields).map(Some),
         }
@@ -200,12 +216,14 @@ impl<'a> Dialog<'a> {
         Ok(Some(Value::Secret(reference)))
     }
 
-    fn list(&mut self, place: &Place<'_>, question: &Question, kind: &QuestionKind) -> Step<Value> {
+    /// Asks for items after those that it `had`.
+    fn list(&mut self, place: &Place<'_>, question: &Question, kind: &QuestionKind, had: Vec<Value>) -> Step<Value> {
         let offered = match &question.default {
             Some(Value::List(items)) => items.clone(),
             _ => Vec::new(),
         };
-        let mut items: Vec<Value> = Vec::new();
+        let mut items = had;
+        let first = items.len();
         loop {
             let index = items.len();
             let before = items.clone();
@@ -221,13 +239,16 @@ impl<'a> Dialog<'a> {
                 name: part(&place.name, &(index + 1).to_string()),
             };
             let default = offered.get(index).cloned();
-            let help = if index == 0 { question.help.clone() } else { String::new() };
+            let help = if index == first { question.help.clone() } else { String::new() };
             let item = Question { key: String::new(), help, kind: kind.clone(), default: None, required: true };
             let answer = match kind {
                 QuestionKind::Line { .. } | QuestionKind::Any => {
                     let id = self.id(&of_item.key_path);
-                    let help =
-                        if index == 0 { format!("{}. Nothing: none", item.help) } else { "Nothing: no more".into() };
+                    let help = if index == first {
+                        format!("{}. Nothing: none", item.help)
+                    } else {
+                        "Nothing: no more".into()
+                    };
                     let item = Question { help, ..item };
                     self.line(&of_item, &id, &item, default.as_ref().map(shown).as_deref(), true)?
                 }

@@ -40,8 +40,8 @@ impl Draft {
         draft
     }
 
-    /// The plain value at a path, if one stands there.
-    pub fn get<K: AsRef<str>>(&self, path: &[K]) -> Option<&Value> {
+    /// The value at a path, if one stands there.
+    pub fn get<K: AsRef<str>>(&self, path: &[K]) -> Option<Value> {
         let (last, above) = path.split_last()?;
         let find = |entries: &'_ [(String, Node)], key: &str| entries.iter().position(|(name, _)| name == key);
         let mut entries = &self.0;
@@ -51,10 +51,7 @@ impl Draft {
                 Node::Value(_) => return None,
             }
         }
-        match &entries[find(entries, last.as_ref())?].1 {
-            Node::Value(value) => Some(value),
-            Node::Map(_) => None,
-        }
+        Some(value(&entries[find(entries, last.as_ref())?].1))
     }
 
     /// Its text.
@@ -78,6 +75,14 @@ fn inner<'a>(entries: &'a mut Vec<(String, Node)>, key: &str) -> &'a mut Vec<(St
     match node {
         Node::Map(entries) => entries,
         Node::Value(_) => unreachable!("it was made a mapping"),
+    }
+}
+
+/// A node without the order of its keys.
+fn value(node: &Node) -> Value {
+    match node {
+        Node::Value(value) => value.clone(),
+        Node::Map(entries) => Value::Map(entries.iter().map(|(key, node)| (key.clone(), value(node))).collect()),
     }
 }
 

@@ -23,7 +23,7 @@ use discover::{Found, Surroundings};
 use ostler_core::{
     Blame, Failure, Result,
     secret::Secret,
-    spec::{CatalogSource, Questions, Value},
+    spec::{CatalogSource, Questions, Value, shown},
 };
 use ostler_providers::proxmox::{Host, Setup};
 use ostler_store::SeaStore;
@@ -31,7 +31,7 @@ use prompt::Prompter;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use std::{
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 use talk::{Step, Talk, stopped};
@@ -55,7 +55,7 @@ struct Outcome {
     setup: Option<(Setup, String)>,
 }
 
-/// Asks, and does what is asked for. `catalog` is the URL of the one whose apps are offered, if not of the one that ships.
+/// Asks, and does what is asked for. `catalog` is the URL or the folder of the one whose apps are offered, if not of the one that ships.
 pub async fn run(global: &Global, catalog: Option<String>) -> Result<ExitCode> {
     let around = surroundings(global, catalog).await?;
     let host = around.host.clone();
@@ -106,7 +106,18 @@ async fn broken_off() {
     }
 }
 
-async fn surroundings(global: &Global, url: Option<String>) -> Result<Surroundings> {
+/// The URL of a folder here, which is what a spec wants; anything else is one already.
+fn url_of(catalog: String) -> Result<String> {
+    if !Path::new(&catalog).is_dir() {
+        return Ok(catalog);
+    }
+    let folder = std::fs::canonicalize(&catalog)
+        .map_err(|error| Failure::new(Blame::User, format!("--catalog: {catalog}: {error}")))?;
+    Ok(format!("file://{}", folder.display()))
+}
+
+async fn surroundings(global: &Global, catalog: Option<String>) -> Result<Surroundings> {
+    let url = catalog.map(url_of).transpose()?;
     let catalog = match &url {
         Some(url) => {
             let source =
@@ -144,8 +155,8 @@ fn questions_of(talk: &mut Talk, around: &Surroundings, questions: &Questions) -
         dialog.draft.put(&["catalog", "url"], Value::String(url.clone()));
     }
     let target = steps::target::ask(&mut dialog)?;
-    let bridge = steps::server::ask(&mut dialog, &target)?;
-    steps::network::ask(&mut dialog, &target, bridge.as_ref())?;
+    let bridges = steps::server::ask(&mut dialog, &target)?;
+    steps::network::ask(&mut dialog, &target, &bridges)?;
     steps::ssh::ask(&mut dialog)?;
     steps::modules::ask(&mut dialog, &target)?;
     steps::apps::ask(&mut dialog)?;
@@ -157,5 +168,15 @@ fn questions_of(talk: &mut Talk, around: &Surroundings, questions: &Questions) -
 /// What a token made on this host must be good for.
 fn setup_of(dialog: &dialog::Dialog<'_>) -> Setup {
     let named = |key| dialog.text_at(&["proxmox", key]);
-    Setup { storage: named("storage"), images: named("images"), bridge: named("bridge") }
+    let mut bridges = vec![named("bridge")];
+    if let Some(Value::List(cards)) = dialog.draft.get(&dialog.of_server(&["network"])) {
+        let of_card = |card: &Value| match card {
+            Value::Map(card) => card.get("bridge").map(shown),
+            _ => None,
+        };
+        bridges.extend(cards.iter().filter_map(of_card));
+        bridges.sort();
+        bridges.dedup();
+    }
+    Setup { storage: named("storage"), images: named("images"), bridges }
 }

@@ -3,7 +3,7 @@
 
 mod script;
 
-use ostler_core::{Blame, secret::Secret};
+use ostler_core::{Blame, secret::Secret, spec::Address};
 use ostler_providers::proxmox::Host;
 use ostler_testkit::pve::FakeNode;
 use script::{
@@ -353,11 +353,16 @@ async fn a_node_elsewhere_offers_what_it_has() {
         ("Address", give("192.168.1.20/24")),
         ("Gateway", give("10.0.0.1")),
         ("Gateway", give("192.168.1.1")),
+        ("IPv6 address", give("192.168.1.21/24")),
+        ("IPv6 address", give("2001:db8::20/64")),
+        ("IPv6 gateway", give("2001:db8:1::1")),
+        ("IPv6 gateway", give("fe80::1")),
         ("Name server 1", Enter),
         ("Name server 2", give("9.9.9.9")),
         ("Name server 3", Enter),
         ("Search domain 1", give("lan")),
         ("Search domain 2", Enter),
+        ("Network card 2", Enter),
     ];
     let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
     let expected = format!(
@@ -390,6 +395,8 @@ servers:
     let network = &desk.server(&outcome).networks[0];
     assert_eq!(network.dns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["192.168.1.1", "9.9.9.9"]);
     assert_eq!(network.search, ["lan"]);
+    assert_eq!(network.fixed_addresses().count(), 2);
+    assert_eq!(network.gateway6.unwrap().to_string(), "fe80::1");
     assert!(seen.choices.contains(&("local-lvm".to_owned(), "42 GiB free".to_owned())), "{:?}", seen.choices);
     assert!(seen.texts.iter().any(|line| node.fingerprint().starts_with(line.trim()) && !line.trim().is_empty()));
     let notices = seen.notices.join("\n");
@@ -402,7 +409,9 @@ servers:
         "5000 is out of range",
         "it must match `^[a-z0-9_]",
         "lacks its prefix",
-        "outside of the subnet",
+        "outside of the subnet 192.168.1.0/24",
+        "it belongs to `address`",
+        "outside of the subnet 2001:db8::/64",
     ] {
         assert!(refusals.contains(words), "nothing says `{words}`: {refusals}");
     }
@@ -446,17 +455,34 @@ esac
         ("Address", give("fixed")),
         ("Address", give("10.0.0.20/24")),
         ("Gateway", Enter),
+        ("IPv6 address", Enter),
         ("Name server 1", give("-")),
         ("Search domain 1", Enter),
+        ("Network card 2", give("yes")),
+        ("Network card 2 bridge", give("vmbr1")),
+        ("Network card 2 vlan", give("7")),
+        ("Network card 2 address", give("10.0.0.0/8")),
+        ("Network card 2 address", give("10.1.0.20/24")),
+        ("Network card 2 address6", Enter),
+        ("Network card 3", give("yes")),
+        ("Network card 3 bridge", give("vmbr0")),
+        ("Network card 3 vlan", Esc),
+        ("Network card 3 bridge", Esc),
+        ("Network card 3", give("no")),
     ];
     let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
     let (setup, secret) = outcome.setup.as_ref().expect("a token is to be made");
-    assert_eq!((setup.storage.as_str(), setup.images.as_str(), setup.bridge.as_str()), ("tank", "files", "vmbr0"));
+    assert_eq!((setup.storage.as_str(), setup.images.as_str()), ("tank", "files"));
+    assert_eq!(setup.bridges, ["vmbr0", "vmbr1"]);
     assert_eq!(secret, "pve1");
     assert!(outcome.text.contains("url: \"https://pve1:8006\"\n    token: { secret: pve1 }\n"), "{}", outcome.text);
     let server = desk.server(&outcome);
     assert_eq!(server.networks[0].gateway.unwrap().to_string(), "10.0.0.1", "the node's own was offered");
-    assert_eq!((server.networks[0].dns.len(), server.proxmox.unwrap().vmid), (0, None));
+    let options = server.proxmox.as_ref().unwrap();
+    assert_eq!((server.networks[0].dns.len(), options.vmid), (0, None));
+    let plugs: Vec<_> = server.networks.iter().map(|card| options.plug(card)).collect();
+    assert_eq!(plugs, [("vmbr0", None), ("vmbr1", Some(7))]);
+    assert_eq!(server.networks[1].address, Address::Static("10.1.0.20/24".parse().unwrap()));
     assert!(seen.asked.contains(&("Gateway:".to_owned(), "10.0.0.1".to_owned())), "{:?}", seen.asked);
 }
 

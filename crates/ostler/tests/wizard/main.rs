@@ -69,11 +69,19 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     desk.answer("? Address with its prefix:", "192.168.1.20/24");
     desk.answer("? Gateway:", "10.0.0.1");
     desk.sees("outside of the subnet", "06-network");
-    desk.erase();
-    desk.answer("? Gateway:", "192.168.1.1");
-    desk.answer("? Name server 1", "");
-    desk.answer("? Name server 2", "");
-    desk.answer("? Search domain 1", "");
+    // DHCP, then: what was to be fixed is forgotten.
+    desk.press(&["Escape"]);
+    desk.waits_for("? Address with its prefix: (192.168.1.20/24)");
+    desk.press(&["Escape"]);
+    desk.choose_at("? Address:", "DHCP");
+    desk.answer("? IPv6 address", "");
+    desk.choose_at("? Network card 2:", "yes");
+    desk.answer("? Network card 2 bridge:", "");
+    desk.answer("? Network card 2 vlan:", "30");
+    desk.answer("? Network card 2 address:", "");
+    desk.answer("? Network card 2 address6:", "");
+    desk.sees("? Network card 3:", "06-second-card");
+    desk.press(&["Enter"]);
 
     desk.answer("? User:", "");
     desk.waits_for("? Log in with:");
@@ -123,10 +131,7 @@ servers:
       images: local
       bridge: vmbr0
       tags: [ web ]
-    network:
-      address: 192.168.1.20/24
-      gateway: 192.168.1.1
-      dns: [ 192.168.1.1 ]
+    network: [ { address: dhcp }, { bridge: vmbr0, vlan: 30 } ]
     user: ops
     ssh: { auth: key-only, root_login: no, port: 22 }
     authorized_keys: [ ~/.ssh/id_ed25519.pub ]
@@ -141,9 +146,6 @@ servers:
     assert_eq!(spec, head + expected);
     // The file serves everywhere, and the token is kept.
     node.storage("local-lvm", |storage| storage.avail = 200 << 30);
-    // (Whether that address is free here is not the test's affair.)
-    let fixed = "      address: 192.168.1.20/24\n      gateway: 192.168.1.1\n      dns: [ 192.168.1.1 ]\n";
-    environment.write("ostler.yaml", &written(&environment, "ostler.yaml").replace(fixed, "      address: dhcp\n"));
     let mut plan = environment.command(&["plan", "ostler.yaml", "--no-check"]);
     let plan = plan.env("OSTLER_IMAGE_SITE", "http://127.0.0.1:1").output().expect("ostler starts");
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
@@ -225,7 +227,9 @@ fn apps_of_another_catalog_have_their_dialog_and_their_secrets_are_kept() {
     catalog.write("roles/apps/shop/tasks/main.yml", "- name: Sell\n  ansible.builtin.debug:\n    msg: tea\n");
     catalog.publish();
     let url = catalog.file_url();
-    let Some(desk) = Desk::sit_down(&environment, 80, 24, &["wizard", "--catalog", &url], &[]) else { return };
+    // The folder is as good as its URL.
+    let folder = url.strip_prefix("file://").expect("a folder here");
+    let Some(desk) = Desk::sit_down(&environment, 80, 24, &["wizard", "--catalog", folder], &[]) else { return };
     desk.choose_at("? Where", "this computer");
     for question in ["Name", "Image", "CPUs", "Memory", "Disk", "Port here 1", "User", "Log in", "Keys", "May", "Port:"]
     {
@@ -300,9 +304,21 @@ fn on_the_node_itself_a_token_is_made_at_the_end_and_the_server_with_it() {
     desk.answer("? Name:", "");
     desk.choose_at("? Image:", "a file");
     desk.answer("? Path of the image:", "disk.raw");
-    for question in
-        ["CPUs:", "Memory:", "Disk:", "VMID", "Storage", "VLAN:", "Tag 1", "Address:", "User:", "Log in", "Keys"]
-    {
+    for question in [
+        "CPUs:",
+        "Memory:",
+        "Disk:",
+        "VMID",
+        "Storage",
+        "VLAN:",
+        "Tag 1",
+        "Address:",
+        "IPv6",
+        "Network card 2",
+        "User:",
+        "Log in",
+        "Keys",
+    ] {
         desk.answer(&format!("? {question}"), "");
     }
     desk.answer("? May root log in?", "");

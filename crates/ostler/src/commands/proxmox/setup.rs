@@ -22,9 +22,9 @@ pub struct Arguments {
     /// Storage of images and seeds; it takes the content types `import` and `iso`.
     #[arg(long, value_name = "STORAGE", default_value = "local")]
     images: String,
-    /// Bridge of servers' network cards.
-    #[arg(long, value_name = "BRIDGE", default_value = "vmbr0")]
-    bridge: String,
+    /// Bridge of servers' network cards; may be given several times.
+    #[arg(long = "bridge", value_name = "BRIDGE", default_value = "vmbr0")]
+    bridges: Vec<String>,
 }
 
 /// What a spec needs to say.
@@ -53,9 +53,9 @@ pub async fn make_token(
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "proxmox setup").await?;
-    let Arguments { secret, storage, images, bridge } = arguments;
+    let Arguments { secret, storage, images, bridges } = arguments;
     let host = Host::new(environment::search_path());
-    let (made, secret) = make_token(&session, &host, &Setup { storage, images, bridge }, secret).await?;
+    let (made, secret) = make_token(&session, &host, &Setup { storage, images, bridges }, secret).await?;
     let provider = Provider {
         name: made.node.clone(),
         url: proxmox::url(&made.node),

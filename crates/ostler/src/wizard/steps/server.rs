@@ -2,6 +2,7 @@
 
 use super::{
     SERVER,
+    network::address_of_node,
     target::{Proxmox, Target},
     text,
 };
@@ -18,14 +19,14 @@ use ostler_core::{
 use ostler_providers::proxmox::{BridgeOffer, NodeOffer, StorageOffer};
 use std::collections::BTreeMap;
 
-/// Asks; the bridge of its network card, where there is one.
-pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<Option<BridgeOffer>> {
+/// Asks; the bridges that there are where it is made.
+pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<Vec<BridgeOffer>> {
     dialog.talk.screen(SERVER);
     name(dialog)?;
     dialog.put(&["provider"], text(target.provider()));
     if let Target::Existing = target {
         existing(dialog)?;
-        return Ok(None);
+        return Ok(Vec::new());
     }
     image(dialog)?;
     dialog.ask(&["size", "cpus"], "CPUs:")?;
@@ -35,7 +36,7 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<Option<BridgeOffer>
         Target::Proxmox(proxmox) => place(dialog, proxmox),
         _ => {
             dialog.ask(&["local", "forward"], "Port here:")?;
-            Ok(None)
+            Ok(Vec::new())
         }
     }
 }
@@ -94,7 +95,7 @@ fn existing(dialog: &mut Dialog<'_>) -> Step<()> {
 }
 
 /// Where on Proxmox VE.
-fn place(dialog: &mut Dialog<'_>, proxmox: &Proxmox) -> Step<Option<BridgeOffer>> {
+fn place(dialog: &mut Dialog<'_>, proxmox: &Proxmox) -> Step<Vec<BridgeOffer>> {
     let node = node(dialog, proxmox)?;
     let next = proxmox.inventory.next_vmid;
     let vmid = dialog.ask(&["proxmox", "vmid"], &format!("VMID (the next is {next}):"))?;
@@ -105,10 +106,10 @@ fn place(dialog: &mut Dialog<'_>, proxmox: &Proxmox) -> Step<Option<BridgeOffer>
         }
     }
     storages(dialog, &node)?;
-    let bridge = bridge(dialog, &node)?;
+    bridge(dialog, &node.bridges)?;
     dialog.ask(&["proxmox", "vlan"], "VLAN:")?;
     dialog.ask(&["proxmox", "tags"], "Tag")?;
-    Ok(bridge)
+    Ok(node.bridges)
 }
 
 fn node(dialog: &mut Dialog<'_>, proxmox: &Proxmox) -> Step<NodeOffer> {
@@ -162,24 +163,22 @@ fn storage(dialog: &mut Dialog<'_>, key: &str, question: &str, fit: &[&StorageOf
     Ok(())
 }
 
-fn bridge(dialog: &mut Dialog<'_>, node: &NodeOffer) -> Step<Option<BridgeOffer>> {
-    let index = match node.bridges.as_slice() {
+fn bridge(dialog: &mut Dialog<'_>, bridges: &[BridgeOffer]) -> Step<()> {
+    let index = match bridges {
         [] => {
             dialog.ask(&["proxmox", "bridge"], "Bridge:")?;
-            return Ok(None);
+            return Ok(());
         }
         [_] => 0,
         bridges => {
-            let help =
-                |bridge: &BridgeOffer| bridge.cidr.as_ref().map_or(String::new(), |cidr| format!("the node is {cidr}"));
-            let choices: Vec<Choice> =
-                bridges.iter().map(|bridge| Choice::new(bridge.name.clone(), help(bridge))).collect();
+            let choice = |bridge: &BridgeOffer| Choice::new(bridge.name.clone(), address_of_node(bridge));
+            let choices: Vec<Choice> = bridges.iter().map(choice).collect();
             let default = bridges.iter().position(|bridge| bridge.name == "vmbr0").unwrap_or(0);
             dialog.talk.choose("proxmox.bridge", Ask { question: "Bridge:", help: "" }, &choices, default)?
         }
     };
-    dialog.put(&["proxmox", "bridge"], text(&node.bridges[index].name));
-    Ok(node.bridges.get(index).cloned())
+    dialog.put(&["proxmox", "bridge"], text(&bridges[index].name));
+    Ok(())
 }
 
 /// Space in the unit that people think in.
