@@ -7,8 +7,8 @@ use ostler_testkit::{environment::TestEnvironment, pve::FakeNode};
 use serde_json::json;
 use std::{fs, net::Ipv4Addr, time::Instant};
 
-/// TEST-NET-3 of RFC 5737.
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 21);
+/// In the range for benchmarks of RFC 2544.
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 21);
 
 fn main() {
     let paths: Vec<_> = std::env::args_os().skip(1).map(|path| fs::canonicalize(path).expect("a path")).collect();

@@ -8,6 +8,9 @@ use ostler_core::{
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::UnixListener, time::timeout};
 
+/// What a Debian 13 says on its serial console while it boots for the first time, from cloud-init's local stage on.
+const CONSOLE: &str = include_str!("console-debian-13.txt");
+
 #[tokio::test]
 async fn on_the_node_the_serial_console_tells_it_and_is_kept() {
     let lab = Lab::on_the_host().await;
@@ -22,10 +25,8 @@ async fn on_the_node_the_serial_console_tells_it_and_is_kept() {
     assert!(seen.detail.contains(words), "{}", seen.detail);
 
     let mac = mac_address(order.owner, "web1", 0);
-    let said = format!(
-        "\x1b[2JDebian GNU/Linux 13\r\n\r\n[   14.3] cloud-init[412]: ci-info: |  ens18 | True | 192.168.7.21 | 255.255.255.0 | global | {mac} |\r\n\
-         [  OK  ] Reached target cloud-init.target\r\n"
-    );
+    // Of a guest with two cards, and an IPv6 address on the first one.
+    let said = CONSOLE.replace("52:54:00:6b:f2:bd", &mac);
     guest.write_all(said.as_bytes()).await.unwrap();
     let heard = async {
         while lab.observe(&machine).await.ssh.is_none() {
@@ -33,9 +34,9 @@ async fn on_the_node_the_serial_console_tells_it_and_is_kept() {
         }
     };
     timeout(Duration::from_secs(30), heard).await.expect("the console is listened to");
-    assert_eq!(lab.observe(&machine).await.ssh, Some("192.168.7.21:22".parse().unwrap()));
+    assert_eq!(lab.observe(&machine).await.ssh, Some("203.0.113.20:22".parse().unwrap()));
     let tail = lab.provider.console_tail(&machine, 1).await.unwrap();
-    assert_eq!(tail, ["[  OK  ] Reached target cloud-init.target"]);
+    assert_eq!(tail, ["[  OK  ] Reached target sysinit.target - System Initialization."]);
 
     // Its agent knows better, once it runs.
     lab.node.agent_says(&mac, "192.168.7.22");

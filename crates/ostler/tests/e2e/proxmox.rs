@@ -5,8 +5,8 @@ use ostler_core::spec::ProviderKind;
 use ostler_testkit::{environment::TestEnvironment, pve::FakeNode, tmux::Terminal};
 use std::{fs, net::Ipv4Addr, time::Duration};
 
-/// Where the VM is; TEST-NET-3 of RFC 5737, so that nobody else is. (The targets have TEST-NET-2.)
-pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 20);
+/// Where the VM is: in the range for benchmarks of RFC 2544, where nobody else is. (The targets have TEST-NET-2.)
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 20);
 
 /// Somebody's folder, and a node whose guests are emulated; `None` where this machine can't have their address.
 pub fn place() -> Option<(TestEnvironment, FakeNode)> {

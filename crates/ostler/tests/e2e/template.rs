@@ -47,9 +47,9 @@ fn a_server_from_a_template() {
     assert_eq!(on_server(&environment, "hostname; whoami"), "web1\nops\n");
     assert_eq!(on_server(&environment, "wc -c < /etc/machine-id; sudo journalctl --list-boots -q | wc -l"), "33\n1\n");
     // In brackets, for sudo writes what it is called with into the journal.
-    let cards = "ip -o addr | awk '{ print $4 }' | grep -xE 'fe80::20/64|203.0.113.20/24|10.0.2.15/24' | sort";
+    let cards = "ip -o addr | awk '{ print $4 }' | grep -xE 'fe80::20/64|198.18.0.20/24|10.0.2.15/24' | sort";
     // The IPv6 one is of a kind that nothing is sent to without its link, for `plan` looks whether it answers.
-    let all = "10.0.2.15/24\n203.0.113.20/24\nfe80::20/64\n";
+    let all = "10.0.2.15/24\n198.18.0.20/24\nfe80::20/64\n";
     assert_eq!(on_server(&environment, cards), all, "a card lacks an address");
     assert_eq!(on_server(&environment, "ip route show default | wc -l"), "1\n", "the second card has a default route");
     let digest = template.trim_start_matches("template-");
