@@ -41,6 +41,13 @@ struct Place<'a> {
     name: String,
 }
 
+impl<'a> Place<'a> {
+    /// The whole of what stands at `path`.
+    fn at(path: &'a [String], name: &str) -> Self {
+        Self { path, whole: &std::convert::identity, key_path: joined(path), name: name.to_owned() }
+    }
+}
+
 impl<'a> Dialog<'a> {
     /// A run that begins.
     pub fn new(talk: &'a mut Talk, around: &'a Surroundings, questions: &'a Questions) -> Self {
@@ -62,9 +69,7 @@ impl<'a> Dialog<'a> {
         let path = self.of_server(keys);
         let mut asked = self.question(&path);
         change(&mut asked);
-        let whole = |value: Value| value;
-        let place = Place { path: &path, whole: &whole, key_path: joined(&path), name: question.to_owned() };
-        let answer = self.answer(&place, &asked)?;
+        let answer = self.answer(&Place::at(&path, question), &asked)?;
         // What was chosen is seen, even where it is the default.
         if let Some(value) = answer.as_ref().filter(|value| !is_empty(value)) {
             self.draft.put(&path, value.clone());
@@ -82,10 +87,8 @@ impl<'a> Dialog<'a> {
     pub fn ask_fields(&mut self, keys: &[&str]) -> Step<bool> {
         let path = self.of_server(keys);
         let asked = self.question(&path);
-        let whole = |value: Value| value;
-        let name = keys.last().copied().unwrap_or_default().to_owned();
-        let place = Place { path: &path, whole: &whole, key_path: joined(&path), name };
-        let answer = self.answer(&place, &asked)?;
+        let name = keys.last().copied().unwrap_or_default();
+        let answer = self.answer(&Place::at(&path, name), &asked)?;
         let differing = matches!(&answer, Some(Value::Map(fields)) if !fields.is_empty());
         if let Some(value) = answer.filter(|_| differing) {
             self.draft.put(&path, value);
@@ -99,10 +102,8 @@ impl<'a> Dialog<'a> {
         let path = self.of_server(keys);
         let mut asked = self.question(&path);
         change(&mut asked);
-        let whole = |value: Value| value;
-        let place = Place { path: &path, whole: &whole, key_path: joined(&path), name: question.to_owned() };
         let had: Vec<Value> = self.draft.get(&path).into_iter().collect();
-        let all = self.list(&place, &asked, &asked.kind, had)?;
+        let all = self.list(&Place::at(&path, question), &asked, &asked.kind, had)?;
         if matches!(&all, Value::List(items) if items.len() > 1) {
             self.draft.put(&path, all);
         }
