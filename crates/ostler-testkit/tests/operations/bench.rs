@@ -127,6 +127,26 @@ pub fn spec(name: &str) -> ServerSpec {
     }
 }
 
+/// The same on a Proxmox VE node.
+pub fn on_proxmox() -> ServerSpec {
+    let proxmox = ProxmoxOptions {
+        endpoint: ProxmoxEndpoint {
+            name: "pve".into(),
+            url: "https://pve.example.org:8006".into(),
+            token: SecretRef::File("token".into()),
+            trust: ProxmoxTrust::Fingerprint("00".repeat(32)),
+        },
+        node: "pve1".into(),
+        vmid: None,
+        storage: "local-lvm".into(),
+        images: "local".into(),
+        bridge: "vmbr0".into(),
+        vlan: None,
+        tags: Vec::new(),
+    };
+    ServerSpec { provider: ProviderKind::Proxmox, proxmox: Some(proxmox), ..web() }
+}
+
 /// Makes the server, or brings it to its spec.
 pub fn up() -> Verb {
     Verb::Up(Box::new(web()))
@@ -180,6 +200,10 @@ impl Bench {
     /// The machines of another bench come to be in this one's world too.
     pub fn adopt_machines_of(&self, other: &Bench) {
         copy_dir(&other.world().path("machines"), &self.world().path("machines"));
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
     }
 
     pub fn world(&self) -> WorldDir {
@@ -334,12 +358,12 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let fake = FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() };
     let log = EventLog::new(&store);
     let leaser = Leaser { store: &store, owner: this_owner(verb), is_dead: &is_dead };
-    let [local, existing] = [(); 2].map(|()| Box::new(fake.clone()) as Box<dyn Provider>);
+    let kinds = [ProviderKind::Local, ProviderKind::Existing, ProviderKind::Proxmox];
     let world = World {
         store: &store,
         log: &log,
         leaser: &leaser,
-        providers: Providers::from([(ProviderKind::Local, local), (ProviderKind::Existing, existing)]),
+        providers: Providers::from(kinds.map(|kind| (kind, Box::new(fake.clone()) as Box<dyn Provider>))),
         images: &fake,
         remote: &fake,
         engine: &fake,

@@ -9,6 +9,7 @@ mod cases;
 mod creating;
 mod destroying;
 mod failing;
+mod journals;
 mod looking;
 mod templates;
 mod together;

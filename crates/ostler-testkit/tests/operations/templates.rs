@@ -11,7 +11,7 @@ use ostler_core::{
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
-fn template() -> Verb {
+pub fn template() -> Verb {
     let digest = TemplateContents::of(&web(), &Default::default(), "of this test").digest;
     Verb::Template(Box::new(ostler_core::spec::ServerSpec { template: Some(digest), ..web() }))
 }
