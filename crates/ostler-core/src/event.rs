@@ -2,7 +2,7 @@
 
 use crate::{
     error::Failure,
-    ids::{EventNumber, OperationId, RunId, ServerName},
+    ids::{EventId, EventNumber, OperationId, RunId, ServerName},
     model::Phase,
     operation::{OperationKind, OperationState},
 };
@@ -27,12 +27,21 @@ pub struct Event {
 /// An event that has no place in the log yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEvent {
+    /// By which the store knows one that it has already: whoever can't tell whether it was stored stores it again.
+    pub id: EventId,
     /// The server it is about.
     pub server: Option<ServerName>,
     /// The operation it belongs to.
     pub operation: Option<OperationId>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl NewEvent {
+    /// One that happens now.
+    pub fn new(server: Option<ServerName>, operation: Option<OperationId>, kind: EventKind) -> Self {
+        Self { id: EventId::new(), server, operation, kind }
+    }
 }
 
 /// What happened. In JSON the tag stands under `event`.
@@ -105,7 +114,7 @@ pub enum EventKind {
     },
     /// The operation came to an end, for now or for good. Terminal: each start has exactly one, unless Ostler is killed.
     OperationEnded {
-        /// How.
+        /// How; `Unwinding`: its undoing was stopped on request.
         state: OperationState,
         /// Why, unless it succeeded.
         #[serde(default, skip_serializing_if = "Option::is_none")]

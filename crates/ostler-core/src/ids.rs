@@ -95,6 +95,15 @@ uuid_id! {
     StateId
 }
 
+uuid_id! {
+    /// One event, before it has a place in the log: storing it twice leaves it there once.
+    EventId
+}
+uuid_id! {
+    /// One acquisition of a lease.
+    LeaseToken
+}
+
 /// Position in the append-only log of events; the first event has number 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -3,6 +3,9 @@
 //! Who follows the log asks for what is newer than the last number that it saw. So a number must never be committed after a
 //! greater one: an auto-increment column gives no such promise on MySQL. Here the row of `state` holds the last number, and
 //! whoever appends locks that row until the commit. That gives numbers without gaps, too.
+//!
+//! An event has an id before it has a number. Whoever can't tell whether it was stored (a connection broke, a future was
+//! dropped) stores it again, and it is in the log once.
 
 use crate::{
     codec::{Row, json},
@@ -16,11 +19,12 @@ use ostler_core::{
     ports::EventFilter,
 };
 use sea_orm::{
-    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DbErr, EntityTrait, QueryFilter, QueryOrder,
-    QuerySelect, sea_query::Expr,
+    ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
+    QueryFilter, QueryOrder, QuerySelect, sea_query::Expr,
 };
+use std::collections::HashSet;
 
-/// Rows of one INSERT: six values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
+/// Rows of one INSERT: seven values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
 const ROWS: usize = 1000;
 
 pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<EventNumber, Fault> {
@@ -29,24 +33,47 @@ pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<Even
     }
     retry(|| async move {
         let txn = begin(db).await?;
-        let mut number = last_for_update(&txn).await?;
-        let time = now();
-        for events in events.chunks(ROWS) {
-            let rows = events.iter().map(|event| {
-                number += 1;
-                row(number, time, event)
-            });
-            event::Entity::insert_many(rows).exec_without_returning(&txn).await?;
-        }
-        state::Entity::update_many()
-            .col_expr(state::Column::LastEvent, Expr::value(number))
-            .filter(state::Column::Id.eq(state::ROW))
-            .exec(&txn)
-            .await?;
+        let number = append_in(&txn, events).await?;
         txn.commit().await?;
-        Ok(EventNumber(number))
+        Ok(number)
     })
     .await
+}
+
+/// The same within a transaction that writes.
+pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result<EventNumber, Fault> {
+    if events.is_empty() {
+        return Ok(last(txn).await?);
+    }
+    let mut number = last_for_update(txn).await?;
+    let time = now();
+    for events in events.chunks(ROWS) {
+        let known: HashSet<String> = event::Entity::find()
+            .select_only()
+            .column(event::Column::Id)
+            .filter(event::Column::Id.is_in(events.iter().map(|event| event.id.to_string())))
+            .into_tuple()
+            .all(txn)
+            .await?
+            .into_iter()
+            .collect();
+        let new = events.iter().filter(|event| !known.contains(&event.id.to_string()));
+        let rows: Vec<_> = new
+            .map(|event| {
+                number += 1;
+                row(number, time, event)
+            })
+            .collect();
+        if !rows.is_empty() {
+            event::Entity::insert_many(rows).exec_without_returning(txn).await?;
+        }
+    }
+    state::Entity::update_many()
+        .col_expr(state::Column::LastEvent, Expr::value(number))
+        .filter(state::Column::Id.eq(state::ROW))
+        .exec(txn)
+        .await?;
+    Ok(EventNumber(number))
 }
 
 pub async fn after(
@@ -65,7 +92,7 @@ pub async fn after(
     query.order_by_asc(event::Column::Number).limit(u64::from(limit)).all(db).await?.into_iter().map(record).collect()
 }
 
-pub async fn last(db: &DatabaseConnection) -> Result<EventNumber, DbErr> {
+pub async fn last(db: &impl ConnectionTrait) -> Result<EventNumber, DbErr> {
     let number: Option<i64> = last_number().into_tuple().one(db).await?;
     Ok(EventNumber(number.unwrap_or_default()))
 }
@@ -83,6 +110,7 @@ fn row(number: i64, time: i64, event: &NewEvent) -> event::ActiveModel {
     let body = serde_json::to_value(&event.kind).expect("events are plain data");
     event::ActiveModel {
         number: Set(number),
+        id: Set(Some(event.id.to_string())),
         time: Set(time),
         server: Set(event.server.as_ref().map(ToString::to_string)),
         operation: Set(event.operation.as_ref().map(ToString::to_string)),

@@ -27,13 +27,13 @@ use key::KeyFile;
 use ostler_core::{
     error::{Failure, Result},
     event::{Event, NewEvent},
-    ids::{EventNumber, OperationId, ServerName, StateId},
+    ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
     model::{ServerOverview, ServerRecord},
-    operation::{OperationRecord, OperationState, StepState},
-    ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
+    operation::{OperationRecord, OperationState, StepRecord, StepState},
+    ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
 };
-use sea_orm::{DatabaseConnection, EntityTrait};
+use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait};
 use std::{path::Path, sync::Arc, time::Duration};
 
 /// The state in a database. A clone is another handle on the same.
@@ -79,6 +79,11 @@ impl SeaStore {
     pub async fn close(self) {
         // What can fail here has no bearing on what was answered.
         let _ = self.db.close().await;
+    }
+
+    /// Whether Ostlers of other machines may have it open.
+    pub fn is_shared(&self) -> bool {
+        self.db.get_database_backend() != DatabaseBackend::Sqlite
     }
 
     fn answer<T>(&self, answer: Result<T, impl Into<Fault>>) -> Result<T> {
@@ -127,12 +132,24 @@ impl Store for SeaStore {
         id: OperationId,
         state: OperationState,
         failure: Option<&Failure>,
+        events: &[NewEvent],
     ) -> Result<()> {
-        self.answer(operations::set_state(&self.db, id, state, failure).await)
+        self.answer(operations::set_state(&self.db, id, state, failure, events).await)
     }
 
-    async fn set_step(&self, id: OperationId, index: usize, state: StepState, outputs: &str) -> Result<()> {
-        self.answer(operations::set_step(&self.db, id, index, state, outputs).await)
+    async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()> {
+        self.answer(operations::replace_steps(&self.db, id, steps).await)
+    }
+
+    async fn set_step(
+        &self,
+        id: OperationId,
+        index: usize,
+        state: StepState,
+        outputs: &str,
+        events: &[NewEvent],
+    ) -> Result<()> {
+        self.answer(operations::set_step(&self.db, id, index, state, outputs, events).await)
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
@@ -150,22 +167,23 @@ impl Store for SeaStore {
     async fn acquire_lease(
         &self,
         server: &ServerName,
+        token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_dead: &(dyn for<'o> Fn(&'o LeaseOwner) -> bool + Send + Sync),
+        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        self.answer(leases::acquire(&self.db, server, owner, ttl, is_dead).await)
+        self.answer(leases::acquire(&self.db, server, token, owner, ttl, is_free).await)
     }
 
-    async fn renew_lease(&self, server: &ServerName, owner: &LeaseOwner, ttl: Duration) -> Result<bool> {
-        self.answer(leases::renew(&self.db, server, owner, ttl).await)
+    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool> {
+        self.answer(leases::renew(&self.db, server, token, ttl).await)
     }
 
-    async fn release_lease(&self, server: &ServerName, owner: &LeaseOwner) -> Result<()> {
-        self.answer(leases::release(&self.db, server, owner).await)
+    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()> {
+        self.answer(leases::release(&self.db, server, token).await)
     }
 
-    async fn lease(&self, server: &ServerName) -> Result<Option<LeaseOwner>> {
+    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>> {
         self.answer(leases::get(&self.db, server).await)
     }
 

@@ -5,9 +5,11 @@ use crate::{
     database::{begin, now, retry},
     entities::operation,
     error::{Fault, StoreError},
+    events,
 };
 use ostler_core::{
     error::Failure,
+    event::NewEvent,
     ids::{OperationId, ServerName},
     operation::{OperationRecord, OperationState, StepRecord, StepState},
 };
@@ -69,13 +71,9 @@ pub async fn set_state(
     id: OperationId,
     state: OperationState,
     failure: Option<&Failure>,
+    events: &[NewEvent],
 ) -> Result<(), Fault> {
-    let ended = match state {
-        OperationState::Running | OperationState::Unwinding => None,
-        OperationState::Succeeded | OperationState::Failed | OperationState::Undone | OperationState::Stuck => {
-            Some(now())
-        }
-    };
+    let ended = state.is_end().then(now);
     retry(|| async move {
         let mut row = operation::ActiveModel {
             state: Set(word(&state)),
@@ -97,9 +95,22 @@ pub async fn set_state(
             row.latest = Set(true);
         }
         let update = operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string()));
-        match update.exec(&txn).await?.rows_affected {
+        if update.exec(&txn).await?.rows_affected == 0 {
+            return Err(StoreError::NoOperation(id).into());
+        }
+        events::append_in(&txn, events).await?;
+        Ok(txn.commit().await?)
+    })
+    .await
+}
+
+pub async fn replace_steps(db: &DatabaseConnection, id: OperationId, steps: &[StepRecord]) -> Result<(), Fault> {
+    retry(|| async move {
+        let row = operation::ActiveModel { steps: Set(json(&steps)), ..Default::default() };
+        let update = operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string()));
+        match update.exec(db).await?.rows_affected {
             0 => Err(StoreError::NoOperation(id).into()),
-            _ => Ok(txn.commit().await?),
+            _ => Ok(()),
         }
     })
     .await
@@ -111,6 +122,7 @@ pub async fn set_step(
     index: usize,
     state: StepState,
     outputs: &str,
+    events: &[NewEvent],
 ) -> Result<(), Fault> {
     retry(|| async move {
         let txn = begin(db).await?;
@@ -127,6 +139,7 @@ pub async fn set_step(
         let row =
             operation::ActiveModel { steps: Set(json(&steps)), outputs: Set(outputs.to_owned()), ..Default::default() };
         operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string())).exec(&txn).await?;
+        events::append_in(&txn, events).await?;
         Ok(txn.commit().await?)
     })
     .await

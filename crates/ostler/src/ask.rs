@@ -41,6 +41,11 @@ impl Terminal {
             return Err(Interrupt::failure());
         }
         let _hush = self.stage.hush();
+        let stage = self.stage.clone();
+        let ask = move || {
+            stage.wait_quiet();
+            ask()
+        };
         let before = tcgetattr(io::stdin()).ok();
         let failed = |cause: String| Failure::new(Blame::User, cause).because_of("the terminal can't be read");
         tokio::select! {
@@ -50,7 +55,7 @@ impl Terminal {
                 if let Some(before) = before {
                     let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before); // it is gone, then
                 }
-                eprintln!();
+                self.stage.print_error("\n");
                 Err(Interrupt::failure())
             }
             answer = tokio::task::spawn_blocking(ask) => match answer {
@@ -92,7 +97,7 @@ impl Ask for Terminal {
             let mut line = String::new();
             io::stdin().lock().read_line(&mut line)?;
             if !line.ends_with('\n') {
-                eprintln!();
+                io::stderr().write_all(b"\n")?;
             }
             Ok(line)
         };

@@ -1,6 +1,7 @@
 //! The JSON-line log of everything, for people's own tools. The store stays the truth; this is a copy to grep.
 //!
-//! Several Ostlers may write it at once: each batch is one append under a lock on the folder.
+//! Several Ostlers may write it at once: each batch is one append, and who rotates it has a lock on the folder. Nobody waits for
+//! that lock, for its holder may have been stopped.
 
 use ostler_core::event::Event;
 use std::{
@@ -33,9 +34,12 @@ impl LogFile {
         }
         // Two that rotate at once would push out what is young.
         let folder = fs::File::open(self.path.parent().unwrap_or(Path::new("/")))?;
-        rustix::fs::flock(&folder, rustix::fs::FlockOperation::LockExclusive)?;
-        if fs::metadata(&self.path).is_ok_and(|meta| meta.len() > LIMIT) {
-            self.rotate()?;
+        let grown = fs::metadata(&self.path).is_ok_and(|meta| meta.len() > LIMIT);
+        if grown && rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
+            // Another one may have done it in between.
+            if fs::metadata(&self.path).is_ok_and(|meta| meta.len() > LIMIT) {
+                self.rotate()?;
+            }
         }
         let mut lines = Vec::new();
         for event in events {

@@ -11,7 +11,7 @@ mod wiring;
 mod wizard;
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
@@ -20,18 +20,17 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: the asynchronous runtime can't be started: {error}");
+            let _ = writeln!(std::io::stderr(), "error: the asynchronous runtime can't be started: {error}"); // or nobody reads
             return ExitCode::from(70);
         }
     };
-    let result = runtime.block_on(commands::run(cli));
+    let code = runtime.block_on(commands::run(cli)).unwrap_or_else(|failure| {
+        output::print_failure(output, &failure);
+        ExitCode::from(failure.blame.exit_code())
+    });
+    // The work is done; whoever reads of it slowly may still do so.
+    runtime.block_on(output::Stage::of_process().written_or_stopped());
     // A question that was left may still wait for its answer, in a thread of its own: nobody waits for that.
     runtime.shutdown_background();
-    match result {
-        Ok(code) => code,
-        Err(failure) => {
-            output::print_failure(output, &failure);
-            ExitCode::from(failure.blame.exit_code())
-        }
-    }
+    code
 }

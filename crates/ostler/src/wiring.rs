@@ -5,7 +5,7 @@ use crate::{
     cli::Global,
     environment,
     log_file::LogFile,
-    output::{Access, Stage},
+    output::{Access, Stage, print_warning},
     process,
 };
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
@@ -13,11 +13,12 @@ use ostler_core::{
     Blame, Failure, Result,
     ids::{ServerName, StateId},
     model::{ModuleMeta, Power, ServerRecord},
-    operation::{EventLog, Interrupt, Leaser},
+    operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
     ops::{Providers, WaitOptions, World, resolve},
-    ports::{Provider, Store},
+    ports::{Lease, Provider, Store},
     secret::Secret,
     spec::{ProviderKind, SecretRef},
+    text::plain,
 };
 use ostler_providers::{
     existing::ExistingProvider,
@@ -73,6 +74,9 @@ impl WaitArguments {
     }
 }
 
+/// How long the state may take to store what is left of the events in the end.
+const FLUSH: Duration = Duration::from_secs(5);
+
 /// An open state directory with everything around it.
 pub struct Session {
     /// The state.
@@ -103,7 +107,7 @@ impl Session {
         let store = SeaStore::open_sqlite(&state_dir).await?;
         let owner = store.state_id().await?;
         let interrupt = Interrupt::new();
-        let stage = Stage::default();
+        let stage = Stage::of_process();
         let images = match std::env::var(environment::IMAGE_SITE) {
             Ok(site) if !site.is_empty() => ImageStore::with_site(state_dir.join("images"), site),
             _ => ImageStore::new(state_dir.join("images")),
@@ -121,7 +125,7 @@ impl Session {
             stage,
             accept_new_host_keys: wait.accept_new_host_keys,
             doing,
-            log_file: open_log(&environment::log_dir(&state_dir)),
+            log_file: open_log(global, &environment::log_dir(&state_dir)),
             interrupt,
             state_dir,
         })
@@ -159,8 +163,9 @@ impl Session {
     /// drops it, and with it its child processes.
     pub async fn with_world<T>(&self, work: impl AsyncFnOnce(&World<'_>) -> Result<T>) -> Result<T> {
         let log = EventLog::new(&self.store);
-        let is_dead = |owner: &_| process::is_dead(owner);
-        let leaser = Leaser { store: &self.store, owner: process::this_owner(self.doing), is_dead: &is_dead };
+        let liveness = |owner: &_| process::liveness(owner, self.store.is_shared());
+        let owner = process::this_owner(self.doing);
+        let leaser = Leaser { store: &self.store, owner, ttl: LEASE_TTL, liveness: &liveness };
         let world = World {
             store: &self.store,
             log: &log,
@@ -181,10 +186,25 @@ impl Session {
             wait: self.wait,
             owner: self.owner,
         };
-        tokio::select! {
+        let result = tokio::select! {
             result = work(&world) => result,
             stopped = self.second_interrupt() => Err(stopped),
+        };
+        let unstored = match tokio::time::timeout(FLUSH, log.flush()).await {
+            Ok(flushed) => flushed.err(),
+            Err(_) => Some(Failure::new(Blame::Bug, "the last events are not stored: the state does not answer")),
+        };
+        if let Some(failure) = unstored {
+            let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+            self.stage.print_error(&format!("warning: {}\n", plain(&format!("{failure}{causes}"))));
         }
+        result
+    }
+
+    /// Whether an Ostler that is not known to be dead works on the server.
+    pub async fn is_at_work(&self, server: &ServerName) -> Result<bool> {
+        let is_free = |lease: Lease| lease.is_free(process::liveness(&lease.owner, self.store.is_shared()));
+        Ok(self.store.lease(server).await?.is_some_and(|lease| !is_free(lease)))
     }
 
     /// Where the JSON-line log is written; none if its folder can't be made.
@@ -261,8 +281,9 @@ impl Tokens for Secrets {
 }
 
 /// The log is a copy: that it can't be written is worth a line, and no more.
-fn open_log(dir: &Path) -> Option<LogFile> {
-    LogFile::open(dir).inspect_err(|error| eprintln!("warning: no log is written to {}: {error}", dir.display())).ok()
+fn open_log(global: &Global, dir: &Path) -> Option<LogFile> {
+    let warn = |error: &_| print_warning(global.output, &format!("no log is written to {}: {error}", dir.display()));
+    LogFile::open(dir).inspect_err(warn).ok()
 }
 
 /// The state directory of this invocation.

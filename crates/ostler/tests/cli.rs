@@ -327,6 +327,35 @@ fn every_command_has_a_manual_page() {
 }
 
 #[test]
+fn who_reads_no_more_is_no_failure() {
+    let environment = environment();
+    let closed = || {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        writer
+    };
+    let schema = environment.command(&["schema"]).stdout(closed()).output().expect("ostler starts");
+    assert!(schema.status.success(), "{}", String::from_utf8_lossy(&schema.stderr));
+    let unknown = environment.command(&["resume", "web1"]).stderr(closed()).status().expect("ostler starts");
+    assert_eq!(unknown.code(), Some(2), "a message that nobody reads changes the exit code");
+}
+
+#[test]
+fn a_signal_ends_the_wait_for_a_reader() {
+    let environment = environment();
+    let (_reader, writer) = std::io::pipe().expect("a pipe");
+    let mut schema = environment.command(&["schema"]).stdout(writer).spawn().expect("ostler starts");
+    let pid = rustix::process::Pid::from_child(&schema);
+    let begun = std::time::Instant::now();
+    // It is more than a pipe takes.
+    while schema.try_wait().expect("a child").is_none() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "it can't be ended");
+        std::thread::sleep(std::time::Duration::from_millis(500)); // first it is to come as far as waiting
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it has just ended
+    }
+}
+
+#[test]
 fn help_lists_every_command_and_the_exit_codes() {
     let help = environment().run(&["--help"]).ok().stdout;
     for word in [

@@ -2,12 +2,19 @@
 //!
 //! The rules: a step is journaled as started before it acts and as done, with what it found out, in one transaction
 //! after. So after a crash at most one step is in doubt, and it is simply run (or undone) again.
+//!
+//! A journal may be another version's, with other steps. It is read by names. Undoing follows the journal: what was begun is
+//! undone, last first. Going on follows this version's list: what is done stays done, what the journal has not is run where
+//! it stands in the list, and what only the earlier version did is not run any more; if it was begun it counts as done, and is
+//! undone one day. A step that was begun and that this version does not know is refused before anything is touched.
 
 use crate::{
     error::{Blame, Failure, Result},
     event::EventKind,
     ids::{OperationId, ServerName},
-    operation::{OperationKind, OperationRecord, OperationState, Step, StepRecord, StepState},
+    operation::{
+        Change, OperationKind, OperationRecord, OperationState, ScopedReporter, Step, StepFn, StepRecord, StepState,
+    },
     ports::{Reporter, Store},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -48,8 +55,8 @@ impl Interrupt {
 pub struct Driver<'a> {
     /// The journal.
     pub store: &'a dyn Store,
-    /// Takes this operation's events.
-    pub reporter: &'a dyn Reporter,
+    /// Takes this operation's events, and with them what changes in its journal.
+    pub reporter: &'a ScopedReporter<'a>,
     /// Ctrl-C.
     pub interrupt: &'a Interrupt,
 }
@@ -63,26 +70,34 @@ impl Driver<'_> {
         C: Sync,
         O: Serialize + DeserializeOwned + Send,
     {
-        check_steps(record, steps)?;
+        let steps = self.follow_list(record, steps).await?;
         let begun = Instant::now();
         let mut outputs: O = record.read_outputs()?;
-        self.set_state(record, OperationState::Running, None).await?;
-        let first = record.steps.iter().position(|s| s.state != StepState::Done).unwrap_or(steps.len());
-        self.started(record.kind, steps, first).await;
-        for (index, step) in steps.iter().enumerate().filter(|(index, step)| *index >= first || step.again) {
+        let is_done = |record: &OperationRecord, index: usize| record.steps[index].state == StepState::Done;
+        let first =
+            steps.iter().enumerate().position(|(index, step)| step.forward.is_some() && !is_done(record, index));
+        let started = EventKind::OperationStarted {
+            operation_kind: record.kind,
+            steps: steps.iter().map(|step| (step.phase, step.name.to_owned())).collect(),
+            first: first.unwrap_or(steps.len()),
+        };
+        self.reporter.journal(&Change::State(OperationState::Running, None), Some(started)).await?;
+        (record.state, record.failure) = (OperationState::Running, None);
+        for (index, step) in steps.iter().enumerate() {
+            let Some(forward) = step.forward.filter(|_| step.again || !is_done(record, index)) else { continue };
             let result = if self.interrupt.is_set() {
                 Err(Interrupt::failure())
             } else {
-                self.run_step(record, index, step, ctx, &mut outputs).await
+                self.run_step(record, index, (step, forward), ctx, &mut outputs).await
             };
             if let Err(failure) = result {
                 let failure = with_way_on(failure, record);
                 self.report(EventKind::StepFailed { index, step: step.name.into(), failure: failure.clone() }).await;
-                self.end(record, OperationState::Failed, Some(&failure), begun).await?;
-                return Err(failure);
+                return Err(self.end(record, OperationState::Failed, begun, failure).await);
             }
         }
-        self.end(record, OperationState::Succeeded, None, begun).await?;
+        self.reporter.end(OperationState::Succeeded, None, begun.elapsed().as_secs_f64()).await?;
+        record.state = OperationState::Succeeded;
         Ok(outputs)
     }
 
@@ -95,103 +110,84 @@ impl Driver<'_> {
         C: Sync,
         O: Serialize + DeserializeOwned + Send,
     {
-        check_steps(record, steps)?;
+        let steps = follow_journal(record, steps)?;
         let begun = Instant::now();
         let mut outputs: O = record.read_outputs()?;
-        self.set_state(record, OperationState::Unwinding, None).await?;
-        let names = steps.iter().rev().filter(|s| s.undo.is_some()).map(|s| s.name.to_owned()).collect();
-        self.report(EventKind::UnwindStarted { steps: names }).await;
+        let with_undo = steps.iter().rev().flatten().filter(|step| step.undo.is_some());
+        let started = EventKind::UnwindStarted { steps: with_undo.map(|step| step.name.to_owned()).collect() };
+        self.reporter.journal(&Change::State(OperationState::Unwinding, None), Some(started)).await?;
+        (record.state, record.failure) = (OperationState::Unwinding, None);
         let mut stuck: Option<Failure> = None;
         for (index, step) in steps.iter().enumerate().rev() {
-            if matches!(record.steps[index].state, StepState::Pending | StepState::Undone) {
-                continue;
-            }
+            let Some(step) = step.filter(|_| record.steps[index].is_begun()) else { continue };
             if self.interrupt.is_set() {
-                return Err(Interrupt::failure());
+                let (failure, seconds) = (Interrupt::failure(), begun.elapsed().as_secs_f64());
+                let state = OperationState::Unwinding;
+                self.report(EventKind::OperationEnded { state, failure: Some(failure.clone()), seconds }).await;
+                return Err(failure);
             }
             if let Err(failure) = self.undo_step(record, index, step, ctx, &mut outputs).await {
                 self.report(EventKind::UndoFailed { index, step: step.name.into(), failure: failure.clone() }).await;
                 stuck.get_or_insert(failure);
             }
         }
-        match stuck {
-            None => self.end(record, OperationState::Undone, None, begun).await,
-            Some(failure) => {
-                self.end(record, OperationState::Stuck, Some(&failure), begun).await?;
-                Err(failure)
-            }
+        if let Some(failure) = stuck {
+            return Err(self.end(record, OperationState::Stuck, begun, failure).await);
         }
-    }
-
-    async fn run_step<C, O>(
-        &self,
-        record: &mut OperationRecord,
-        index: usize,
-        step: &Step<C, O>,
-        ctx: &C,
-        outputs: &mut O,
-    ) -> Result<()>
-    where
-        O: Serialize,
-    {
-        let begun = Instant::now();
-        self.set_step(record, index, StepState::Started, outputs).await?;
-        self.report(EventKind::StepStarted { index, step: step.name.into(), phase: step.phase }).await;
-        (step.forward)(ctx, outputs).await?;
-        self.set_step(record, index, StepState::Done, outputs).await?;
-        let seconds = begun.elapsed().as_secs_f64();
-        self.report(EventKind::StepDone { index, step: step.name.into(), seconds }).await;
+        self.reporter.end(OperationState::Undone, None, begun.elapsed().as_secs_f64()).await?;
+        record.state = OperationState::Undone;
         Ok(())
     }
 
-    async fn undo_step<C, O>(
+    async fn run_step<C, O: Serialize>(
+        &self,
+        record: &mut OperationRecord,
+        index: usize,
+        (step, forward): (&Step<C, O>, StepFn<C, O>),
+        ctx: &C,
+        outputs: &mut O,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let name = || step.name.to_owned();
+        let started = EventKind::StepStarted { index, step: name(), phase: step.phase };
+        self.set_step(record, index, StepState::Started, outputs, Some(started)).await?;
+        forward(ctx, outputs).await?;
+        let done = EventKind::StepDone { index, step: name(), seconds: begun.elapsed().as_secs_f64() };
+        self.set_step(record, index, StepState::Done, outputs, Some(done)).await
+    }
+
+    async fn undo_step<C, O: Serialize>(
         &self,
         record: &mut OperationRecord,
         index: usize,
         step: &Step<C, O>,
         ctx: &C,
         outputs: &mut O,
-    ) -> Result<()>
-    where
-        O: Serialize,
-    {
-        if let Some(undo) = step.undo {
-            self.set_step(record, index, StepState::Undoing, outputs).await?;
-            self.report(EventKind::UndoStarted { index, step: step.name.into() }).await;
-            undo(ctx, outputs).await?;
-            self.report(EventKind::UndoDone { index, step: step.name.into() }).await;
-        }
-        self.set_step(record, index, StepState::Undone, outputs).await
+    ) -> Result<()> {
+        let name = || step.name.to_owned();
+        let Some(undo) = step.undo else {
+            return self.set_step(record, index, StepState::Undone, outputs, None).await;
+        };
+        let started = EventKind::UndoStarted { index, step: name() };
+        self.set_step(record, index, StepState::Undoing, outputs, Some(started)).await?;
+        undo(ctx, outputs).await?;
+        let done = EventKind::UndoDone { index, step: name() };
+        self.set_step(record, index, StepState::Undone, outputs, Some(done)).await
     }
 
-    async fn started<C, O>(&self, kind: OperationKind, steps: &[Step<C, O>], first: usize) {
-        let steps = steps.iter().map(|s| (s.phase, s.name.to_owned())).collect();
-        self.report(EventKind::OperationStarted { operation_kind: kind, steps, first }).await;
-    }
-
+    /// Journals that the operation did not end well; returns why, also where even that can't be journaled.
     async fn end(
         &self,
         record: &mut OperationRecord,
         state: OperationState,
-        failure: Option<&Failure>,
         begun: Instant,
-    ) -> Result<()> {
-        self.set_state(record, state, failure).await?;
-        let seconds = begun.elapsed().as_secs_f64();
-        self.report(EventKind::OperationEnded { state, failure: failure.cloned(), seconds }).await;
-        Ok(())
-    }
-
-    async fn set_state(
-        &self,
-        record: &mut OperationRecord,
-        state: OperationState,
-        failure: Option<&Failure>,
-    ) -> Result<()> {
-        self.store.set_operation_state(record.id, state, failure).await?;
-        record.state = state;
-        record.failure = failure.cloned();
-        Ok(())
+        mut failure: Failure,
+    ) -> Failure {
+        match self.reporter.end(state, Some(&failure), begun.elapsed().as_secs_f64()).await {
+            Ok(()) => (record.state, record.failure) = (state, Some(failure.clone())),
+            Err(unrecorded) => failure.causes.push(format!("and it could not be journaled: {unrecorded}")),
+        }
+        failure
     }
 
     async fn set_step<O: Serialize>(
@@ -200,17 +196,59 @@ impl Driver<'_> {
         index: usize,
         state: StepState,
         outputs: &O,
+        event: Option<EventKind>,
     ) -> Result<()> {
         let outputs = to_json(outputs);
-        self.store.set_step(record.id, index, state, &outputs).await?;
+        self.reporter.journal(&Change::Step(index, state, &outputs), event).await?;
         record.steps[index].state = state;
         record.outputs = outputs;
         Ok(())
     }
 
+    /// Brings the journal to this version's list of steps; returns the steps that it then has, each at its index.
+    async fn follow_list<'s, C, O>(
+        &self,
+        record: &mut OperationRecord,
+        steps: &'s [Step<C, O>],
+    ) -> Result<Vec<&'s Step<C, O>>> {
+        follow_journal(record, steps)?;
+        let (mut journal, mut listed) = (Vec::new(), Vec::new());
+        for step in steps {
+            let recorded = record.steps.iter().find(|recorded| step.is_called(&recorded.name));
+            let state = match step.forward {
+                Some(_) => recorded.map_or(StepState::Pending, |recorded| recorded.state),
+                None if recorded.is_some_and(StepRecord::is_begun) => StepState::Done,
+                None => continue,
+            };
+            journal.push(StepRecord { name: step.name.to_owned(), state });
+            listed.push(step);
+        }
+        if journal != record.steps {
+            self.store.replace_steps(record.id, &journal).await?;
+            record.steps = journal;
+        }
+        Ok(listed)
+    }
+
     async fn report(&self, kind: EventKind) {
         self.reporter.report(kind).await;
     }
+}
+
+/// What this version knows of each step of the journal; nothing of one that was never begun may be known.
+fn follow_journal<'s, C, O>(record: &OperationRecord, steps: &'s [Step<C, O>]) -> Result<Vec<Option<&'s Step<C, O>>>> {
+    let step_of = |recorded: &StepRecord| {
+        let step = steps.iter().find(|step| step.is_called(&recorded.name));
+        if step.is_none() && recorded.is_begun() {
+            let OperationRecord { id, server, .. } = record;
+            let message =
+                format!("operation {id} of {server} has a step `{}`, which this version does not know", recorded.name);
+            return Err(Failure::new(Blame::User, message)
+                .with_hint("a newer version began it: use that one, or a later one; nothing was touched"));
+        }
+        Ok(step)
+    };
+    record.steps.iter().map(step_of).collect()
 }
 
 /// The journal's record of an operation that begins now. It holds no secret, nor does its plan.
@@ -236,24 +274,13 @@ pub fn begun<C, O: Default + Serialize>(
 
 /// Journal entries of steps that are not begun.
 pub fn pending_steps<C, O>(steps: &[Step<C, O>]) -> Vec<StepRecord> {
-    steps.iter().map(|s| StepRecord { name: s.name.to_owned(), state: StepState::Pending }).collect()
+    let own = steps.iter().filter(|step| step.forward.is_some());
+    own.map(|step| StepRecord { name: step.name.to_owned(), state: StepState::Pending }).collect()
 }
 
 /// JSON of a recorded plan or outputs. Both are plain data of this crate, so it can't fail.
 pub fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plans and outputs are plain data")
-}
-
-/// A journal is only followed by the same steps that wrote it.
-fn check_steps<C, O>(record: &OperationRecord, steps: &[Step<C, O>]) -> Result<()> {
-    if record.steps.iter().map(|s| s.name.as_str()).eq(steps.iter().map(|s| s.name)) {
-        return Ok(());
-    }
-    Err(Failure::new(
-        Blame::Bug,
-        format!("operation {} of {} was journaled with other steps than this version has", record.id, record.server),
-    )
-    .with_hint("use the version that began it"))
 }
 
 /// Says how to go on, unless the failure has better advice.

@@ -1,57 +1,116 @@
 //! One operation at a time per server.
+//!
+//! A lease belongs to one acquisition, which has a token of its own, not to a process: a process that asks twice is refused
+//! the second time. Whether another holder still lives decides who may take its lease; the expiry only counts where that
+//! can't be known, that is between machines which share a store.
 
 use crate::{
     error::{Blame, Failure, Result},
-    ids::ServerName,
-    ports::{LeaseAnswer, LeaseOwner, Store},
+    ids::{LeaseToken, ServerName},
+    ports::{Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
 };
-use std::{future::Future, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, timeout_at};
 
-/// How long a lease holds without renewal. Only an owner on another machine is ever waited for that long: a dead owner on
-/// this machine is noticed at once.
+/// How long a lease holds without renewal.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
 
-/// Who asks for leases, and how to see that another owner is dead.
+/// Who asks for leases, and what is known of others.
 pub struct Leaser<'a> {
     /// Where leases are kept.
     pub store: &'a dyn Store,
     /// This process.
     pub owner: LeaseOwner,
-    /// Whether another owner is dead for certain.
-    pub is_dead: &'a (dyn Fn(&LeaseOwner) -> bool + Send + Sync),
+    /// How long a lease holds without renewal; [`LEASE_TTL`] but in tests.
+    pub ttl: Duration,
+    /// Whether another process lives.
+    pub liveness: &'a (dyn Fn(&LeaseOwner) -> Liveness + Send + Sync),
 }
 
 impl Leaser<'_> {
     /// Does `work` while holding the lease on `server`, renewing it. If it is lost, the work is dropped.
     pub async fn hold<T>(&self, server: &ServerName, work: impl Future<Output = Result<T>>) -> Result<T> {
-        match self.store.acquire_lease(server, &self.owner, LEASE_TTL, self.is_dead).await? {
+        let held = Held::new();
+        let asked = Instant::now();
+        let is_free = |lease: &Lease| self.is_free(lease);
+        match self.store.acquire_lease(server, held.0, &self.owner, self.ttl, &is_free).await? {
             LeaseAnswer::Granted => {}
             LeaseAnswer::HeldBy(owner) => return Err(held_by(server, &owner)),
         }
         let result = tokio::select! {
             result = work => result,
-            lost = self.renew_until_lost(server) => Err(lost),
+            lost = self.renew_until_lost(server, held.0, asked + self.ttl) => Err(lost),
         };
-        let released = self.store.release_lease(server, &self.owner).await;
+        let released = self.store.release_lease(server, held.0).await;
         // What went wrong first is what the user must hear of.
         let value = result?;
         released.map(|()| value)
     }
 
-    async fn renew_until_lost(&self, server: &ServerName) -> Failure {
+    fn is_free(&self, lease: &Lease) -> bool {
+        if lease.owner.is_same_process(&self.owner) {
+            // Work of this very process that was dropped could not give its lease back.
+            return !lease.token.is_some_and(Held::has);
+        }
+        lease.is_free((self.liveness)(&lease.owner))
+    }
+
+    /// Renews the lease, which holds until `until`. A renewal that fails is tried again for as long as the lease holds.
+    async fn renew_until_lost(&self, server: &ServerName, token: LeaseToken, mut until: Instant) -> Failure {
+        let mut pause = self.ttl / 3;
         loop {
-            tokio::time::sleep(LEASE_TTL / 3).await;
-            match self.store.renew_lease(server, &self.owner, LEASE_TTL).await {
-                Ok(true) => {}
-                Ok(false) => {
+            sleep(pause).await;
+            let asked = Instant::now();
+            // Whoever was stopped or slept for longer than the lease held still gets an answer to one question.
+            let answer_by = until.max(asked + self.ttl / 6);
+            let failure = match timeout_at(answer_by, self.store.renew_lease(server, token, self.ttl)).await {
+                Ok(Ok(true)) => {
+                    (until, pause) = (asked + self.ttl, self.ttl / 3);
+                    continue;
+                }
+                Ok(Ok(false)) => {
                     return Failure::new(
                         Blame::User,
                         format!("the lease on {server} was taken over by another Ostler"),
                     );
                 }
-                Err(failure) => return failure.because_of(format!("the lease on {server} can't be renewed")),
+                Ok(Err(failure)) => failure,
+                Err(_) => Failure::new(Blame::Bug, format!("the state did not answer within {:?}", asked.elapsed())),
+            };
+            pause = self.ttl / 20;
+            if Instant::now() + pause >= until {
+                return failure.because_of(format!("the lease on {server} can't be renewed"));
             }
         }
+    }
+}
+
+/// Tokens of the leases that this process holds.
+static HELD: Mutex<BTreeSet<LeaseToken>> = Mutex::new(BTreeSet::new());
+
+/// A token that is among [`HELD`] while it lives.
+struct Held(LeaseToken);
+
+impl Held {
+    fn new() -> Self {
+        let token = LeaseToken::new();
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).insert(token);
+        Self(token)
+    }
+
+    fn has(token: LeaseToken) -> bool {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).contains(&token)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
     }
 }
 

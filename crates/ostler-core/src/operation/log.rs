@@ -3,11 +3,16 @@
 //! A transaction costs the same for one event as for many, and there is one writer at a time. So while one event is being
 //! stored, those of other operations gather, and whoever is next stores them all. Each report still returns only once its
 //! event is durable, and one operation alone waits for nobody.
+//!
+//! An event stays among the gathered until the store has said that it has it. Where a report is dropped in between, or the
+//! store fails, nobody knows whether it has, so the event is stored again: its id keeps it from being there twice. What changes
+//! the journal, and the event that tells of it, are one transaction: neither is ever there without the other.
 
 use crate::{
-    error::Result,
+    error::{Blame, Failure, Result},
     event::{Event, EventKind, NewEvent},
     ids::{EventNumber, OperationId, ServerName},
+    operation::{OperationState, StepState},
     ports::{EventFilter, Reporter, Store},
 };
 use async_trait::async_trait;
@@ -17,24 +22,29 @@ use tokio::sync::{Mutex as Turn, Notify};
 /// Appends events, and wakes who follows them in this process.
 pub struct EventLog<'a> {
     store: &'a dyn Store,
-    gathered: Mutex<Gathered>,
-    /// How many events are through, in the order in which they were gathered.
-    through: Turn<u64>,
+    gathered: Mutex<Vec<NewEvent>>,
+    /// Whoever stores has it.
+    turn: Turn<()>,
     appended: Notify,
 }
 
-/// Events that wait to be stored.
-#[derive(Default)]
-struct Gathered {
-    events: Vec<NewEvent>,
-    /// How many were ever gathered.
-    count: u64,
+/// A change of the journal.
+pub(super) enum Change<'c> {
+    /// Where the operation stands.
+    State(OperationState, Option<&'c Failure>),
+    /// Where a step stands, and what the steps have found out so far.
+    Step(usize, StepState, &'c str),
 }
+
+/// Time until the store is asked again that has failed; the next time it is twice as long.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often the store is asked to note the end of an operation.
+const TRIES: u32 = 5;
 
 impl<'a> EventLog<'a> {
     /// Over a store.
     pub fn new(store: &'a dyn Store) -> Self {
-        Self { store, gathered: Mutex::default(), through: Turn::default(), appended: Notify::new() }
+        Self { store, gathered: Mutex::default(), turn: Turn::default(), appended: Notify::new() }
     }
 
     /// A reporter for one subject.
@@ -54,33 +64,93 @@ impl<'a> EventLog<'a> {
         self.store.events(after, filter, 500).await
     }
 
-    /// Returns once the event is stored, together with all that were gathered until it was its turn.
-    async fn append(&self, event: NewEvent) {
-        let number = {
-            let mut gathered = self.gathered();
-            gathered.events.push(event);
-            gathered.count += 1;
-            gathered.count
-        };
-        let mut through = self.through.lock().await;
-        if *through >= number {
-            return;
+    /// Stores what could not be stored before. Fails if the store still does not take all of it.
+    pub async fn flush(&self) -> Result<()> {
+        let _turn = self.turn.lock().await;
+        let Err(mut failure) = self.store_gathered().await else { return Ok(()) };
+        // One that can't be stored keeps back no other. Two in a row: it is not the events' fault.
+        let mut in_a_row = 0;
+        for event in self.gathered().clone() {
+            match self.store.append_events(std::slice::from_ref(&event)).await {
+                Ok(_) => {
+                    self.stored(&[event]);
+                    in_a_row = 0;
+                }
+                Err(again) => (failure, in_a_row) = (again, in_a_row + 1),
+            }
+            if in_a_row == 2 {
+                break;
+            }
         }
-        let (events, count) = {
-            let gathered = self.gathered();
-            (gathered.events.clone(), gathered.count)
-        };
-        // Taken out only afterwards: if this is dropped now, the next one stores them.
-        let stored = self.store.append_events(&events).await.is_ok();
-        self.gathered().events.drain(..events.len());
-        *through = count;
-        drop(through);
-        if stored {
-            self.appended.notify_waiters();
+        match self.gathered().len() {
+            0 => Ok(()),
+            1 => Err(failure.because_of("an event could not be stored: `ostler logs` does not show it")),
+            count => {
+                Err(failure.because_of(format!("{count} events could not be stored: `ostler logs` does not show them")))
+            }
         }
     }
 
-    fn gathered(&self) -> std::sync::MutexGuard<'_, Gathered> {
+    /// Returns once the event is stored, together with all that were gathered until it was its turn. Where the store fails
+    /// it is kept for the next one's turn.
+    async fn append(&self, event: NewEvent) {
+        let id = event.id;
+        self.gathered().push(event);
+        let _turn = self.turn.lock().await;
+        if self.gathered().iter().any(|event| event.id == id) {
+            // Kept, and told by `flush`.
+            let _ = self.store_gathered().await;
+        }
+    }
+
+    /// Stores the event in one transaction with the change that it tells of, after all that were gathered.
+    async fn journal(&self, operation: OperationId, change: &Change<'_>, event: Option<NewEvent>) -> Result<()> {
+        let events: Vec<NewEvent> = event.into_iter().collect();
+        let _turn = self.turn.lock().await;
+        // Kept, and told by `flush`.
+        let _ = self.store_gathered().await;
+        match change {
+            Change::Step(index, state, outputs) => {
+                self.store.set_step(operation, *index, *state, outputs, &events).await?;
+            }
+            Change::State(state, failure) => {
+                let mut tries = if state.is_end() { TRIES } else { 1 };
+                let mut pause = PAUSE;
+                while let Err(failure) = self.store.set_operation_state(operation, *state, *failure, &events).await {
+                    tries -= 1;
+                    if tries == 0 {
+                        return Err(failure);
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+            }
+        }
+        self.appended.notify_waiters();
+        Ok(())
+    }
+
+    /// Stores all that are gathered, in their order; the caller has the turn. Where the store fails again, all of them stay.
+    async fn store_gathered(&self) -> Result<()> {
+        let events = self.gathered().clone();
+        if events.is_empty() {
+            return Ok(());
+        }
+        if self.store.append_events(&events).await.is_err() {
+            tokio::time::sleep(PAUSE).await;
+            self.store.append_events(&events).await?;
+        }
+        self.stored(&events);
+        Ok(())
+    }
+
+    /// The store has them.
+    fn stored(&self, events: &[NewEvent]) {
+        self.gathered().retain(|gathered| events.iter().all(|event| event.id != gathered.id));
+        self.appended.notify_waiters();
+    }
+
+    fn gathered(&self) -> std::sync::MutexGuard<'_, Vec<NewEvent>> {
         self.gathered.lock().expect("no panic while held")
     }
 }
@@ -92,9 +162,27 @@ pub struct ScopedReporter<'a> {
     operation: Option<OperationId>,
 }
 
+impl ScopedReporter<'_> {
+    /// Journals that the operation came to an end, and tells it.
+    pub async fn end(&self, state: OperationState, failure: Option<&Failure>, seconds: f64) -> Result<()> {
+        let ended = EventKind::OperationEnded { state, failure: failure.cloned(), seconds };
+        self.journal(&Change::State(state, failure), Some(ended)).await
+    }
+
+    /// Changes the operation's journal, and tells it.
+    pub(super) async fn journal(&self, change: &Change<'_>, kind: Option<EventKind>) -> Result<()> {
+        let operation = self.operation.ok_or_else(|| Failure::new(Blame::Bug, "only an operation has a journal"))?;
+        self.log.journal(operation, change, kind.map(|kind| self.event(kind))).await
+    }
+
+    fn event(&self, kind: EventKind) -> NewEvent {
+        NewEvent::new(self.server.clone(), self.operation, kind)
+    }
+}
+
 #[async_trait]
 impl Reporter for ScopedReporter<'_> {
     async fn report(&self, kind: EventKind) {
-        self.log.append(NewEvent { server: self.server.clone(), operation: self.operation, kind }).await;
+        self.log.append(self.event(kind)).await;
     }
 }

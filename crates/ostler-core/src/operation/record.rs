@@ -60,6 +60,13 @@ pub struct StepRecord {
     pub state: StepState,
 }
 
+impl StepRecord {
+    /// Whether it may have had effects that are still there.
+    pub fn is_begun(&self) -> bool {
+        !matches!(self.state, StepState::Pending | StepState::Undone)
+    }
+}
+
 /// What an operation does. To destroy a server is to undo its `Create`, so that needs no kind of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -88,6 +95,13 @@ pub enum OperationState {
     Undone,
     /// An undo failed; the failure says what is left where.
     Stuck,
+}
+
+impl OperationState {
+    /// Whether nothing is at work on it any more.
+    pub fn is_end(self) -> bool {
+        !matches!(self, Self::Running | Self::Unwinding)
+    }
 }
 
 /// Where a step stands.

@@ -94,7 +94,8 @@ pub(super) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> R
     let latest = world.store.latest_operation(name).await?;
     if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
         let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
-        world.store.set_operation_state(latest.id, OperationState::Failed, Some(&failure)).await?;
+        let seconds = jiff::Timestamp::now().duration_since(latest.started).as_secs_f64();
+        world.log.scope(Some(name), Some(latest.id)).end(OperationState::Failed, Some(&failure), seconds).await?;
     }
     Ok(())
 }

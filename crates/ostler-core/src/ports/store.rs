@@ -3,21 +3,21 @@
 use crate::{
     error::{Failure, Result},
     event::{Event, NewEvent},
-    ids::{EventNumber, OperationId, ServerName, StateId},
+    ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
     model::{ServerOverview, ServerRecord},
-    operation::{OperationRecord, OperationState, StepState},
+    operation::{OperationRecord, OperationState, StepRecord, StepState},
     ports::ChildRecord,
     secret::Secret,
 };
 use async_trait::async_trait;
 use std::time::Duration;
 
-/// Who holds, or wants, a lease.
+/// Who holds, or wants, a lease: a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseOwner {
     /// Host name, for people.
     pub host: String,
-    /// `/proc/sys/kernel/random/boot_id`: the owner is dead if it is of this machine and another boot.
+    /// `/proc/sys/kernel/random/boot_id`.
     pub boot: String,
     /// `/etc/machine-id` or the like: tells this machine from others.
     pub machine: String,
@@ -29,12 +29,53 @@ pub struct LeaseOwner {
     pub doing: String,
 }
 
+impl LeaseOwner {
+    /// Whether both are the same process for certain, whatever it does.
+    pub fn is_same_process(&self, other: &Self) -> bool {
+        !self.boot.is_empty() && Self { doing: other.doing.clone(), ..self.clone() } == *other
+    }
+}
+
+/// A lease as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Who holds it.
+    pub owner: LeaseOwner,
+    /// Which acquisition this is; `None`: one of an Ostler that knew no tokens.
+    pub token: Option<LeaseToken>,
+    /// Whether it was not renewed in time, by the store's clock.
+    pub expired: bool,
+}
+
+impl Lease {
+    /// Whether somebody else may take it. What is known of its owner counts; a clock, which may have been set or have stood
+    /// still while the machine slept, decides only where nothing is.
+    pub fn is_free(&self, owner: Liveness) -> bool {
+        match owner {
+            Liveness::Alive => false,
+            Liveness::Dead => true,
+            Liveness::Unknown => self.expired,
+        }
+    }
+}
+
+/// What is known of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Liveness {
+    /// It runs on this machine.
+    Alive,
+    /// It runs no more, for certain.
+    Dead,
+    /// It is of another machine, or nothing can be told.
+    Unknown,
+}
+
 /// Answer to a wish for a lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseAnswer {
     /// It is yours until its expiry; renew before.
     Granted,
-    /// Somebody else has it, who is not known to be dead.
+    /// Somebody else has it.
     HeldBy(LeaseOwner),
 }
 
@@ -68,38 +109,51 @@ pub trait Store: Send + Sync {
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>>;
     /// The newest operation of a server; one that is being undone is newer than what was begun after it.
     async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>>;
-    /// Sets where an operation stands; an end state sets `ended` to now, `Running` and `Unwinding` clear it.
+    /// In one transaction: sets where an operation stands, and appends the events that tell of it. An end state sets `ended`
+    /// to now, `Running` and `Unwinding` clear it.
     async fn set_operation_state(
         &self,
         id: OperationId,
         state: OperationState,
         failure: Option<&Failure>,
+        events: &[NewEvent],
     ) -> Result<()>;
-    /// In one transaction: where step `index` stands, and what the steps have found out so far.
-    async fn set_step(&self, id: OperationId, index: usize, state: StepState, outputs: &str) -> Result<()>;
+    /// Replaces the steps of an operation: another version goes on with it, which has others.
+    async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()>;
+    /// In one transaction: where step `index` stands, what the steps have found out so far, and the events that tell of it.
+    async fn set_step(
+        &self,
+        id: OperationId,
+        index: usize,
+        state: StepState,
+        outputs: &str,
+        events: &[NewEvent],
+    ) -> Result<()>;
 
-    /// Appends events in order, in one transaction; returns the number of the last one.
+    /// Appends events in order, in one transaction; returns the number of the newest one. Those that are in the log already
+    /// stay where they are.
     async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber>;
     /// At most `limit` events with a number greater than `after`, in order.
     async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>>;
     /// Number of the newest event; 0 if there is none.
     async fn last_event(&self) -> Result<EventNumber>;
 
-    /// Takes the lease on a server, or says who holds it. One that has expired, or that is the asker's own, is granted; also
-    /// one for which `is_dead` says that its owner is dead.
+    /// Takes the lease on a server, or says who holds it. One that is held by another token is granted only if `is_free` says
+    /// so.
     async fn acquire_lease(
         &self,
         server: &ServerName,
+        token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_dead: &(dyn for<'o> Fn(&'o LeaseOwner) -> bool + Send + Sync),
+        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer>;
-    /// Extends a lease; `false` if it is no longer the owner's.
-    async fn renew_lease(&self, server: &ServerName, owner: &LeaseOwner, ttl: Duration) -> Result<bool>;
-    /// Gives a lease back. Not one's own: fine.
-    async fn release_lease(&self, server: &ServerName, owner: &LeaseOwner) -> Result<()>;
-    /// Who holds the lease on a server, expired or not.
-    async fn lease(&self, server: &ServerName) -> Result<Option<LeaseOwner>>;
+    /// Extends a lease; `false` if it is no longer held by this token.
+    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool>;
+    /// Gives a lease back. Held by another token: fine.
+    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()>;
+    /// The lease on a server, expired or not.
+    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>>;
 
     /// Journals a child process.
     async fn put_child(&self, child: &ChildRecord) -> Result<()>;

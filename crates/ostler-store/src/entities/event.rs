@@ -7,6 +7,8 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub number: i64,
+    /// Its `EventId`; `NULL` where an Ostler wrote it that gave none.
+    pub id: Option<String>,
     /// Microseconds since 1970.
     pub time: i64,
     pub server: Option<String>,

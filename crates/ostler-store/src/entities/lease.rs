@@ -7,6 +7,8 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub server: String,
+    /// Which acquisition it is; `NULL` where an Ostler wrote it that knew no tokens.
+    pub token: Option<String>,
     pub host: String,
     pub machine: String,
     pub boot: String,

@@ -4,6 +4,7 @@
 //! may have been cut off half-way by a crash (MySQL has no transactions for DDL), so each may run again over its own traces.
 
 mod m0001_initial;
+mod m0002_event_ids_and_lease_tokens;
 
 use crate::{database, error::Fault};
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait, QuerySelect};
@@ -45,6 +46,6 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration)]
+        vec![Box::new(m0001_initial::Migration), Box::new(m0002_event_ids_and_lease_tokens::Migration)]
     }
 }

@@ -2,10 +2,10 @@
 
 use ostler_core::{
     event::{EventKind, Level, NewEvent},
-    ids::{OperationId, RunId, ServerName},
+    ids::{LeaseToken, OperationId, RunId, ServerName},
     model::{MachineRecord, OperationOverview, Phase, ServerOverview, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
-    ports::{ChildRecord, LeaseOwner},
+    ports::{ChildRecord, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
     spec::*,
 };
@@ -15,6 +15,7 @@ use sea_orm::{Database, DatabaseConnection};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// A place where a store is, to be opened more than once.
@@ -164,7 +165,7 @@ pub fn in_short(server: &ServerRecord, operation: Option<&OperationRecord>) -> S
 
 pub fn notice(message: &str) -> NewEvent {
     let kind = EventKind::Notice { level: Level::Info, message: message.into() };
-    NewEvent { server: None, operation: None, kind }
+    NewEvent::new(None, None, kind)
 }
 
 pub fn owner(pid: u32) -> LeaseOwner {
@@ -176,6 +177,16 @@ pub fn owner(pid: u32) -> LeaseOwner {
         start_ticks: 4711,
         doing: "up".into(),
     }
+}
+
+/// Asks for a lease, knowing nothing of its holder.
+pub async fn acquire(
+    store: &dyn Store,
+    server: &ServerName,
+    (token, owner): (LeaseToken, LeaseOwner),
+    ttl: Duration,
+) -> LeaseAnswer {
+    store.acquire_lease(server, token, &owner, ttl, &|lease| lease.is_free(Liveness::Unknown)).await.unwrap()
 }
 
 pub fn child(server: &str, pid: u32) -> ChildRecord {

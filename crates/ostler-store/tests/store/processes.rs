@@ -5,7 +5,7 @@
 use crate::fixtures::*;
 use ostler_core::{
     event::EventKind,
-    ids::EventNumber,
+    ids::{EventNumber, LeaseToken},
     operation::StepState,
     ports::{EventFilter, LeaseAnswer, Store},
     secret::Secret,
@@ -33,7 +33,7 @@ async fn writer() {
     let count = std::env::var(COUNT).unwrap().parse().unwrap();
     for index in 0_u64..count {
         let text = format!("{} {index}", std::process::id());
-        store.set_step(operation, 0, StepState::Started, &index.to_string()).await.unwrap();
+        store.set_step(operation, 0, StepState::Started, &index.to_string(), &[]).await.unwrap();
         let number = store.append_events(&[notice(&text), notice(&text)]).await.unwrap();
         println!("answered {} {index}", number.0);
     }
@@ -197,13 +197,16 @@ fn many_stores_at_once_wait_in_silence(place: &Place) {
                         store.put_server(&server("shared")).await.unwrap();
                         store.put_server(&server(&own)).await.unwrap();
                         store.begin_operation(&operation(&own)).await.unwrap();
-                        store.append_events(&vec![notice(&own); round]).await.unwrap();
+                        store
+                            .append_events(&vec![(); round].iter().map(|()| notice(&own)).collect::<Vec<_>>())
+                            .await
+                            .unwrap();
                         store.put_secret(None, &own, &Secret::new(&own)).await.unwrap();
                         store.put_child(&child("shared", number)).await.unwrap();
                         store.overview().await.unwrap();
                         let day = Duration::from_secs(86_400);
                         let lease = format!("round-{round}");
-                        let answer = store.acquire_lease(&name(&lease), &owner(number), day, &|_| false).await.unwrap();
+                        let answer = acquire(&store, &name(&lease), (LeaseToken::new(), owner(number)), day).await;
                         granted += usize::from(answer == LeaseAnswer::Granted);
                         if round == ROUNDS / 2 {
                             store.remove_server(&name("shared")).await.unwrap();

@@ -4,10 +4,10 @@ use crate::fixtures::*;
 use ostler_core::{
     Blame, Failure,
     event::{EventKind, NewEvent},
-    ids::{EventNumber, OperationId},
+    ids::{EventNumber, LeaseToken, OperationId},
     model::{MachineRecord, Phase},
     operation::{OperationState, StepState},
-    ports::{EventFilter, LeaseAnswer, Store},
+    ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
 };
 use std::time::Duration;
@@ -49,8 +49,8 @@ pub async fn removing_a_server_takes_its_secrets_and_children(store: &dyn Store)
         store.put_child(&child(server_name.as_str(), 7)).await.unwrap();
     }
     store.put_secret(None, "key", &Secret::new("mine")).await.unwrap();
-    let holder = owner(1);
-    store.acquire_lease(&gone, &holder, MINUTE, &|_| false).await.unwrap();
+    let holder = LeaseToken::new();
+    acquire(store, &gone, (holder, owner(1)), MINUTE).await;
 
     store.remove_server(&gone).await.unwrap();
     store.remove_server(&gone).await.unwrap();
@@ -60,7 +60,7 @@ pub async fn removing_a_server_takes_its_secrets_and_children(store: &dyn Store)
     assert_eq!(store.children(&gone).await.unwrap(), []);
     assert_eq!(store.latest_operation(&gone).await.unwrap(), Some(record));
     assert_eq!(store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap().len(), 1);
-    assert!(store.renew_lease(&gone, &holder, MINUTE).await.unwrap(), "whoever removes it still holds it");
+    assert!(store.renew_lease(&gone, holder, MINUTE).await.unwrap(), "whoever removes it still holds it");
     assert!(store.server(&stays).await.unwrap().is_some());
     assert!(store.secret(Some(&stays), "key").await.unwrap().is_some());
     assert_eq!(store.children(&stays).await.unwrap().len(), 1);
@@ -102,13 +102,13 @@ pub async fn an_operation_ends_and_goes_on(store: &dyn Store) {
     let record = operation("web-1");
     store.begin_operation(&record).await.unwrap();
     let failure = Failure::new(Blame::Provider, "no space").because_of("can't make the disk");
-    store.set_operation_state(record.id, OperationState::Failed, Some(&failure)).await.unwrap();
+    store.set_operation_state(record.id, OperationState::Failed, Some(&failure), &[]).await.unwrap();
     let failed = store.operation(record.id).await.unwrap().unwrap();
     assert_eq!((failed.state, failed.failure), (OperationState::Failed, Some(failure)));
     assert!(failed.ended.unwrap() >= record.started);
     for state in [OperationState::Running, OperationState::Unwinding] {
-        store.set_operation_state(record.id, OperationState::Succeeded, None).await.unwrap();
-        store.set_operation_state(record.id, state, None).await.unwrap();
+        store.set_operation_state(record.id, OperationState::Succeeded, None, &[]).await.unwrap();
+        store.set_operation_state(record.id, state, None, &[]).await.unwrap();
         let running = store.operation(record.id).await.unwrap().unwrap();
         assert_eq!((running.state, running.failure, running.ended), (state, None, None));
     }
@@ -117,8 +117,8 @@ pub async fn an_operation_ends_and_goes_on(store: &dyn Store) {
 pub async fn a_step_moves_with_the_outputs(store: &dyn Store) {
     let mut record = operation("web-1");
     store.begin_operation(&record).await.unwrap();
-    store.set_step(record.id, 0, StepState::Done, r#"{"image":"x"}"#).await.unwrap();
-    store.set_step(record.id, 2, StepState::Started, r#"{"image":"y"}"#).await.unwrap();
+    store.set_step(record.id, 0, StepState::Done, r#"{"image":"x"}"#, &[]).await.unwrap();
+    store.set_step(record.id, 2, StepState::Started, r#"{"image":"y"}"#, &[]).await.unwrap();
     record.steps[0].state = StepState::Done;
     record.steps[2].state = StepState::Started;
     record.outputs = r#"{"image":"y"}"#.into();
@@ -128,11 +128,11 @@ pub async fn a_step_moves_with_the_outputs(store: &dyn Store) {
 pub async fn what_is_not_in_the_journal_is_an_error(store: &dyn Store) {
     let (record, unknown) = (operation("web-1"), OperationId::new());
     store.begin_operation(&record).await.unwrap();
-    let error = store.set_step(record.id, 7, StepState::Done, "{}").await.unwrap_err();
+    let error = store.set_step(record.id, 7, StepState::Done, "{}", &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {} has no step 7", record.id));
-    let error = store.set_step(unknown, 0, StepState::Done, "{}").await.unwrap_err();
+    let error = store.set_step(unknown, 0, StepState::Done, "{}", &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
-    let error = store.set_operation_state(unknown, OperationState::Failed, None).await.unwrap_err();
+    let error = store.set_operation_state(unknown, OperationState::Failed, None, &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
     assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
 }
@@ -143,7 +143,7 @@ pub async fn events_are_numbered_in_order(store: &dyn Store) {
     let before = now();
     let id = OperationId::new();
     let started = EventKind::StepStarted { index: 3, step: "disk".into(), phase: Phase::Create };
-    let first = NewEvent { server: Some(name("web-1")), operation: Some(id), kind: started.clone() };
+    let first = NewEvent::new(Some(name("web-1")), Some(id), started.clone());
     assert_eq!(store.append_events(&[first, notice("two")]).await.unwrap(), EventNumber(2));
     assert_eq!(store.append_events(&[notice("three")]).await.unwrap(), EventNumber(3));
     assert_eq!(store.last_event().await.unwrap(), EventNumber(3));
@@ -184,53 +184,112 @@ pub async fn many_events_go_in_at_once(store: &dyn Store) {
     assert!(kept.iter().map(|event| &event.kind).eq(events.iter().map(|event| &event.kind)));
 }
 
-pub async fn a_lease_is_held_by_one(store: &dyn Store) {
-    let (server, one, two) = (name("web-1"), owner(1), owner(2));
-    let alive = |_: &_| false;
-    assert_eq!(store.lease(&server).await.unwrap(), None);
-    assert_eq!(store.acquire_lease(&server, &one, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
-    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::HeldBy(one.clone()));
-    assert_eq!(store.acquire_lease(&server, &one, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
-    assert_eq!(store.acquire_lease(&name("web-2"), &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
-    store.release_lease(&server, &two).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap(), Some(one.clone()));
-    store.release_lease(&server, &one).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap(), None);
-    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &alive).await.unwrap(), LeaseAnswer::Granted);
+pub async fn an_event_is_in_the_log_once(store: &dyn Store) {
+    let record = operation("web-1");
+    store.begin_operation(&record).await.unwrap();
+    let [one, two, three, four] = ["1", "2", "3", "4"].map(notice);
+    let (first, again) = ([one.clone(), two.clone()], [two.clone(), three.clone()]);
+    assert_eq!(store.append_events(&first).await.unwrap(), EventNumber(2));
+    assert_eq!(store.append_events(&first).await.unwrap(), EventNumber(2));
+    assert_eq!(store.append_events(&again).await.unwrap(), EventNumber(3));
+    for _ in 0..2 {
+        store.set_step(record.id, 0, StepState::Done, "{}", std::slice::from_ref(&four)).await.unwrap();
+        store
+            .set_operation_state(record.id, OperationState::Succeeded, None, &[one.clone(), four.clone()])
+            .await
+            .unwrap();
+    }
+    let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert!(events.iter().map(|event| &event.kind).eq([one, two, three, four].iter().map(|event| &event.kind)));
 }
 
-pub async fn an_expired_lease_is_taken(store: &dyn Store) {
-    let (server, one, two) = (name("web-1"), owner(1), owner(2));
-    store.acquire_lease(&server, &one, Duration::ZERO, &|_| false).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap(), Some(one.clone()), "it is still known who had it");
-    assert!(store.renew_lease(&server, &one, Duration::ZERO).await.unwrap(), "nobody took it");
-    let asked = |_: &_| panic!("of an expired lease, nobody asks who is dead");
-    assert_eq!(store.acquire_lease(&server, &two, MINUTE, &asked).await.unwrap(), LeaseAnswer::Granted);
-    assert_eq!(store.lease(&server).await.unwrap(), Some(two));
+pub async fn the_journal_and_its_events_change_together(store: &dyn Store) {
+    let (record, unknown) = (operation("web-1"), OperationId::new());
+    store.begin_operation(&record).await.unwrap();
+    let ended = [notice("ended")];
+    store.set_step(record.id, 7, StepState::Done, "{}", &ended).await.unwrap_err();
+    store.set_operation_state(unknown, OperationState::Failed, None, &ended).await.unwrap_err();
+    assert_eq!(store.last_event().await.unwrap(), EventNumber(0), "an event tells of what did not happen");
+    store.set_operation_state(record.id, OperationState::Failed, None, &ended).await.unwrap();
+    assert_eq!(store.last_event().await.unwrap(), EventNumber(1));
+}
+
+pub async fn steps_are_replaced(store: &dyn Store) {
+    let mut record = operation("web-1");
+    store.begin_operation(&record).await.unwrap();
+    record.steps.remove(1);
+    record.steps[0].name = "picture".into();
+    store.replace_steps(record.id, &record.steps).await.unwrap();
+    store.replace_steps(OperationId::new(), &record.steps).await.unwrap_err();
+    assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
+}
+
+/// Two acquisitions, of two processes.
+fn two() -> [(LeaseToken, LeaseOwner); 2] {
+    [1, 2].map(|pid| (LeaseToken::new(), owner(pid)))
+}
+
+pub async fn a_lease_is_held_by_one(store: &dyn Store) {
+    let (server, [one, two]) = (name("web-1"), two());
+    let same_process = (LeaseToken::new(), one.1.clone());
+    assert_eq!(store.lease(&server).await.unwrap(), None);
+    assert_eq!(acquire(store, &server, one.clone(), MINUTE).await, LeaseAnswer::Granted);
+    for other in [&two, &same_process] {
+        assert_eq!(acquire(store, &server, other.clone(), MINUTE).await, LeaseAnswer::HeldBy(one.1.clone()));
+    }
+    assert_eq!(
+        acquire(store, &server, one.clone(), MINUTE).await,
+        LeaseAnswer::Granted,
+        "asked again, for want of an answer"
+    );
+    assert_eq!(acquire(store, &name("web-2"), two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    for other in [&two, &same_process] {
+        store.release_lease(&server, other.0).await.unwrap();
+        assert!(!store.renew_lease(&server, other.0, MINUTE).await.unwrap());
+    }
+    assert_eq!(store.lease(&server).await.unwrap().map(|lease| (lease.token, lease.owner)), Some((Some(one.0), one.1)));
+    store.release_lease(&server, one.0).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap(), None);
+    assert_eq!(acquire(store, &server, two, MINUTE).await, LeaseAnswer::Granted);
+}
+
+pub async fn an_expired_lease_is_taken_where_nothing_is_known_of_its_owner(store: &dyn Store) {
+    let (server, [one, two]) = (name("web-1"), two());
+    acquire(store, &server, one.clone(), Duration::ZERO).await;
+    let expired = store.lease(&server).await.unwrap().expect("it is still known who had it");
+    assert_eq!((&expired.owner, expired.expired), (&one.1, true));
+    assert!(store.renew_lease(&server, one.0, Duration::ZERO).await.unwrap(), "nobody took it");
+    let alive = |lease: &Lease| lease.is_free(Liveness::Alive);
+    let answer = store.acquire_lease(&server, two.0, &two.1, MINUTE, &alive).await.unwrap();
+    assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "a clock is no proof against a process that lives");
+    assert_eq!(acquire(store, &server, two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    let taken = store.lease(&server).await.unwrap().unwrap();
+    assert_eq!(taken, Lease { owner: two.1, token: Some(two.0), expired: false });
 }
 
 pub async fn a_dead_owners_lease_is_taken_at_once(store: &dyn Store) {
-    let (server, dead, two) = (name("web-1"), owner(1), owner(2));
-    store.acquire_lease(&server, &dead, MINUTE, &|_| false).await.unwrap();
-    let answer = store.acquire_lease(&server, &two, MINUTE, &|holder| *holder == owner(1)).await.unwrap();
+    let (server, [dead, two]) = (name("web-1"), two());
+    acquire(store, &server, dead.clone(), MINUTE).await;
+    let is_free =
+        |lease: &Lease| lease.is_free(if lease.owner == owner(1) { Liveness::Dead } else { Liveness::Unknown });
+    let answer = store.acquire_lease(&server, two.0, &two.1, MINUTE, &is_free).await.unwrap();
     assert_eq!(answer, LeaseAnswer::Granted);
-    assert_eq!(store.lease(&server).await.unwrap(), Some(two.clone()));
-    let reborn = ostler_core::ports::LeaseOwner { start_ticks: 4712, ..two.clone() };
-    let answer = store.acquire_lease(&server, &reborn, MINUTE, &|_| false).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::HeldBy(two), "the same process id does not make the same process");
+    let reborn = (LeaseToken::new(), LeaseOwner { start_ticks: 4712, ..two.1.clone() });
+    assert_eq!(acquire(store, &server, reborn, MINUTE).await, LeaseAnswer::HeldBy(two.1));
 }
 
 pub async fn a_lost_lease_is_not_renewed(store: &dyn Store) {
-    let (server, one, two) = (name("web-1"), owner(1), owner(2));
-    assert!(!store.renew_lease(&server, &one, MINUTE).await.unwrap());
-    store.acquire_lease(&server, &one, Duration::ZERO, &|_| false).await.unwrap();
-    assert!(store.renew_lease(&server, &one, MINUTE).await.unwrap());
-    let answer = store.acquire_lease(&server, &two, MINUTE, &|_| false).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::HeldBy(one.clone()), "renewing extended it");
-    store.acquire_lease(&server, &two, MINUTE, &|_| true).await.unwrap();
-    assert!(!store.renew_lease(&server, &one, MINUTE).await.unwrap());
-    store.release_lease(&server, &one).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap(), Some(two));
+    let (server, [one, two]) = (name("web-1"), two());
+    assert!(!store.renew_lease(&server, one.0, MINUTE).await.unwrap());
+    acquire(store, &server, one.clone(), Duration::ZERO).await;
+    assert!(store.renew_lease(&server, one.0, MINUTE).await.unwrap());
+    let answer = acquire(store, &server, two.clone(), MINUTE).await;
+    assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "renewing extended it");
+    store.acquire_lease(&server, two.0, &two.1, MINUTE, &|_| true).await.unwrap();
+    assert!(!store.renew_lease(&server, one.0, MINUTE).await.unwrap());
+    store.release_lease(&server, one.0).await.unwrap();
+    assert_eq!(store.lease(&server).await.unwrap().map(|lease| lease.token), Some(Some(two.0)));
 }
 
 pub async fn children_come_and_go(store: &dyn Store) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::{fmt, sync::Mutex};
 use tokio::sync::watch;
 
-/// One thing that goes wrong, once.
+/// One thing that goes wrong, once, or as often as its effect says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fault {
     /// In which call.
@@ -41,6 +41,8 @@ pub enum Moment {
 pub enum Effect {
     /// The call returns a failure. In the middle of a run, a task fails.
     Fail,
+    /// So many calls of the name return a failure, one after the other.
+    FailTimes(u32),
     /// `kill -9` of the own process.
     Kill,
     /// The process says `hanging` on its standard output and does nothing any more.
@@ -69,7 +71,7 @@ pub struct Faults {
 #[derive(Default)]
 struct Made {
     calls: Vec<String>,
-    struck: bool,
+    struck: u32,
 }
 
 impl Faults {
@@ -85,7 +87,7 @@ impl Faults {
 
     /// Whether the fault has happened.
     pub fn struck(&self) -> bool {
-        self.made.lock().expect("no panic while held").struck
+        self.made.lock().expect("no panic while held").struck > 0
     }
 
     /// Does `work` as the call `name`.
@@ -125,11 +127,17 @@ impl Faults {
             Call::Named(chosen) => chosen == name,
             Call::Number(chosen) => *chosen == number,
         };
-        if !chosen || std::mem::replace(&mut self.made.lock().expect("no panic while held").struck, true) {
+        let times = if let Effect::FailTimes(times) = fault.effect { times } else { 1 };
+        let mut made = self.made.lock().expect("no panic while held");
+        if !chosen || made.struck == times {
             return Ok(());
         }
+        made.struck += 1;
+        drop(made);
         match fault.effect {
-            Effect::Fail => return Err(Failure::new(Blame::Provider, format!("injected: {fault}"))),
+            Effect::Fail | Effect::FailTimes(_) => {
+                return Err(Failure::new(Blame::Provider, format!("injected: {fault}")));
+            }
             Effect::Kill => {
                 let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
                 wait_forever()

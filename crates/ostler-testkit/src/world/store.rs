@@ -5,10 +5,10 @@ use async_trait::async_trait;
 use ostler_core::{
     Failure, Result,
     event::{Event, NewEvent},
-    ids::{EventNumber, OperationId, ServerName, StateId},
+    ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
     model::{ServerOverview, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState, StepState},
-    ports::{ChildRecord, EventFilter, LeaseAnswer, LeaseOwner, Store},
+    operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
+    ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
 };
 use std::{sync::Arc, time::Duration};
@@ -60,15 +60,27 @@ impl<S: Store> Store for FaultyStore<S> {
         id: OperationId,
         state: OperationState,
         failure: Option<&Failure>,
+        events: &[NewEvent],
     ) -> Result<()> {
         let call = format!("store.set_operation_state {state:?}");
-        self.faults.around(&call, self.store.set_operation_state(id, state, failure)).await
+        self.faults.around(&call, self.store.set_operation_state(id, state, failure, events)).await
     }
 
-    async fn set_step(&self, id: OperationId, index: usize, state: StepState, outputs: &str) -> Result<()> {
+    async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()> {
+        self.faults.around("store.replace_steps", self.store.replace_steps(id, steps)).await
+    }
+
+    async fn set_step(
+        &self,
+        id: OperationId,
+        index: usize,
+        state: StepState,
+        outputs: &str,
+        events: &[NewEvent],
+    ) -> Result<()> {
         let operation = self.store.operation(id).await?.expect("a step of an operation that was begun");
         let call = set_step(operation.kind, &operation.steps[index].name, state);
-        self.faults.around(&call, self.store.set_step(id, index, state, outputs)).await
+        self.faults.around(&call, self.store.set_step(id, index, state, outputs, events)).await
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
@@ -86,23 +98,24 @@ impl<S: Store> Store for FaultyStore<S> {
     async fn acquire_lease(
         &self,
         server: &ServerName,
+        token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_dead: &(dyn for<'o> Fn(&'o LeaseOwner) -> bool + Send + Sync),
+        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        let work = self.store.acquire_lease(server, owner, ttl, is_dead);
+        let work = self.store.acquire_lease(server, token, owner, ttl, is_free);
         self.faults.around("store.acquire_lease", work).await
     }
 
-    async fn renew_lease(&self, server: &ServerName, owner: &LeaseOwner, ttl: Duration) -> Result<bool> {
-        self.faults.around("store.renew_lease", self.store.renew_lease(server, owner, ttl)).await
+    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool> {
+        self.faults.around("store.renew_lease", self.store.renew_lease(server, token, ttl)).await
     }
 
-    async fn release_lease(&self, server: &ServerName, owner: &LeaseOwner) -> Result<()> {
-        self.faults.around("store.release_lease", self.store.release_lease(server, owner)).await
+    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()> {
+        self.faults.around("store.release_lease", self.store.release_lease(server, token)).await
     }
 
-    async fn lease(&self, server: &ServerName) -> Result<Option<LeaseOwner>> {
+    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>> {
         self.store.lease(server).await
     }
 

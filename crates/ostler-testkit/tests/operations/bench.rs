@@ -7,14 +7,14 @@ use ostler_core::{
     event::EventKind,
     ids::{EventNumber, OperationId, ServerName, StateId},
     model::{CatalogIndex, Seed},
-    operation::{EventLog, Interrupt, Leaser, OperationState},
+    operation::{EventLog, Interrupt, LEASE_TTL, Leaser, OperationState},
     ops::{
         Providers, WaitOptions, World, destroy,
         drift::{self, Check},
         template,
         up::{self, OnFailure},
     },
-    ports::{EventFilter, LeaseOwner, Provider, Store},
+    ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
     secret::Secret,
     spec::*,
 };
@@ -66,25 +66,11 @@ const PASSWORD: &str = "correct horse";
 
 /// A bench with a server that is there already, and what takes it over.
 pub fn found() -> (Bench, Verb) {
-    let bench = Bench::new();
-    let guest = Guest {
-        host_key: "ssh-ed25519 AAAAfound".into(),
-        found: Some(("root".into(), PASSWORD.into())),
-        ..Guest::default()
-    };
-    let id = OperationId::new();
-    bench.world().put_machine(&Machine {
-        name: "web".into(),
-        operation: id,
-        owner: StateId::new(),
-        size: web().size,
-        local: LocalOptions::default(),
-        complete: true,
-        on: true,
-        seed: None,
-        template: false,
-        guest: Some(guest),
-    });
+    (found_on(empty()), taking_over())
+}
+
+/// Takes it over.
+pub fn taking_over() -> Verb {
     let existing = ExistingOptions {
         address: "web.example.org".into(),
         port: 22,
@@ -94,8 +80,29 @@ pub fn found() -> (Bench, Verb) {
         host_key: Some("SHA256:ssh-ed25519 AAAAfound".into()),
     };
     let spec = ServerSpec { provider: ProviderKind::Existing, existing: Some(existing), ..web() };
-    block_on(async { bench.store().await.close().await });
-    (bench, Verb::Up(Box::new(spec)))
+    Verb::Up(Box::new(spec))
+}
+
+/// The bench with a server that is there already.
+pub fn found_on(bench: Bench) -> Bench {
+    let guest = Guest {
+        host_key: "ssh-ed25519 AAAAfound".into(),
+        found: Some(("root".into(), PASSWORD.into())),
+        ..Guest::default()
+    };
+    bench.world().put_machine(&Machine {
+        name: "web".into(),
+        operation: OperationId::new(),
+        owner: StateId::new(),
+        size: web().size,
+        local: LocalOptions::default(),
+        complete: true,
+        on: true,
+        seed: None,
+        template: false,
+        guest: Some(guest),
+    });
+    bench
 }
 
 /// A server that every test works on.
@@ -154,8 +161,12 @@ pub fn up() -> Verb {
 
 /// A bench whose state is opened, and empty.
 pub fn empty() -> Bench {
+    block_on(empty_bench())
+}
+
+pub async fn empty_bench() -> Bench {
     let bench = Bench::new();
-    block_on(async { bench.store().await.close().await });
+    bench.store().await.close().await;
     bench
 }
 
@@ -267,7 +278,7 @@ impl Bench {
                 "client key": client_key.is_some(),
                 "bootstrap key": store.secret(owner, "bootstrap-host-key").await.unwrap().is_some(),
                 "children": store.children(&server.name).await.unwrap().len(),
-                "lease": store.lease(&server.name).await.unwrap().map(|owner| owner.doing),
+                "lease": store.lease(&server.name).await.unwrap().map(|lease| lease.owner.doing),
             }));
         }
         store.close().await;
@@ -357,7 +368,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let store = FaultyStore { store, faults: faults.clone() };
     let fake = FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() };
     let log = EventLog::new(&store);
-    let leaser = Leaser { store: &store, owner: this_owner(verb), is_dead: &is_dead };
+    let leaser = Leaser { store: &store, owner: this_owner(verb), ttl: LEASE_TTL, liveness: &liveness };
     let kinds = [ProviderKind::Local, ProviderKind::Existing, ProviderKind::Proxmox];
     let world = World {
         store: &store,
@@ -421,8 +432,9 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
     LeaseOwner { host: "here".into(), machine: machine_id().unwrap(), boot, pid, start_ticks, doing: doing.into() }
 }
 
-pub fn is_dead(owner: &LeaseOwner) -> bool {
-    !ProcessId { pid: owner.pid, start_ticks: owner.start_ticks, boot: owner.boot.clone() }.is_alive()
+pub fn liveness(owner: &LeaseOwner) -> Liveness {
+    let process = ProcessId { pid: owner.pid, start_ticks: owner.start_ticks, boot: owner.boot.clone() };
+    if process.is_alive() { Liveness::Alive } else { Liveness::Dead }
 }
 
 fn machine_in_short(machine: Machine) -> Json {

@@ -1,7 +1,7 @@
 //! The cases of a table, worked on side by side, with the failed ones named.
 
 use ostler_core::{
-    operation::{OperationKind, StepState},
+    operation::{OperationKind, Step, StepState},
     ops::{apply, create, template},
     spec::ProviderKind,
 };
@@ -38,10 +38,14 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Names of an operation's steps, from its definition.
 pub fn steps_of(kind: OperationKind) -> Vec<&'static str> {
     match kind {
-        OperationKind::Create => create::steps(ProviderKind::Local).iter().map(|step| step.name).collect(),
-        OperationKind::Apply => apply::steps().iter().map(|step| step.name).collect(),
-        OperationKind::Template => template::steps().iter().map(|step| step.name).collect(),
+        OperationKind::Create => names(&create::steps(ProviderKind::Local)),
+        OperationKind::Apply => names(&apply::steps()),
+        OperationKind::Template => names(&template::steps()),
     }
+}
+
+fn names<C, O>(steps: &[Step<C, O>]) -> Vec<&'static str> {
+    steps.iter().filter(|step| step.forward.is_some()).map(|step| step.name).collect()
 }
 
 /// All that can go wrong around a step: an error before and after it took effect; a kill before, after, and after it was

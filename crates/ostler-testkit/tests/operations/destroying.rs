@@ -10,7 +10,7 @@ use ostler_core::{
     ops::create,
     spec::ProviderKind,
 };
-use ostler_testkit::world::{Effect, Fault, Moment};
+use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
 /// `destroy` of a finished server, disturbed by each fault, then done again, leaves nothing.
 fn leaves_nothing(faults: &[Fault], again: &Verb) {
@@ -70,6 +70,20 @@ fn destroying_disturbed_at_each_step_and_done_again() {
 fn destroying_failed_at_each_step_and_resumed() {
     let failed = around_undos().into_iter().filter(|fault| fault.effect == Effect::Fail);
     leaves_nothing(&failed.collect::<Vec<_>>(), &Verb::Resume);
+}
+
+#[test]
+fn destroying_stopped_on_request_ends_too() {
+    let bench = finished();
+    block_on(async {
+        let call = set_step(OperationKind::Create, "machine", StepState::Undone);
+        let ran = bench.run(&Verb::Destroy, Some(at(&call, Moment::Before, Effect::Interrupt))).await;
+        assert_eq!(ran.result.expect_err("it was stopped").blame, Blame::Interrupted);
+        bench.assert_events_end().await;
+        bench.must(&Verb::Destroy).await;
+        bench.assert_events_end().await;
+        bench.assert_nothing_left().await;
+    });
 }
 
 #[test]

@@ -5,18 +5,19 @@
 //! release whose journals differ.
 
 use crate::{
-    bench::{Bench, Verb, empty, found, on_proxmox, up, web},
-    cases::{at, block_on},
+    bench::{Bench, Verb, empty, empty_bench, found, found_on, on_proxmox, taking_over, up, web},
+    cases::{at, block_on, each},
     templates::template,
 };
 use ostler_core::{
     model::ServerRecord,
-    operation::{OperationKind, OperationRecord, StepState},
+    operation::{OperationKind, OperationRecord, StepRecord, StepState},
     ports::Store,
     secret::Secret,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// A state, and the world that it is about.
@@ -70,7 +71,7 @@ impl Journal {
 
     /// A bench with all of it.
     async fn load(text: &str) -> Bench {
-        let bench = empty_async().await;
+        let bench = empty_bench().await;
         let store = bench.store().await;
         let journal: Self = serde_json::from_str(&text.replace(DIR, &bench.path().display().to_string())).unwrap();
         let state = store.state_id().await.unwrap().to_string();
@@ -89,10 +90,131 @@ impl Journal {
     }
 }
 
-async fn empty_async() -> Bench {
-    let bench = Bench::new();
-    bench.store().await.close().await;
-    bench
+/// A journal in a file: its name and its text.
+struct Kept {
+    name: String,
+    text: String,
+}
+
+impl std::fmt::Display for Kept {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+/// The journals of all releases.
+fn kept() -> Vec<Kept> {
+    let folders = fs::read_dir(JOURNALS).unwrap().map(|folder| folder.unwrap().path());
+    let files = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).map(|file| file.unwrap().path());
+    let name = |path: &Path| path.strip_prefix(JOURNALS).unwrap().display().to_string();
+    files.map(|path| Kept { name: name(&path), text: fs::read_to_string(&path).unwrap() }).collect()
+}
+
+/// What a spec asks for that comes to the same as a journal.
+fn verb_of(journal: &Kept) -> Verb {
+    let is = |word| journal.name.contains(word);
+    match () {
+        () if is("template") => template(),
+        () if is("proxmox") => Verb::Up(Box::new(on_proxmox())),
+        () if is("existing") => taking_over(),
+        () => up(),
+    }
+}
+
+/// World and state, less the steps, which are another version's.
+async fn outcome(bench: &Bench) -> Json {
+    let mut outcome: Json = serde_json::from_str(&bench.snapshot().await).unwrap();
+    for server in outcome["servers"].as_array_mut().unwrap() {
+        server["creation"].as_array_mut().unwrap().truncate(1);
+        server["latest"].as_array_mut().unwrap().truncate(2);
+    }
+    outcome
+}
+
+/// What an undisturbed run of this version comes to.
+async fn expected(journal: &Kept) -> Json {
+    let verb = verb_of(journal);
+    let bench = if journal.name.contains("existing") { found_on(empty_bench().await) } else { empty_bench().await };
+    bench.must(&verb).await;
+    outcome(&bench).await
+}
+
+#[test]
+fn they_are_gone_on_with() {
+    each(&kept(), async |journal| {
+        let bench = Journal::load(&journal.text).await;
+        bench.must(&Verb::Resume).await;
+        if ["unwinding", "stuck"].iter().any(|state| journal.name.contains(state)) {
+            return assert_left(&bench, journal).await;
+        }
+        // What had succeeded was left as it was.
+        bench.must(&verb_of(journal)).await;
+        bench.assert_log(0..=1);
+        assert_eq!(outcome(&bench).await, expected(journal).await);
+        bench.must(&Verb::Destroy).await;
+        assert_left(&bench, journal).await;
+    });
+}
+
+#[test]
+fn what_they_made_is_destroyed() {
+    each(&kept(), async |journal| {
+        let bench = Journal::load(&journal.text).await;
+        bench.must(&Verb::Destroy).await;
+        assert_left(&bench, journal).await;
+    });
+}
+
+/// Nothing is left of what Ostler made.
+async fn assert_left(bench: &Bench, journal: &Kept) {
+    if !journal.name.contains("existing") {
+        return bench.assert_nothing_left().await;
+    }
+    let machine = bench.world().machine("web").expect("a server that Ostler did not make stays");
+    assert_eq!(machine.guest.unwrap().authorized_keys, [""; 0], "Ostler's key is left");
+    assert!(!bench.is_recorded().await);
+}
+
+/// A creation that failed at `cloud-init`, as a version with other steps had written it.
+fn with_other_steps(change: impl FnOnce(&mut Vec<StepRecord>)) -> String {
+    let kept = kept().into_iter().find(|kept| kept.name.ends_with("local-create-failed.json")).unwrap();
+    let mut journal: Journal = serde_json::from_str(&kept.text).unwrap();
+    change(&mut journal.operations[0].steps);
+    serde_json::to_string(&journal).unwrap()
+}
+
+#[test]
+fn the_real_steps_and_the_journal_of_a_version_with_others() {
+    let remove = |name: &'static str| move |steps: &mut Vec<StepRecord>| steps.retain(|step| step.name != name);
+    let texts = [
+        // Steps that are new: one before and one behind the place where it failed.
+        with_other_steps(remove("address")),
+        with_other_steps(remove("scrub-seed")),
+        with_other_steps(|steps| steps.swap(0, 1)),
+        // One that is gone, and was not begun.
+        with_other_steps(|steps| steps.push(StepRecord { name: "gone".into(), state: StepState::Pending })),
+    ];
+    block_on(async {
+        for text in texts {
+            let bench = Journal::load(&text).await;
+            bench.must(&Verb::Resume).await;
+            let kept = Kept { name: "local".into(), text };
+            assert_eq!(outcome(&bench).await, expected(&kept).await);
+            bench.must(&Verb::Destroy).await;
+            bench.assert_nothing_left().await;
+            let bench = Journal::load(&kept.text).await;
+            bench.must(&Verb::Destroy).await;
+            bench.assert_nothing_left().await;
+        }
+        let unknown = StepRecord { name: "unheard-of".into(), state: StepState::Done };
+        let bench = Journal::load(&with_other_steps(|steps| steps.insert(1, unknown))).await;
+        let before = bench.snapshot().await;
+        for verb in [Verb::Resume, Verb::Destroy] {
+            let failure = bench.run(&verb, None).await.result.expect_err("nobody knows what it did");
+            assert!(format!("{failure:?}").contains("`unheard-of`, which this version does not know"), "{failure:?}");
+            assert_eq!(bench.snapshot().await, before);
+        }
+    });
 }
 
 /// Where the operations of a release are caught: name, start, what is done, and how it is disturbed, if it is.
@@ -103,7 +225,7 @@ fn moments() -> Vec<(String, Bench, Verb, Option<Fault>)> {
     let failed = |kind, name| step(kind, name, StepState::Started, Effect::Fail);
     let mut moments = Vec::new();
     let proxmox = Verb::Up(Box::new(on_proxmox()));
-    for (provider, verb) in [("local", up()), ("proxmox", proxmox), ("existing", found().1)] {
+    for (provider, verb) in [("local", up()), ("proxmox", proxmox), ("existing", taking_over())] {
         let (half, middle) = if provider == "existing" { ("access", "trust") } else { ("machine", "cloud-init") };
         let cases = [
             ("create-running", running(Create, half)),

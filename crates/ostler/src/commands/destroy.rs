@@ -14,7 +14,7 @@ use ostler_core::{
     ops::{destroy, up::Resumed},
 };
 use std::{
-    io::{BufRead, IsTerminal},
+    io::{BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -52,7 +52,8 @@ fn confirm(global: &Global, names: &[ServerName]) -> Result<()> {
         return Err(Failure::new(Blame::User, format!("{names} and all data on it would be destroyed"))
             .with_hint(format!("`ostler destroy {names} --yes` does it without asking")));
     }
-    eprint!("{names} and all data on it will be destroyed. Type `{names}` to go on: ");
+    let question = format!("{names} and all data on it will be destroyed. Type `{names}` to go on: ");
+    let _ = std::io::stderr().write_all(question.as_bytes()); // where nobody reads it, nobody answers
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     if read.is_ok() && answer.split_whitespace().eq(names.split(' ')) {

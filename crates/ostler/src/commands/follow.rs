@@ -22,6 +22,8 @@ pub struct Follower<'a> {
     after: EventNumber,
     face: &'a mut dyn Face,
     log_file: Option<&'a LogFile>,
+    /// It was said that events can't be read.
+    failed: bool,
 }
 
 impl<'a> Follower<'a> {
@@ -33,7 +35,7 @@ impl<'a> Follower<'a> {
         face: &'a mut dyn Face,
         log_file: Option<&'a LogFile>,
     ) -> Self {
-        Self { log, filter, servers: None, after, face, log_file }
+        Self { log, filter, servers: None, after, face, log_file, failed: false }
     }
 
     /// The same for the events of these servers.
@@ -56,8 +58,10 @@ impl<'a> Follower<'a> {
                 Ok(events) => self.show(&events),
                 Err(failure) => {
                     // That something can't be shown is no reason to give up the work.
-                    self.face.warning(&format!("events can't be read any more: {failure}"));
-                    std::future::pending::<()>().await;
+                    if !std::mem::replace(&mut self.failed, true) {
+                        self.face.warning(&format!("events can't be read, and are shown later: {failure}"));
+                    }
+                    tokio::time::sleep(PATIENCE).await;
                 }
             }
         }

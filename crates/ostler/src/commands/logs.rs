@@ -3,7 +3,7 @@
 use crate::{
     cli::Global,
     commands::spec_file,
-    output, process,
+    output,
     wiring::{Session, WaitArguments},
 };
 use ostler_core::{
@@ -65,19 +65,19 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let mut face = output::face(global.output, 1, &session.stage);
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.
-        let at_work = arguments.follow && at_work(&session, name).await?;
+        let at_work = arguments.follow && session.is_at_work(name).await?;
         let events = log.next(after, &filter, if at_work { PATIENCE } else { Duration::ZERO }).await?;
         for event in &events {
             after = event.number;
             face.event(event);
         }
+        // Nobody waits for this one: it goes as fast as it is read, and ends with its reader.
+        session.stage.written().await;
+        if !session.stage.is_read() {
+            return Ok(ExitCode::SUCCESS);
+        }
         if events.is_empty() && !at_work {
             return Ok(ExitCode::SUCCESS);
         }
     }
-}
-
-/// Whether an Ostler that is not known to be dead works on the server.
-async fn at_work(session: &Session, name: &ServerName) -> Result<bool> {
-    Ok(session.store.lease(name).await?.is_some_and(|owner| !process::is_dead(&owner)))
 }

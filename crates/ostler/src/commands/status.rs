@@ -123,7 +123,7 @@ async fn last_operation(session: &Session, server: &ServerName, operation: Opera
     use ostler_core::operation::StepState;
     let at_work = matches!(operation.state, OperationState::Running | OperationState::Unwinding);
     // Only an operation that claims to be at work needs a look at its lease.
-    let interrupted = at_work && session.store.lease(server).await?.is_none_or(|owner| crate::process::is_dead(&owner));
+    let interrupted = at_work && !session.is_at_work(server).await?;
     let step = operation
         .steps
         .iter()

@@ -161,7 +161,7 @@ impl Human {
         let tenth = share.unwrap_or(0) / 10;
         let before = std::mem::replace(&mut self.server(server).tenth, tenth);
         if !self.stage.is_terminal() && tenth != before {
-            self.line(&format!("{server}  {text}"));
+            self.stage.print_progress(&format!("{}\n", plain(&format!("{server}  {text}"))));
         }
         self.now(server, None, &text);
     }

@@ -1,20 +1,27 @@
 //! For programs: one event a line.
 
-use super::{Ended, Face};
-use ostler_core::{event::Event, ops::up::Resumed};
+use super::{Ended, Face, Stage};
+use ostler_core::{
+    event::{Event, EventKind},
+    ops::up::Resumed,
+};
 use serde::Serialize;
 use serde_json::json;
 
 /// Prints events as they are stored, and a last line for each server with `"event": "outcome"`.
-pub struct Json;
+pub struct Json(pub Stage);
 
 impl Face for Json {
     fn event(&mut self, event: &Event) {
-        super::print(&format!("{}\n", text(event)));
+        let line = format!("{}\n", text(event));
+        match event.kind {
+            EventKind::Progress { .. } => self.0.print_progress(&line),
+            _ => self.0.print(&line),
+        }
     }
 
     fn warning(&mut self, message: &str) {
-        eprintln!("{}", text(&json!({ "warning": message })));
+        self.0.print_error(&format!("{}\n", text(&json!({ "warning": message }))));
     }
 
     fn ended(&mut self, ended: Ended) {
@@ -31,7 +38,7 @@ impl Face for Json {
         line["event"] = json!("outcome");
         line["server"] = json!(server);
         line["seconds"] = json!((time.as_secs_f64() * 1000.0).round() / 1000.0);
-        super::print(&format!("{}\n", text(&line)));
+        self.0.print(&format!("{}\n", text(&line)));
     }
 }
 

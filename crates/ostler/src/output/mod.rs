@@ -7,6 +7,7 @@ mod json;
 pub mod preview;
 mod stage;
 mod table;
+mod writer;
 
 pub use stage::Stage;
 pub use table::Table;
@@ -53,8 +54,8 @@ pub struct Access {
 pub fn face(output: Output, servers: usize, stage: &Stage) -> Box<dyn Face> {
     match output {
         Output::Human => Box::new(human::Human::new(servers, stage.clone())),
-        Output::Json => Box::new(json::Json),
-        Output::Quiet => Box::new(Quiet { many: servers > 1 }),
+        Output::Json => Box::new(json::Json(stage.clone())),
+        Output::Quiet => Box::new(Quiet { stage: stage.clone(), many: servers > 1 }),
     }
 }
 
@@ -67,44 +68,40 @@ pub fn data<T: Serialize>(output: Output, data: &T, human: impl FnOnce() -> Stri
     }
 }
 
+/// Prints whole lines to standard output.
+pub fn print(text: &str) {
+    Stage::of_process().print(text);
+}
+
 /// Prints a failure to standard error: what failed, its causes, what shows it, what to do.
 pub fn print_failure(output: Output, failure: &Failure) {
-    if output == Output::Json {
-        eprintln!("{}", json::text(&serde_json::json!({ "error": failure })));
-    } else {
-        eprint!("{}", human::failure_text(failure));
-    }
+    Stage::of_process().print_error(&match output {
+        Output::Json => format!("{}\n", json::text(&serde_json::json!({ "error": failure }))),
+        Output::Human | Output::Quiet => human::failure_text(failure),
+    });
 }
 
 /// Prints a warning of a command that has no events yet to standard error.
 pub fn print_warning(output: Output, message: &str) {
-    if output == Output::Json {
-        eprintln!("{}", json::text(&serde_json::json!({ "warning": message })));
-    } else {
-        eprintln!("warning: {}", plain(message));
-    }
-}
-
-/// Writes to standard output; a reader that went away is no error of ours.
-pub(crate) fn print(text: &str) {
-    use std::io::Write;
-    if std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush()).is_err() {
-        // As every program of a pipeline: when nobody reads any more, there is nothing more to say. Work goes on.
-    }
+    Stage::of_process().print_error(&match output {
+        Output::Json => format!("{}\n", json::text(&serde_json::json!({ "warning": message }))),
+        Output::Human | Output::Quiet => format!("warning: {}\n", plain(message)),
+    });
 }
 
 struct Quiet {
+    stage: Stage,
     many: bool,
 }
 
 impl Face for Quiet {
     fn event(&mut self, _: &Event) {}
     fn warning(&mut self, message: &str) {
-        eprintln!("warning: {message}");
+        self.stage.print_error(&format!("warning: {message}\n"));
     }
     fn ended(&mut self, ended: Ended) {
         if let Err(failure) = &ended.result {
-            eprint!("{}", human::failure_of(&ended.server, failure, self.many));
+            self.stage.print_error(&human::failure_of(&ended.server, failure, self.many));
         }
     }
 }

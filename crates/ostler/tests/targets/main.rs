@@ -7,6 +7,7 @@ mod catalogs;
 mod disturbed;
 mod faults;
 mod lockout;
+mod output;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
