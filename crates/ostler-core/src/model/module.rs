@@ -47,6 +47,9 @@ pub struct Setting {
     /// Regular expression that a `string` matches, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// What a `string` is, if Ostler knows more of it than a pattern can say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<TextFormat>,
     /// Least value of an `int`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<i64>,
@@ -85,4 +88,23 @@ pub struct SettingItems {
     /// Regular expression that each element matches, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
+    /// What each element is, as of a setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<TextFormat>,
+}
+
+/// Texts that Ostler knows the rules of, also as `format` in the schema of an app's parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TextFormat {
+    /// A time zone that Debian 13 has; may be empty.
+    Timezone,
+    /// An IP address or a host name.
+    Host,
+    /// An IP address, alone or with its prefix.
+    Network,
+    /// The name of a Debian package.
+    Package,
+    /// A rule of module `ufw`.
+    FirewallRule,
 }

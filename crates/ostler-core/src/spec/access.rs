@@ -3,6 +3,7 @@
 use super::{
     SpecContext,
     fault::{Fault, Problem, quote},
+    public_key::{self, BadLine},
     walk::Found,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -62,10 +63,13 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
         return Err(Problem::new("this is a PRIVATE key, and it stands in the spec")
             .hint("take it out, make a new key pair with `ssh-keygen -t ed25519`, and name its public half"));
     }
-    if looks_like_key(text) {
-        return parse(text).map_err(|line| {
-            let place = if text.trim().contains('\n') { format!("line {line} is") } else { "this is".to_owned() };
-            Problem::new(format!("{place} not a whole public key")).hint("it may have been cut off when it was copied")
+    if public_key::looks_like_one(text) {
+        return public_key::read(text).map_err(|BadLine { number, problem }| {
+            let place = if text.trim().contains('\n') { format!("line {number} is") } else { "this is".to_owned() };
+            problem.unwrap_or_else(|| {
+                Problem::new(format!("{place} not a whole public key"))
+                    .hint("it may have been cut off when it was copied")
+            })
         });
     }
     if text.starts_with("~/") && context.home.is_none() {
@@ -78,8 +82,15 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
     }
     let path = context.resolve(text);
     let content = (context.read_file)(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())))
-            .hint("`ssh-keygen -t ed25519` makes a key pair"),
+        io::ErrorKind::NotFound => {
+            let problem = Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())));
+            let default = context.home.as_ref().is_some_and(|home| path == home.join(DEFAULT_KEY));
+            problem.hint(if default {
+                "`ostler key new` makes it"
+            } else {
+                "`ostler key new --file PATH` makes a key pair"
+            })
+        }
         io::ErrorKind::InvalidData => Problem::new(format!("{} does not hold public keys", quote(text))),
         _ => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
     })?;
@@ -87,12 +98,20 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
         return Err(Problem::new(format!("{} is a PRIVATE key; it must never leave this machine", quote(text)))
             .hint(format!("name its public half: `{}.pub`", text.trim_end_matches(".pub"))));
     }
-    match parse(&content) {
+    match public_key::read(&content) {
         Ok(keys) if keys.is_empty() => Err(Problem::new(format!("{} holds no public key", quote(text)))),
         Ok(keys) => Ok(keys),
-        Err(line) => Err(Problem::new(format!("line {line} of {} is not a public key", quote(text)))),
+        Err(BadLine { number, problem: None }) => {
+            Err(Problem::new(format!("line {number} of {} is not a public key", quote(text))))
+        }
+        Err(BadLine { number, problem: Some(Problem { message, hint }) }) => {
+            Err(Problem { message: format!("line {number} of {}: {message}", quote(text)), hint })
+        }
     }
 }
+
+/// The public half that `ssh-keygen` and `ostler key new` make unless told otherwise, in the home directory.
+const DEFAULT_KEY: &str = ".ssh/id_ed25519.pub";
 
 /// Whether it is a private key that is encrypted.
 ///
@@ -111,64 +130,4 @@ pub(super) fn has_passphrase(text: &str) -> bool {
 
 fn is_private(text: &str) -> bool {
     text.contains("PRIVATE KEY") || text.contains("PuTTY-User-Key-File")
-}
-
-fn looks_like_key(text: &str) -> bool {
-    let first = text.split_whitespace().next().unwrap_or("");
-    let many = text.split_whitespace().nth(1).is_some();
-    ["ssh-", "ecdsa-", "sk-"].iter().any(|start| first.starts_with(start)) && many
-        || text.split_whitespace().any(|word| TYPES.contains(&word))
-}
-
-/// Key types that Debian 13's sshd takes by default. DSA is gone from it.
-const TYPES: [&str; 7] = [
-    "ssh-ed25519",
-    "ssh-rsa",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ssh-ed25519@openssh.com",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-];
-
-/// Keys of authorized_keys format, see sshd(8): blank lines and comments aside, each line is `[options] type base64
-/// [comment]`. The error is the number of the first line that is none.
-fn parse(text: &str) -> Result<Vec<String>, usize> {
-    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
-    lines.map(|(index, line)| if is_key(line) { Ok(line.to_owned()) } else { Err(index + 1) }).collect()
-}
-
-fn is_key(line: &str) -> bool {
-    if line.contains(|c: char| c.is_control() && c != '\t') {
-        return false;
-    }
-    // Options may hold blanks in quotes.
-    let mut quoted = false;
-    let words: Vec<&str> = line
-        .split(|c: char| {
-            quoted ^= c == '"';
-            !quoted && (c == ' ' || c == '\t')
-        })
-        .filter(|word| !word.is_empty())
-        .take(3)
-        .collect();
-    let at = words.iter().position(|word| TYPES.contains(word));
-    match at {
-        Some(at @ 0..=1) => words.get(at + 1).is_some_and(|blob| blob_is_of(blob, words[at])),
-        _ => false,
-    }
-}
-
-/// RFC 4253, section 6.6: the blob starts with the length and text of its type. The rest is its parts, each with its
-/// length before it.
-fn blob_is_of(blob: &str, kind: &str) -> bool {
-    let Ok(bytes) = STANDARD.decode(blob) else { return false };
-    let mut rest = bytes.as_slice();
-    let mut parts = Vec::new();
-    while let Some((length, after)) = rest.split_first_chunk::<4>() {
-        let Some((part, after)) = after.split_at_checked(u32::from_be_bytes(*length) as usize) else { return false };
-        parts.push(part);
-        rest = after;
-    }
-    rest.is_empty() && parts.len() > 1 && parts[0] == kind.as_bytes()
 }

@@ -3,6 +3,7 @@
 use crate::{Blame, Classify};
 use serde::Serialize;
 use std::{
+    collections::HashMap,
     fmt,
     path::{Path, PathBuf},
 };
@@ -33,11 +34,35 @@ pub struct Fault {
 
 impl SpecFaults {
     pub(super) fn new(path: &Path, mut faults: Vec<Fault>) -> Self {
-        // What an alias repeats is one fault.
         faults.sort_by(|a, b| (a.line, a.column, &a.key_path).cmp(&(b.line, b.column, &b.key_path)));
         faults.dedup();
-        Self { path: path.to_owned(), faults }
+        Self { path: path.to_owned(), faults: told_once(faults) }
     }
+}
+
+/// What an alias repeats is mended in one place, and so it is one fault, which names where else it is used.
+fn told_once(faults: Vec<Fault>) -> Vec<Fault> {
+    let key = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    let mut known: HashMap<_, usize> = HashMap::new();
+    let mut told: Vec<(Fault, Vec<String>)> = Vec::new();
+    for fault in faults {
+        let id = (fault.line, fault.column, fault.message.clone(), fault.hint.clone(), key(&fault.key_path));
+        match known.get(&id) {
+            Some(index) => told[*index].1.push(fault.key_path),
+            None => {
+                known.insert(id, told.len());
+                told.push((fault, Vec::new()));
+            }
+        }
+    }
+    let words = |(fault, elsewhere): (Fault, Vec<String>)| match elsewhere.as_slice() {
+        [] => fault,
+        [one] => Fault { message: format!("{} (likewise `{one}`)", fault.message), ..fault },
+        [one, more @ ..] => {
+            Fault { message: format!("{} (likewise `{one}` and {} more)", fault.message, more.len()), ..fault }
+        }
+    };
+    told.into_iter().map(words).collect()
 }
 
 impl fmt::Display for SpecFaults {

@@ -14,6 +14,9 @@ use std::collections::BTreeMap;
 const GIB: u64 = 1 << 30;
 const MIB: u64 = 1 << 20;
 
+/// What top-level keys begin with that are the user's own: a place for parts that several servers share by anchors.
+pub(super) const SHARED: &str = "x-";
+
 /// The shape of a whole file, with the settings of these modules and the parameters of these apps, or of any where the
 /// catalog is not known.
 pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shape, ShapeError> {
@@ -241,7 +244,7 @@ fn existing() -> Shape {
         Field::new("port", port, Default(Value::Int(22)), "Where its sshd listens before Ostler comes"),
         Field::new(
             "user",
-            Shape::Text(Text::checked("a user name", Some("^[a-z_][a-z0-9_-]{0,31}$"), rules::login_name)),
+            Shape::Text(rules::account()),
             text("root"),
             "The account that Ostler logs in as at first: root, or one that may use sudo",
         ),

@@ -8,22 +8,27 @@
 mod access;
 mod apps;
 mod convert;
+mod encoding;
 mod fault;
+mod format;
 mod grammar;
 mod index;
 mod model;
 mod node;
 mod params;
 mod proxmox;
+mod public_key;
 mod question;
 mod reference;
 mod rules;
 mod schema;
 mod shape;
 mod size;
+mod timezone;
 mod value;
 mod walk;
 
+pub use encoding::decode;
 pub use fault::{Fault, SpecFaults, join as key_path};
 pub use index::{IndexReading, RolePlace, read_index};
 pub use model::*;
@@ -130,8 +135,9 @@ fn look(text: &str, context: &SpecContext<'_>, catalog: Option<&CatalogIndex>) -
             faults.push(fault::Problem::new("the file is empty").hint(convert::SHORTEST).at(node.at, ""));
             None
         }
-        Ok(node) => {
+        Ok(mut node) => {
             node::duplicates(&node, "", &mut faults);
+            node.forget(|key| key.starts_with(grammar::SHARED));
             let found = walk::walk(&node, &shape, "", &mut faults);
             names_catalog = found.get("catalog").is_some_and(|catalog| !catalog.is_null());
             convert::spec(&found, context, catalog, &mut faults)

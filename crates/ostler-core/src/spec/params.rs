@@ -3,14 +3,14 @@
 use super::fault::At;
 use super::node::Node;
 use super::{
-    Value,
+    Value, format,
     reference::{self, Parameter},
     shape::{Choice, Field, Presence, Shape, Text},
     walk::walk,
 };
 use crate::{
     Blame, Classify,
-    model::{AppMeta, CatalogIndex, ModuleMeta, Setting, SettingType},
+    model::{AppMeta, CatalogIndex, ModuleMeta, Setting, SettingType, TextFormat},
 };
 use regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -115,19 +115,23 @@ fn setting(setting: &Setting, path: &str) -> Result<Shape, ShapeError> {
     Ok(match setting.kind {
         SettingType::Bool => Shape::Bool,
         SettingType::Int => Shape::Int { min: setting.min.unwrap_or(i64::MIN), max: setting.max.unwrap_or(i64::MAX) },
-        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), &setting.help, path)?),
+        SettingType::String => Shape::Text(text(setting.pattern.as_deref(), setting.format, &setting.help, path)?),
         SettingType::Choice => Shape::Choice(setting.choices.iter().map(|word| Choice::new(word, "")).collect()),
         SettingType::List => {
-            let pattern = setting.items.as_ref().and_then(|items| items.pattern.as_deref());
-            Shape::List(Box::new(Shape::Text(text(pattern, &setting.help, path)?)))
+            let items = setting.items.as_ref();
+            let pattern = items.and_then(|items| items.pattern.as_deref());
+            let format = items.and_then(|items| items.format);
+            Shape::List(Box::new(Shape::Text(text(pattern, format, &setting.help, path)?)))
         }
     })
 }
 
-fn text(pattern: Option<&str>, help: &str, path: &str) -> Result<Text, ShapeError> {
+fn text(pattern: Option<&str>, format: Option<TextFormat>, help: &str, path: &str) -> Result<Text, ShapeError> {
     let compile = |pattern| Regex::new(pattern).map_err(|source| ShapeError::Pattern { path: path.to_owned(), source });
     let example = help.contains("such as").then(|| help.to_owned());
-    Ok(Text { pattern: pattern.map(compile).transpose()?, example, ..Text::any("a text") })
+    let known = format.map_or_else(|| Text::any("a text"), format::text);
+    let pattern = pattern.map(compile).transpose()?.or(known.pattern);
+    Ok(Text { pattern, example, ..known })
 }
 
 fn check_default(default: &Value, shape: &Shape, path: &str) -> Result<(), ShapeError> {
@@ -149,12 +153,13 @@ fn app(meta: &AppMeta) -> Result<Shape, ShapeError> {
     }
 }
 
-const KEYWORDS: [&str; 15] = [
+const KEYWORDS: [&str; 16] = [
     "type",
     "enum",
     "minimum",
     "maximum",
     "pattern",
+    "format",
     "properties",
     "required",
     "additionalProperties",
@@ -204,7 +209,9 @@ fn schema_shape(schema: &Json, path: &str) -> Result<Shape, ShapeError> {
         },
         Some("string") => {
             let word = |key: &str| schema.get(key).and_then(Json::as_str);
-            Shape::Text(text(word("pattern"), word("description").unwrap_or_default(), path)?)
+            let format = schema.get("format").map(|name| serde_json::from_value(name.clone()));
+            let format = format.transpose().map_err(|_| refuse("format"))?;
+            Shape::Text(text(word("pattern"), format, word("description").unwrap_or_default(), path)?)
         }
         Some("array") => Shape::List(Box::new(match schema.get("items") {
             Some(items) => schema_shape(items, &format!("{path}[]"))?,

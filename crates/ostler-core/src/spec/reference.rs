@@ -1,7 +1,7 @@
 //! A shape as Markdown tables, so that the reference can't say anything else than the check does.
 
 use super::{
-    Value,
+    Value, grammar,
     schema::help,
     shape::{Field, Presence, Shape, plain},
     size,
@@ -13,6 +13,13 @@ use std::fmt::Write;
 pub(super) fn tables(shape: &Shape) -> String {
     let mut tables = Tables { main: HEAD.to_owned(), modules: String::new() };
     tables.rows("", shape);
+    write_to(
+        &mut tables.main,
+        format_args!(
+            "| `{}NAME` | any value |  | Yours: whatever servers share by anchors; Ostler does not look at it |\n",
+            grammar::SHARED
+        ),
+    );
     format!("### Keys\n\n{}\n### Modules\n\n| module | what it does |\n|---|---|\n{}", tables.main, tables.modules)
 }
 

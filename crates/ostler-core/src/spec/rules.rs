@@ -39,8 +39,13 @@ pub(super) fn provider_name() -> Text {
     })
 }
 
+/// A name that useradd(8) of Debian 13 takes, which is more than adduser(8) does. It has no character that means anything to a shell, a
+/// path or sshd's `-C`; only in the name of a file of sudoers.d a dot would be one too many.
+const LOGIN_NAME: &str = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}\$?$";
+
+/// The account that Ostler and people log in as.
 pub(super) fn user_name() -> Text {
-    Text::checked("a user name", Some("^[a-z_][a-z0-9_-]{0,31}$"), |text| {
+    Text::checked("a user name", Some(LOGIN_NAME), |text| {
         if text == "root" {
             return Err(Problem::new("`root` can't be the user that Ostler logs in as").hint(
                 "name an account of its own, such as `ops`: it becomes root with sudo, and each step leaves its trace",
@@ -122,14 +127,24 @@ const RESERVED: [&str; 61] = [
 ];
 
 /// An account as it is found on a server; the system's own are fine here.
-pub(super) fn login_name(text: &str) -> Result<(), Problem> {
-    let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let rest = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    if first && rest && text.len() <= 32 {
-        return Ok(());
+pub(super) fn account() -> Text {
+    Text::checked("a user name", Some(LOGIN_NAME), login_name)
+}
+
+fn login_name(text: &str) -> Result<(), Problem> {
+    let name = text.strip_suffix('$').unwrap_or(text);
+    let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+    let refuse = |hint: &str| Err(Problem::new(format!("{} is not a user name", quote(text))).hint(hint));
+    if !(1..=32).contains(&name.len()) || !name.bytes().all(good) || name.starts_with('-') {
+        return refuse("1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`");
     }
-    Err(Problem::new(format!("{} is not a user name", quote(text)))
-        .hint("1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`"))
+    if name.bytes().all(|b| b.is_ascii_digit()) {
+        return refuse("digits alone are the number of an account, and Debian takes them for no name");
+    }
+    if [".", ".."].contains(&name) {
+        return refuse("it is the name of a folder");
+    }
+    Ok(())
 }
 
 /// An address or a name, without a port or a user.

@@ -3,9 +3,10 @@
 //! It says less than Ostler checks: what joins several keys, or takes more than a pattern, is left to `ostler plan`.
 
 use super::{
-    Value, rules,
+    Value, grammar, rules,
     shape::{Choice, Field, Presence, Shape, Text},
     size,
+    timezone::{self, TIMEZONE},
 };
 use serde_json::{Map, Value as Json, json};
 
@@ -14,6 +15,9 @@ pub(super) fn document(shape: &Shape) -> Json {
     let mut document = schema(shape);
     document["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     document["title"] = json!("ostler.yaml");
+    document["patternProperties"] = json!({ (format!("^{}", grammar::SHARED)): {
+        "description": "Yours: whatever servers share by anchors (`&NAME`, `*NAME`, `<<: *NAME`); Ostler does not look at it",
+    } });
     document
 }
 
@@ -70,6 +74,7 @@ fn text(rules: &Text) -> Json {
         schema["pattern"] = json!(pattern.as_str());
     }
     match rules.noun {
+        TIMEZONE => schema["enum"] = json!(std::iter::once("").chain(timezone::names()).collect::<Vec<_>>()),
         rules::IMAGE => schema["examples"] = json!(rules::IMAGES),
         rules::PROVIDER => schema["examples"] = json!(rules::PROVIDERS),
         _ => {}

@@ -51,11 +51,11 @@ pub(super) type Check = fn(&str) -> Result<(), Problem>;
 pub(super) struct Text {
     /// With its article: `an IP address`.
     pub noun: &'static str,
-    /// What editors check, and Ostler too where there is no `check`.
+    /// What editors check, and Ostler too.
     pub pattern: Option<Regex>,
     /// Says, with an example, what has the pattern.
     pub example: Option<String>,
-    /// The whole rule, with a message that helps.
+    /// What a pattern can't say, or not in words that help; it comes first.
     pub check: Option<Check>,
 }
 

@@ -225,9 +225,11 @@ fn range<T: PartialOrd + std::fmt::Display>(value: T, min: (T, T), max: (T, T)) 
 }
 
 pub(super) fn check_text(text: &str, rules: &Text) -> Result<(), Problem> {
-    match (rules.check, &rules.pattern) {
-        (Some(check), _) => check(text),
-        (None, Some(pattern)) if !pattern.is_match(text) => {
+    if let Some(check) = rules.check {
+        check(text)?;
+    }
+    match &rules.pattern {
+        Some(pattern) if !pattern.is_match(text) => {
             // A pattern is for programs; people learn from an example.
             let hint = rules.example.clone().unwrap_or_else(|| format!("it must match `{pattern}`"));
             Err(Problem::new(format!("{} does not have the right form", quote(text))).hint(hint))

@@ -1,6 +1,6 @@
 //! Users, keys, passwords, and every way to lock oneself out.
 
-use crate::fixture::{KEY, check_server, read, server};
+use crate::fixture::{KEY, check_server, good, read, server};
 
 #[test]
 fn user_names() {
@@ -22,14 +22,14 @@ ostler.yaml:3:11: servers.web1.user: `www-data` is an account or group of the sy
         "user: Ann Smith",
         "
 ostler.yaml:3:11: servers.web1.user: `Ann Smith` is not a user name
-  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
 ",
     );
     check_server(
         &format!("user: {}", "a".repeat(33)),
         "
 ostler.yaml:3:11: servers.web1.user: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a user name
-  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
 ",
     );
 }
@@ -40,9 +40,9 @@ fn keys_must_be_there_and_public() {
         "authorized_keys: [ keys/none.pub, ~/.ssh/none.pub, keys/empty, keys/broken, keys/shut ]",
         "
 ostler.yaml:3:24: servers.web1.authorized_keys[0]: there is no file `keys/none.pub`
-  hint: `ssh-keygen -t ed25519` makes a key pair
+  hint: `ostler key new --file PATH` makes a key pair
 ostler.yaml:3:39: servers.web1.authorized_keys[1]: there is no file `/home/ann/.ssh/none.pub`
-  hint: `ssh-keygen -t ed25519` makes a key pair
+  hint: `ostler key new --file PATH` makes a key pair
 ostler.yaml:3:56: servers.web1.authorized_keys[2]: `keys/empty` holds no public key
 ostler.yaml:3:68: servers.web1.authorized_keys[3]: line 2 of `keys/broken` is not a public key
 ostler.yaml:3:81: servers.web1.authorized_keys[4]: `keys/shut` can't be read: permission denied
@@ -69,10 +69,87 @@ ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public ke
     check_server(
         "authorized_keys: [ ssh-dss AAAAB3NzaC1kc3M= ann ]",
         "
-ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public key
-  hint: it may have been cut off when it was copied
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: OpenSSH takes no DSA keys any more
+  hint: `ostler key new` makes one that it takes
 ",
     );
+    check_server(
+        "authorized_keys: [ ~/.ssh/id_rsa.pub, keys/rfc4716, keys/pem, keys/tls.crt ]",
+        "
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: there is no file `/home/ann/.ssh/id_rsa.pub`
+  hint: `ostler key new --file PATH` makes a key pair
+ostler.yaml:3:43: servers.web1.authorized_keys[1]: line 1 of `keys/rfc4716`: a public key in the format of RFC 4716
+  hint: `ssh-keygen -i -f FILE` prints it in that of OpenSSH
+ostler.yaml:3:57: servers.web1.authorized_keys[2]: line 1 of `keys/pem`: a public key in PEM
+  hint: `ssh-keygen -i -m PKCS8 -f FILE` prints it in the format of OpenSSH
+ostler.yaml:3:67: servers.web1.authorized_keys[3]: line 1 of `keys/tls.crt`: no public key of OpenSSH
+  hint: such a one begins with `ssh-ed25519` or the like
+",
+    );
+}
+
+#[test]
+fn names_of_accounts_are_those_that_useradd_takes() {
+    for name in ["ann.smith", "Ann", "ANN", "1a", "_apt-x", ".a", "a.", "host$", "a"] {
+        let spec =
+            good(&server(&format!("provider: existing\nexisting: {{ address: box, user: '{name}' }}\nuser: '{name}'")));
+        let web1 = &spec.servers[0];
+        assert_eq!((web1.existing.as_ref().unwrap().user.as_str(), web1.user.as_str()), (name, name));
+    }
+    for (name, hint) in [
+        ("123", "digits alone are the number of an account, and Debian takes them for no name"),
+        ("..", "it is the name of a folder"),
+        ("-a", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+        ("$", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+        ("a$b", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+        ("ann@corp", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+        ("jörg", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+    ] {
+        check_server(
+            &format!("provider: existing\nexisting: {{ address: box, user: '{name}' }}"),
+            &format!("ostler.yaml:4:37: servers.web1.existing.user: `{name}` is not a user name\n  hint: {hint}"),
+        );
+    }
+}
+
+#[test]
+fn keys_from_windows_are_taken() {
+    let spec = good(&server("authorized_keys: [ keys/windows.pub ]"));
+    assert_eq!(spec.servers[0].authorized_keys, [KEY.to_owned(), format!("from=\"10.0.0.0/8\" {KEY}")]);
+    // In the spec itself, too.
+    assert_eq!(good(&server(&format!("authorized_keys: [ \"\u{feff}{KEY}\" ]"))).servers[0].authorized_keys, [KEY]);
+}
+
+#[test]
+fn what_sshd_would_pass_over_is_refused() {
+    let said = |line: &str| {
+        let line = line.replace('\'', "''");
+        let text = server(&format!("authorized_keys: [ '{line}' ]"));
+        read(&text).map(drop).map_err(|error| error.to_string().split_once("[0]: ").unwrap().1.to_owned())
+    };
+    for options in [
+        "restrict,PTY,from=\"10.0.0.0/8,*.example.org\"",
+        "command=\"echo \\\"a, b\\\"\",no-agent-forwarding",
+        "cert-authority,principals=\"ann\"",
+    ] {
+        assert_eq!(said(&format!("{options} {KEY}")), Ok(()), "{options}");
+    }
+    for (options, expected) in [
+        ("git.example.org", "sshd knows no option `git.example.org` of a key"),
+        ("no-ptty", "sshd knows no option `no-ptty` of a key\n  hint: did you mean `no-pty`?"),
+        ("restrict,", "sshd knows no option `` of a key"),
+        ("from=10.0.0.0/8", "the option `from` wants a value in quotes\n  hint: such as `from=\"…\"`"),
+    ] {
+        assert_eq!(said(&format!("{options} {KEY}")), Err(expected.to_owned()));
+    }
+    let certificate = format!("ssh-ed25519-cert-v01@openssh.com {}", KEY.split(' ').nth(1).unwrap());
+    let hint = "a certificate is no key\n  hint: name the key that it was made for, without `-cert`";
+    assert_eq!(said(&certificate), Err(hint.to_owned()));
+    // 512 bits, as nobody should have them.
+    let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7";
+    let expected =
+        "an RSA key of 512 bits: sshd takes none below 1024\n  hint: `ostler key new` makes one that it takes";
+    assert_eq!(said(short), Err(expected.to_owned()));
 }
 
 #[test]

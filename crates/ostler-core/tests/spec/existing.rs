@@ -79,7 +79,7 @@ ostler.yaml:4:64: servers.web1.existing.host_key: `MD5:aa` is not a fingerprint 
   hint: on the server, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows it: `SHA256:` and 43 characters
 ostler.yaml:4:80: servers.web1.existing.port: 0 is out of range: 1 to 65535
 ostler.yaml:4:89: servers.web1.existing.user: `a b` is not a user name
-  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
 ",
     );
     for (address, message) in [

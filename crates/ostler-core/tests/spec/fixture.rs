@@ -30,6 +30,21 @@ pub fn modules() -> Vec<ModuleMeta> {
             "settings": {
                 "max_retry": { "type": "int", "min": 1, "max": 100, "default": 5, "help": "Failed logins" },
                 "ban_time": { "type": "string", "pattern": "^[0-9]+[smhdw]?$", "default": "1h", "help": "How long" },
+                "ignore": { "type": "list", "items": { "type": "string", "format": "network" }, "default": [], "help": "Whom" },
+            },
+        },
+        {
+            "name": "time_sync", "title": "Right time", "summary": "By NTP", "order": 15,
+            "settings": {
+                "timezone": { "type": "string", "format": "timezone", "default": "", "help": "Time zone" },
+                "servers": { "type": "list", "items": { "type": "string", "format": "host" }, "default": [], "help": "Servers" },
+            },
+        },
+        {
+            "name": "tools", "title": "Tools", "summary": "What one misses", "order": 10,
+            "settings": {
+                "extra": { "type": "list", "items": { "type": "string", "format": "package" }, "default": [], "help": "More" },
+                "rules": { "type": "list", "items": { "type": "string", "format": "firewall-rule" }, "default": [], "help": "Rules" },
             },
         },
         { "name": "qemu_guest_agent", "title": "Guest agent", "summary": "Clean shutdown", "order": 60 },
@@ -85,6 +100,12 @@ fn read_file(path: &Path) -> io::Result<String> {
         "/home/ann/.ssh/box" => Ok(PLAIN.into()),
         "/home/ann/.ssh/closed" => Ok(ENCRYPTED.into()),
         "/home/ann/.ssh/id_ed25519" => Ok("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n".into()),
+        "/etc/specs/keys/windows.pub" => Ok(format!("\u{feff}{KEY}  \r\n\r\n\u{feff}from=\"10.0.0.0/8\" {KEY}")),
+        "/etc/specs/keys/rfc4716" => {
+            Ok("---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----\n".into())
+        }
+        "/etc/specs/keys/pem" => Ok("-----BEGIN PUBLIC KEY-----\nMCow\n-----END PUBLIC KEY-----\n".into()),
+        "/etc/specs/keys/tls.crt" => Ok("-----BEGIN CERTIFICATE-----\nMCow\n-----END CERTIFICATE-----\n".into()),
         "/etc/specs/keys/empty" => Ok("# nobody yet\n".into()),
         "/etc/specs/keys/broken" => Ok(format!("{KEY}\nssh-ed25519 AAAAC3Nza\n")),
         "/etc/specs/keys/shut" => Err(io::ErrorKind::PermissionDenied.into()),

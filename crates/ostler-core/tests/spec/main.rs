@@ -13,3 +13,4 @@ mod refusals;
 mod schema;
 mod shape;
 mod values;
+mod yaml;

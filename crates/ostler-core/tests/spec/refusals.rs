@@ -17,7 +17,7 @@ fn single_values_of_a_server() {
         ),
         (
             "user: ''",
-            "3:11: user: `` is not a user name\n  hint: 1 to 32 of a-z, 0-9, `_` and `-`, and the first a letter or `_`",
+            "3:11: user: `` is not a user name\n  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`",
         ),
         ("size: { cpus: -1 }", "3:19: size.cpus: -1 is out of range: 1 to 256"),
         (

@@ -10,6 +10,7 @@ fn the_schema_says_what_the_check_says() {
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["required"], json!(["servers"]));
     assert_eq!(schema["additionalProperties"], false);
+    assert!(schema["patternProperties"]["^x-"].is_object());
     let server = &schema["properties"]["servers"]["additionalProperties"];
     assert_eq!(server["additionalProperties"], false);
     let properties = &server["properties"];
@@ -25,6 +26,9 @@ fn the_schema_says_what_the_check_says() {
     let fail2ban = &properties["modules"]["properties"]["fail2ban"];
     assert_eq!(fail2ban["description"], "Ban attackers. Bans addresses");
     assert_eq!(fail2ban["anyOf"][1]["properties"]["max_retry"]["maximum"], 100);
+    let zones = &properties["modules"]["properties"]["time_sync"]["anyOf"][1]["properties"]["timezone"]["enum"];
+    let zones: Vec<&str> = zones.as_array().unwrap().iter().filter_map(|zone| zone.as_str()).collect();
+    assert!(zones.contains(&"Europe/Berlin") && zones.contains(&"") && !zones.contains(&"US/Eastern"));
     let params = &properties["app_params"]["properties"];
     assert_eq!(params["nginx"]["properties"]["mode"]["enum"], json!(["fast", "small"]));
     assert_eq!(params["mail"]["required"], json!(["domain"]));

@@ -1,6 +1,6 @@
 //! Faults of single values, and of networks, images, ports and modules.
 
-use crate::fixture::{check, check_server};
+use crate::fixture::{check, check_server, good, server};
 
 #[test]
 fn impossible_sizes() {
@@ -242,5 +242,66 @@ fn what_is_not_supported_yet_is_refused() {
     check_server(
         "ansible: { strategy: free }",
         "ostler.yaml:3:26: servers.web1.ansible.strategy: expected one of `mitogen`, `linear`, found `free`",
+    );
+}
+
+#[test]
+fn time_zones_are_those_that_debian_has() {
+    for zone in ["Europe/Berlin", "UTC", "Etc/GMT+5", "America/Argentina/Buenos_Aires", "''"] {
+        good(&server(&format!("modules: {{ time_sync: {{ timezone: {zone} }} }}")));
+    }
+    for (zone, expected) in [
+        ("Europe/Berln", "there is no time zone `Europe/Berln`\n  hint: did you mean `Europe/Berlin`?"),
+        ("europe/berlin", "there is no time zone `europe/berlin`\n  hint: did you mean `Europe/Berlin`?"),
+        ("New York", "there is no time zone `New York`\n  hint: did you mean `America/New_York`?"),
+        ("US/Eastern", "`US/Eastern` is an old name, which Debian 13 does not have\n  hint: write `America/New_York`"),
+        ("CET", "`CET` is an old name, which Debian 13 does not have\n  hint: write `Europe/Brussels`"),
+        (
+            "Central European Time",
+            "there is no time zone `Central European Time`\n  hint: a continent and a city, such as `Europe/Berlin`, or \
+             `UTC`; `timedatectl list-timezones` on a server lists them",
+        ),
+    ] {
+        check_server(
+            &format!("modules: {{ time_sync: {{ timezone: {zone} }} }}"),
+            &format!("ostler.yaml:3:39: servers.web1.modules.time_sync.timezone: {expected}"),
+        );
+    }
+}
+
+#[test]
+fn settings_of_a_known_format() {
+    good(&server(
+        "modules: { fail2ban: { ignore: [ 10.0.0.7, 10.0.0.0/8, 'fd00::/8' ] }, time_sync: { servers: [ ntp.lan, '::1' ] } }",
+    ));
+    good(&server(
+        "modules: { tools: { extra: [ vim, g++ ], rules: [ 53/udp, '8080', 6000:6010/tcp from lan, any from 10.0.0.7 ] } }",
+    ));
+    check_server(
+        "modules:\n  fail2ban: { ignore: [ 10.0.0.0/33, lan ] }\n  time_sync: { servers: [ -a, 10.0.0 ] }\n  tools:\n    extra: [ Vim ]\n    \
+         rules: [ 70000/tcp, http, 90:80/tcp, 80:90, any, 80 from 10.0.0.0/40 ]",
+        "
+ostler.yaml:4:29: servers.web1.modules.fail2ban.ignore[0]: `10.0.0.0/33` is neither an IP address nor a network
+  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+ostler.yaml:4:42: servers.web1.modules.fail2ban.ignore[1]: `lan` is neither an IP address nor a network
+  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+ostler.yaml:5:31: servers.web1.modules.time_sync.servers[0]: `-a` is neither an IP address nor a host name
+  hint: such as `10.0.0.7` or `box.example.org`
+ostler.yaml:5:35: servers.web1.modules.time_sync.servers[1]: `10.0.0` is neither an IP address nor a host name
+  hint: such as `10.0.0.7` or `box.example.org`
+ostler.yaml:7:18: servers.web1.modules.tools.extra[0]: `Vim` is not the name of a Debian package
+ostler.yaml:8:18: servers.web1.modules.tools.rules[0]: `70000` is no port: 1 to 65535
+  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:29: servers.web1.modules.tools.rules[1]: `http` names no port
+  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:35: servers.web1.modules.tools.rules[2]: `90:80` is no range of ports
+  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:46: servers.web1.modules.tools.rules[3]: a range of ports needs a protocol
+  hint: such as `80:90/tcp`
+ostler.yaml:8:53: servers.web1.modules.tools.rules[4]: this lets everybody in everywhere
+  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:58: servers.web1.modules.tools.rules[5]: `10.0.0.0/40` is neither an IP address nor a network
+  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+",
     );
 }
