@@ -1,8 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, image, logs, man, plan, proxmox, resume, schema, secret, ssh, status, up,
-    wizard,
+    catalog, completions, destroy, doctor, image, key, logs, man, plan, proxmox, resume, schema, secret, ssh, status,
+    up, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -80,6 +80,9 @@ pub enum Command {
     /// Get what servers boot from.
     #[command(subcommand)]
     Image(image::Command),
+    /// Make a key pair that lets you in.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Keep secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),

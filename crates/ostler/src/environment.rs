@@ -1,7 +1,10 @@
 //! Every environment variable and default path that Ostler knows, in one place.
 
 use ostler_core::{Blame, Failure, Result};
-use std::{io::IsTerminal, path::PathBuf};
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 /// The user's own ssh-agent.
 pub fn ssh_agent() -> Option<PathBuf> {
@@ -44,6 +47,11 @@ pub fn home() -> Option<PathBuf> {
     absolute("HOME")
 }
 
+/// The private key that OpenSSH's own programs look for first.
+pub fn default_key() -> Option<PathBuf> {
+    home().map(|home| home.join(".ssh/id_ed25519"))
+}
+
 /// Folder for sockets that the login session made, if it did.
 pub fn runtime_dir() -> Option<PathBuf> {
     absolute("XDG_RUNTIME_DIR")
@@ -55,12 +63,18 @@ pub fn search_path() -> std::ffi::OsString {
 }
 
 /// Where the JSON-line log goes: `/var/log/ostler` for root's default state, else `log/` in the state directory.
-pub fn log_dir(state_dir: &std::path::Path) -> PathBuf {
-    if state_dir == std::path::Path::new("/var/lib/ostler") {
-        PathBuf::from("/var/log/ostler")
-    } else {
-        state_dir.join("log")
+pub fn log_dir(state_dir: &Path) -> PathBuf {
+    if state_dir == Path::new("/var/lib/ostler") { PathBuf::from("/var/log/ostler") } else { state_dir.join("log") }
+}
+
+/// A path as a word of a shell's command line.
+pub fn quoted(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%=".contains(c);
+    if path.starts_with(|c: char| plain(c) && c != '-') && path.chars().all(plain) {
+        return path.into_owned();
     }
+    format!("'{}'", path.replace('\'', r"'\''"))
 }
 
 fn absolute(variable: &str) -> Option<PathBuf> {

@@ -95,6 +95,7 @@ pub struct Session {
     wait: WaitOptions,
     ask: Terminal,
     accept_new_host_keys: bool,
+    spec_file: Option<String>,
     doing: &'static str,
     log_file: Option<LogFile>,
     interrupt: (watch::Sender<bool>, Interrupt),
@@ -124,6 +125,7 @@ impl Session {
             ask: Terminal::new(global.non_interactive, stage.clone(), interrupt.1.clone()),
             stage,
             accept_new_host_keys: wait.accept_new_host_keys,
+            spec_file: None,
             doing,
             log_file: open_log(global, &environment::log_dir(&state_dir)),
             interrupt,
@@ -134,6 +136,12 @@ impl Session {
     /// The same with the catalog that a spec was read with.
     pub fn with_catalog(mut self, catalog: Catalog) -> Self {
         self.catalog = catalog;
+        self
+    }
+
+    /// The same with the file that the spec was read from, for hints that name it.
+    pub fn with_spec_file(mut self, file: &Path) -> Self {
+        self.spec_file = Some(environment::quoted(file));
         self
     }
 
@@ -182,6 +190,7 @@ impl Session {
             ask: &self.ask,
             user_agent: environment::ssh_agent(),
             accept_new_host_keys: self.accept_new_host_keys,
+            spec_file: self.spec_file.clone(),
             interrupt: &self.interrupt.1,
             wait: self.wait,
             owner: self.owner,

@@ -2,7 +2,10 @@
 
 use ostler_testkit::environment::TestEnvironment;
 use std::{
+    fs,
     io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -118,19 +121,6 @@ fn a_spec_without_its_file_or_server_is_refused() {
     let unknown = environment.run(&["plan", "ostler.yaml", "web2"]);
     assert_eq!(unknown.code, 2);
     assert!(unknown.stderr.contains("it has: web1"), "{}", unknown.stderr);
-}
-
-#[test]
-fn a_spec_that_is_no_text_is_refused() {
-    let environment = environment();
-    std::fs::write(environment.path().join("ostler.yaml"), b"servers: \xff\xfe").expect("a written file");
-    let finished = environment.run(&["plan", "ostler.yaml"]);
-    assert_eq!(finished.code, 3);
-    assert!(
-        finished.stderr.contains("ostler.yaml can't be read") && finished.stderr.contains("UTF-8"),
-        "{}",
-        finished.stderr
-    );
 }
 
 #[test]
@@ -378,3 +368,78 @@ fn help_lists_every_command_and_the_exit_codes() {
 }
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGPKpVxHT3DzIDVFIUmNCGDPfuGnZGUCTWvXAbxgUW5a test\n";
+
+#[test]
+fn a_key_is_made_where_there_is_none_and_never_over_another() {
+    let environment = environment();
+    let folder = environment.path().join("home/.ssh");
+    environment.write("ostler.yaml", "servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }\n");
+    let missing = environment.run(&["up", "ostler.yaml"]);
+    assert_eq!(missing.code, 3);
+    assert!(missing.stderr.contains("hint: `ostler key new` makes it"), "{}", missing.stderr);
+    // Nobody can type a passphrase here.
+    for arguments in [&["key", "new"][..], &["key", "new", "--non-interactive"]] {
+        let refused = environment.run(arguments);
+        assert_eq!(refused.code, 2);
+        assert!(refused.stderr.contains("`--no-passphrase` makes a key without one"), "{}", refused.stderr);
+    }
+    assert!(!folder.exists());
+
+    let made = environment.run(&["key", "new", "--no-passphrase"]).ok();
+    assert!(made.stdout.starts_with("ssh-ed25519 ") && made.stdout.lines().count() == 1, "{}", made.stdout);
+    assert!(made.stderr.contains("`authorized_keys: [ ~/.ssh/id_ed25519.pub ]` in a spec"), "{}", made.stderr);
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    let (private, public) = (folder.join("id_ed25519"), folder.join("id_ed25519.pub"));
+    assert_eq!((mode(&folder), mode(&private)), (0o700, 0o600));
+    assert_eq!(fs::read_to_string(&public).unwrap(), made.stdout);
+    let before = fs::read(&private).unwrap();
+
+    let again = |expected: &str| {
+        let refused = environment.run(&["key", "new", "--no-passphrase"]);
+        assert_eq!(refused.code, 2, "{}", refused.stderr);
+        assert!(refused.stderr.contains("is there already, and is left as it is"), "{}", refused.stderr);
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    };
+    again("hint: `authorized_keys: [ ~/.ssh/id_ed25519.pub ]` in a spec lets it in");
+    fs::remove_file(&public).unwrap();
+    again("hint: `ssh-keygen -y -f");
+    assert_eq!(fs::read(&private).unwrap(), before);
+    fs::remove_file(&private).unwrap();
+    std::os::unix::fs::symlink("/nowhere/at/all", &public).unwrap();
+    again("hint: `--file PATH` makes another one");
+
+    let json = environment.run(&["key", "new", "--no-passphrase", "--file", "keys/-my key", "--output", "json"]).ok();
+    let json: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON");
+    assert_eq!(json["public_file"], "keys/-my key.pub");
+    let read = fs::read_to_string(environment.path().join("keys/-my key.pub")).unwrap();
+    assert_eq!(json["public_key"], read.trim_end());
+
+    let lacking =
+        environment.command(&["key", "new", "--no-passphrase", "--file", "other"]).env("PATH", "").output().unwrap();
+    let said = String::from_utf8_lossy(&lacking.stderr).into_owned();
+    assert!(said.contains("ssh-keygen can't be started") && said.contains("apt install openssh-client"), "{said}");
+    fs::write(environment.path().join("file"), "").unwrap();
+    let refused = environment.run(&["key", "new", "--no-passphrase", "--file", "file/key"]);
+    assert!(refused.stderr.contains("the folder file can't be made"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_spec_in_another_encoding_is_read_or_says_where() {
+    let environment = environment();
+    environment.write("key.pub", &format!("\u{feff}{KEY}\r\n"));
+    let text = "servers: { web1: { authorized_keys: [ key.pub ], user: - } }\r\n";
+    let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, expected) in [
+        (b"servers: \xff\xfe".to_vec(), "ostler.yaml:1:10: the byte 0xff is no text in UTF-8"),
+        (utf16, "ostler.yaml:1:56: not valid YAML"),
+        (
+            b"servers:\n  # Gr\xfc\xdfe\n".to_vec(),
+            "ostler.yaml:2:7: the byte 0xfc is no text in UTF-8\n  hint: save the file as UTF-8",
+        ),
+    ] {
+        fs::write(environment.path().join("ostler.yaml"), bytes).unwrap();
+        let finished = environment.run(&["plan", "ostler.yaml"]);
+        assert_eq!(finished.code, 3);
+        assert!(finished.stderr.contains(expected), "{}", finished.stderr);
+    }
+}

@@ -350,8 +350,7 @@ pub(super) fn judge(
     let output = task.stderr.as_deref().filter(|s| !s.trim().is_empty()).or(task.stdout.as_deref()).unwrap_or_default();
     failure.lines = output.trim().lines().rev().take(12).map(str::to_owned).collect();
     failure.lines.reverse();
-    Err(failure
-        .with_hint(format!("mend the cause, then `ostler resume {server}`; `ostler logs {server}` has the whole run")))
+    Err(failure.with_hint(format!("{}; `ostler logs {server}` has the whole run", ctx.world.way_on(server))))
 }
 
 /// A line that people are to read beside others; the log has it whole.

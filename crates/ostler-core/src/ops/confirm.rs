@@ -234,7 +234,7 @@ impl Armed<'_> {
         match wait::for_new_login(ctx, &user, self.time * 2).await {
             Ok(back) => {
                 back.close().await;
-                let hint = format!("mend the cause, then `ostler resume {}`", ctx.server());
+                let hint = ctx.world.way_on(ctx.server());
                 let mut failure = self.failure("nobody could have logged in any more").with_hint(hint);
                 failure.causes.push(cause.to_string());
                 failure.lines = cause.lines;

@@ -47,6 +47,8 @@ pub struct World<'a> {
     pub user_agent: Option<PathBuf>,
     /// Take the host key of an existing server as it is shown, if nobody can say whether it is the right one.
     pub accept_new_host_keys: bool,
+    /// The spec file as the user would name it again in a shell, where one was named.
+    pub spec_file: Option<String>,
     /// Ctrl-C.
     pub interrupt: &'a Interrupt,
     /// How long to wait for servers.
@@ -56,6 +58,16 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
+    /// What to do after a failure whose cause may lie in the spec: `up` takes the file as it is then, and `resume` the plan on record.
+    pub(crate) fn way_on(&self, server: &ServerName) -> String {
+        match &self.spec_file {
+            Some(file) => format!("mend the cause, then `ostler up {file}`"),
+            None => format!(
+                "mend the cause, then `ostler resume {server}`; where the spec is at fault, mend that, then `ostler up FILE`"
+            ),
+        }
+    }
+
     /// The provider of a kind.
     pub fn provider(&self, kind: ProviderKind) -> &dyn Provider {
         self.providers[&kind].as_ref()

@@ -386,6 +386,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
         ask: &fake,
         user_agent: None,
         accept_new_host_keys: false,
+        spec_file: Some("ostler.yaml".to_owned()),
         interrupt: &interrupt,
         wait: WaitOptions {
             timeout: Duration::from_secs(5),

@@ -36,7 +36,13 @@ fn more() -> Verb {
 fn a_failed_task() {
     let failure = failure_of(&finished(), &more(), Some(at("engine.run", Moment::Middle, Effect::Fail)));
     let place = "phase provision: web failed at `service : break` (ansible.builtin.template)";
-    assert_says(&failure, Blame::Target, place, "injected", "`ostler resume web`; `ostler logs web`");
+    assert_says(
+        &failure,
+        Blame::Target,
+        place,
+        "injected",
+        "mend the cause, then `ostler up ostler.yaml`; `ostler logs web`",
+    );
 }
 
 #[test]

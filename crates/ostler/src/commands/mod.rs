@@ -5,6 +5,7 @@ pub mod completions;
 pub mod destroy;
 pub mod doctor;
 pub mod image;
+pub mod key;
 pub mod logs;
 pub mod man;
 pub mod plan;
@@ -39,6 +40,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Logs(arguments) => logs::run(global, arguments).await,
         Command::Ssh(arguments) => ssh::run(global, arguments).await,
         Command::Image(command) => image::run(global, command).await,
+        Command::Key(command) => key::run(global, command),
         Command::Secret(command) => secret::run(global, command).await,
         Command::Proxmox(command) => proxmox::run(global, command).await,
         Command::Catalog(command) => catalog::run(global, command).await,

@@ -66,7 +66,8 @@ struct Preview {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let servers = spec_file::chosen(spec, &arguments.names)?;
-    let session = Session::open(global, arguments.wait, "plan").await?.with_catalog(catalog);
+    let session = Session::open(global, arguments.wait, "plan").await?;
+    let session = session.with_catalog(catalog).with_spec_file(&arguments.file);
     // A check takes its time, so people see what is known of each server at once.
     let show = |text: String| {
         if global.output == Output::Human {

@@ -6,9 +6,9 @@ use ostler_core::{
     Blame, Failure, Result,
     ids::ServerName,
     model::CatalogIndex,
-    spec::{self, CatalogSource, ServerSpec, Spec, SpecContext},
+    spec::{self, CatalogSource, ServerSpec, Spec, SpecContext, SpecFaults},
 };
-use std::path::Path;
+use std::{io, path::Path};
 
 /// The spec in `path` and the catalog that its apps come from, or every fault in it. The catalog is refreshed first, unless
 /// `offline`.
@@ -73,10 +73,16 @@ fn no_vault_password(spec: &Path, server: &ServerSpec, file: &Path) -> Failure {
 }
 
 fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| {
+    let bytes = std::fs::read(path).map_err(|error| {
         Failure::new(Blame::Configuration, error.to_string())
             .because_of(format!("the spec file {} can't be read", path.display()))
-    })
+    })?;
+    Ok(spec::decode(&bytes).map_err(|fault| SpecFaults { path: path.to_owned(), faults: vec![fault] })?)
+}
+
+/// A file of keys that a spec names: a text, in whatever encoding editors write.
+pub fn read_named_file(path: &Path) -> io::Result<String> {
+    spec::decode(&std::fs::read(path)?).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault.message))
 }
 
 fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecContext<'_>) -> Result<T>) -> Result<T> {
@@ -87,7 +93,7 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
         home: environment::home(),
         modules: &ostler_ansible::module_catalog()?,
         catalog,
-        read_file: &|path| std::fs::read_to_string(path),
+        read_file: &read_named_file,
         is_file: &|path| path.is_file(),
     })
 }

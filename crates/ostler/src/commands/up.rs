@@ -72,7 +72,8 @@ impl Arguments {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let servers = spec_file::chosen(spec, &arguments.names)?;
-    let session = Session::open(global, arguments.wait, "up").await?.with_catalog(catalog);
+    let session = Session::open(global, arguments.wait, "up").await?;
+    let session = session.with_catalog(catalog).with_spec_file(&arguments.file);
     let on_failure = arguments.on_failure.into();
     let names: Vec<ServerName> = servers.iter().map(|server| server.name.clone()).collect();
     let specs: HashMap<&ServerName, &ServerSpec> = servers.iter().map(|server| (&server.name, server)).collect();

@@ -40,7 +40,7 @@ fn faults(around: &Surroundings, draft: &Draft, folder: &Path) -> Result<Vec<Fau
         home: around.home.clone(),
         modules: &around.modules,
         catalog: &around.catalog,
-        read_file: &|path| std::fs::read_to_string(path),
+        read_file: &|path| around.read_named_file(path),
         is_file: &|path| path.is_file(),
     };
     match spec::read(&draft.yaml(), &context) {

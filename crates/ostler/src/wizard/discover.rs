@@ -1,5 +1,6 @@
 //! What need not be asked, because it can be found out: keys, whether this is a Proxmox VE host, what a node has to offer.
 
+use crate::commands::{key::new::public_half, spec_file};
 use ostler_core::{
     Result,
     model::{CatalogIndex, ModuleMeta},
@@ -10,7 +11,12 @@ use ostler_core::{
 };
 use ostler_providers::proxmox::{Host, Inventory, Offers, host_fingerprint, shown_fingerprint};
 use ostler_store::SeaStore;
-use std::{cell::RefCell, collections::HashMap, path::PathBuf};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    path::{Path, PathBuf},
+};
 use tokio::runtime::Handle;
 
 /// Everything around the conversation. What was looked up once is kept, for the questions come by again.
@@ -53,10 +59,29 @@ impl Surroundings {
         names.into_iter().map(|name| format!("~/.ssh/{name}")).collect()
     }
 
+    /// The private key that can be made where the person has no key at all.
+    pub fn new_key(&self) -> Option<PathBuf> {
+        let file = self.home.as_ref()?.join(".ssh/id_ed25519");
+        (self.keys().is_empty() && file.symlink_metadata().is_err()).then_some(file)
+    }
+
+    /// A file of keys that a draft names. That of a key that is made at the end has something in its place.
+    pub fn read_named_file(&self, path: &Path) -> io::Result<String> {
+        const STAND_IN: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        match spec_file::read_named_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_new = self.new_key().is_some_and(|key| public_half(&key) == path);
+                if is_new { Ok(STAND_IN.to_owned()) } else { Err(error) }
+            }
+            read => read,
+        }
+    }
+
     /// What a key says of itself: its type and its comment.
     pub fn key_comment(&self, path: &str) -> String {
         let file = self.home.as_ref().zip(path.strip_prefix("~/")).map(|(home, rest)| home.join(rest));
-        let text = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+        let text = file.and_then(|file| spec_file::read_named_file(&file).ok()).unwrap_or_default();
+        let text = text.trim_start_matches('\u{feff}');
         let mut words =
             plain(text.lines().next().unwrap_or_default()).split(' ').map(str::to_owned).collect::<Vec<_>>();
         if words.len() > 1 {

@@ -3,7 +3,7 @@
 use super::Outcome;
 use crate::{
     cli::Global,
-    commands::{proxmox, up},
+    commands::{key::new::make, proxmox, up},
     wiring::{Session, WaitArguments},
 };
 use ostler_core::{Blame, Failure, Result, ports::Store};
@@ -12,8 +12,13 @@ use std::{fs, process::ExitCode};
 
 /// Does it.
 pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<ExitCode> {
-    let Outcome { text, file, go, secrets, setup } = outcome;
+    let Outcome { text, file, go, secrets, key, setup } = outcome;
     let shown = file.display().to_string();
+    if let Some(key) = key {
+        eprintln!("ssh-keygen makes {} now; an empty passphrase is none", key.display());
+        let hint = "nothing was written; `ostler` begins anew";
+        make(&key, true).map_err(|failure| failure.because_of("there is no key yet").with_hint(hint))?;
+    }
     fs::write(&file, text).map_err(|error| {
         Failure::new(Blame::User, error.to_string()).because_of(format!("{shown} can't be written"))
     })?;

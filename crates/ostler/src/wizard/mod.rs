@@ -51,6 +51,8 @@ struct Outcome {
     go: bool,
     /// Secrets that it names, to be kept.
     secrets: Vec<(String, Secret)>,
+    /// A private key to make, which the spec names the public half of.
+    key: Option<PathBuf>,
     /// A token to make on this host, and the secret that it is kept as.
     setup: Option<(Setup, String)>,
 }
@@ -162,7 +164,8 @@ fn questions_of(talk: &mut Talk, around: &Surroundings, questions: &Questions) -
     steps::apps::ask(&mut dialog)?;
     let end = steps::summary::ask(&mut dialog)?;
     let setup = target.new_token().map(|secret| (setup_of(&dialog), secret.to_owned()));
-    Ok(Outcome { text: dialog.draft.yaml(), file: end.file, go: end.go, secrets: dialog.secrets, setup })
+    let key = steps::ssh::new_key(&dialog);
+    Ok(Outcome { text: dialog.draft.yaml(), file: end.file, go: end.go, secrets: dialog.secrets, key, setup })
 }
 
 /// What a token made on this host must be good for.

@@ -7,7 +7,7 @@ use ostler_core::{Blame, secret::Secret, spec::Address};
 use ostler_providers::proxmox::Host;
 use ostler_testkit::pve::FakeNode;
 use script::{
-    Act::{CtrlC, Enter, Esc},
+    Act::{self, CtrlC, Enter, Esc},
     Acts, Desk, KEY, give,
 };
 use serde_json::json;
@@ -288,6 +288,53 @@ async fn passwords_are_kept_apart_and_only_named() {
     assert_eq!(outcome.secrets, [("web1-ann".to_owned(), Secret::new("hunter2hunter2"))]);
     assert!(seen.refusals[0].starts_with("there is no file"), "{:?}", seen.refusals);
     assert_eq!(desk.server(&outcome).authorized_keys, [""; 0]);
+}
+
+#[tokio::test]
+async fn who_has_no_key_is_offered_one() {
+    let desk = Desk::new();
+    let home = desk.dir.path().join("home");
+    fs::remove_file(home.join(".ssh/id_ed25519.pub")).unwrap();
+    let ssh = |keys: &[(&'static str, Act)]| {
+        let before = ["User", "Log in with"].map(|question| (question, Enter));
+        [&before[..], keys, &["root", "Port"].map(|question| (question, Enter))].concat()
+    };
+    let (outcome, seen) = desk.outcome(all([local(), ssh(&[("Keys", Enter)]), nothing_else(), go()])).await;
+    assert!(outcome.text.contains("authorized_keys: [ ~/.ssh/id_ed25519.pub ]"), "{}", outcome.text);
+    assert_eq!(outcome.key, Some(home.join(".ssh/id_ed25519")));
+    assert!(!seen.choices.iter().any(|(label, _)| label == "none"), "nobody could log in: {:?}", seen.choices);
+
+    // One that is typed is no other.
+    let typed = [
+        ("Keys", give("another")),
+        ("Public key", give("~/.ssh/id_rsa.pub")),
+        ("Public key", give(KEY)),
+        ("Public key", Enter),
+    ];
+    let (outcome, seen) = desk.outcome(all([local(), ssh(&typed), nothing_else(), go()])).await;
+    assert_eq!((outcome.key, &seen.refusals[0][..16]), (None, "there is no file"));
+
+    // A private half that is there is never replaced.
+    fs::write(home.join(".ssh/id_ed25519"), "somebody's").unwrap();
+    let typed = [("Public key", give("~/.ssh/id_ed25519.pub")), ("Public key", give(KEY)), ("Public key", Enter)];
+    let (outcome, seen) = desk.outcome(all([local(), ssh(&typed), nothing_else(), go()])).await;
+    assert_eq!((outcome.key, &seen.refusals[0][..16]), (None, "there is no file"));
+}
+
+#[tokio::test]
+async fn time_zones_are_looked_at_as_they_are_typed() {
+    let desk = Desk::new();
+    let zone = vec![
+        ("take care", give("time_sync")),
+        ("settings", give("time_sync")),
+        ("servers 1", Enter),
+        ("timezone", give("Europe/Berln")),
+        ("timezone", give("Europe/Berlin")),
+        ("apps", give("")),
+    ];
+    let (outcome, seen) = desk.outcome(all([local(), ssh(), zone, go()])).await;
+    assert_eq!(seen.refusals, ["there is no time zone `Europe/Berln`\n  hint: did you mean `Europe/Berlin`?"]);
+    assert!(outcome.text.contains("time_sync: { timezone: Europe/Berlin }"), "{}", outcome.text);
 }
 
 #[tokio::test]

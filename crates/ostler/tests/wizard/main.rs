@@ -11,6 +11,7 @@ use ostler_testkit::{
 use std::{
     fs,
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     process::Command,
     thread,
     time::{Duration, Instant},
@@ -151,6 +152,47 @@ servers:
     let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
     assert!(plan.contains("web1  create a machine"), "{plan}");
     assert_eq!(environment.run(&["secret", "list"]).ok().stdout, "pve1\n");
+}
+
+#[test]
+fn who_has_no_key_gets_one_at_the_end() {
+    let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_ostler"));
+    let Some(desk) = Desk::sit_down(&environment, 100, 24, &["wizard"], &[]) else { return };
+    desk.choose_at("? Where", "this computer");
+    for question in
+        ["? Name:", "? Image:", "? CPUs:", "? Memory:", "? Disk:", "? Port here 1", "? User:", "? Log in with:"]
+    {
+        desk.answer(question, "");
+    }
+    desk.sees("? Keys that may log in:", "13-no-key");
+    desk.press(&["Enter"]);
+    desk.answer("? May root", "");
+    desk.answer("? Port:", "");
+    desk.waits_for("? What shall");
+    desk.press(&["Left", "Enter"]);
+    desk.waits_for("? Which apps?");
+    desk.press(&["Left", "Enter"]);
+    desk.choose_at("? This is what", "save");
+    desk.left_nothing();
+    desk.answer("? File:", "");
+    // ssh-keygen's own questions.
+    desk.answer("Enter passphrase", "correct horse");
+    desk.answer("Enter same passphrase again:", "correct horse");
+    desk.waits_for("wrote ostler.yaml");
+    assert_eq!(desk.ended(), (0, true));
+    assert!(!desk.history().contains("correct horse"));
+
+    let folder = environment.path().join("home/.ssh");
+    assert_eq!(fs::metadata(&folder).expect("a folder").permissions().mode() & 0o777, 0o700);
+    let opened = |passphrase| {
+        let key = folder.join("id_ed25519");
+        Command::new("ssh-keygen").args(["-y", "-P", passphrase, "-f"]).arg(key).output().expect("ssh-keygen")
+    };
+    let public = fs::read_to_string(folder.join("id_ed25519.pub")).expect("a public key");
+    let made = String::from_utf8(opened("correct horse").stdout).expect("a text");
+    assert_eq!(made.split(' ').nth(1), public.split(' ').nth(1));
+    assert!(!opened("").status.success(), "it has no passphrase");
+    assert!(written(&environment, "ostler.yaml").contains("authorized_keys: [ ~/.ssh/id_ed25519.pub ]"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::wizard::{
     talk::{Line, Step},
 };
 use ostler_core::spec::Value;
+use std::path::PathBuf;
 
 /// Asks.
 pub fn ask(dialog: &mut Dialog<'_>) -> Step<()> {
@@ -51,6 +52,19 @@ fn keys(dialog: &mut Dialog<'_>) -> Step<()> {
         chosen = keys_of(&indices);
         more = indices.contains(&found.len());
     }
+    if dialog.around.new_key().is_some() {
+        let mut choices = vec![
+            Choice::new("make one", "~/.ssh/id_ed25519, at the very end; ssh-keygen asks for a passphrase"),
+            Choice::new("another", "the path of a public key, or a key itself"),
+        ];
+        if good(texts(&chosen)).is_ok() {
+            choices.push(Choice::new("none", "the password alone"));
+        }
+        let ask = Ask { question: "Keys that may log in:", help: "there is none in ~/.ssh" };
+        let index = dialog.talk.choose("new key", ask, &choices, 0)?;
+        more = index == 1;
+        chosen.extend((index == 0).then(|| NEW_KEY.to_owned()));
+    }
     while more {
         let with = |key: &str| texts(chosen.iter().chain([&key.to_owned()]));
         let line = Line { default: None, optional: good(texts(&chosen)).is_ok() };
@@ -65,4 +79,14 @@ fn keys(dialog: &mut Dialog<'_>) -> Step<()> {
         dialog.put(&["authorized_keys"], texts(&chosen));
     }
     Ok(())
+}
+
+/// The public half of the key that is made where there is none, as the spec names it.
+const NEW_KEY: &str = "~/.ssh/id_ed25519.pub";
+
+/// The private key that the draft names the public half of, and that is not made yet.
+pub fn new_key(dialog: &Dialog<'_>) -> Option<PathBuf> {
+    let keys = dialog.draft.get(&dialog.of_server(&["authorized_keys"]));
+    let named = matches!(keys, Some(Value::List(keys)) if keys.contains(&text(NEW_KEY)));
+    dialog.around.new_key().filter(|_| named)
 }
