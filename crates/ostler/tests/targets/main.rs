@@ -8,6 +8,7 @@ mod disturbed;
 mod faults;
 mod lockout;
 mod output;
+mod names;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
