@@ -5,7 +5,7 @@ use crate::{
     event::{EventKind, Level},
     ids::{OperationId, ServerName},
     model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
-    operation::{self, OperationKind, OperationRecord, Step, StepFuture},
+    operation::{self, OperationKind, OperationRecord, OperationState, Step, StepFuture},
     ops::{Context, World, adopt, host_key, secret_name, template, wait},
     ports::{Keep, KeyPair, Output, Reporter, Session},
     spec::{ProviderKind, ServerSpec},
@@ -80,11 +80,16 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
     Ok(record)
 }
 
-/// The operation that created a server.
+/// The operation that created a server. Until that is done, its plan is what the last `up` wished for: the machine is the same, or it would
+/// have been undone, and how one comes into it may have been mended since.
 pub async fn operation_of(world: &World<'_>, server: &ServerRecord) -> Result<OperationRecord> {
-    world.store.operation(server.created_by).await?.ok_or_else(|| {
+    let mut operation = world.store.operation(server.created_by).await?.ok_or_else(|| {
         Failure::new(Blame::Bug, format!("the operation that created {} is missing from the state", server.name))
-    })
+    })?;
+    if matches!(operation.state, OperationState::Running | OperationState::Failed) {
+        operation.plan = operation::to_json(&Plan { spec: server.desired.clone() });
+    }
+    Ok(operation)
 }
 
 /// The spec that a creation recorded as its plan.

@@ -248,13 +248,10 @@ impl Loader {
                 let Some(scalar) = scalar else {
                     return Err(Problem::new("the value is not of the type that its tag says").at(at, &self.path()));
                 };
-                if let (Scalar::Integer(value), true) = (&scalar, has_leading_zero(&text)) {
-                    let problem = Problem::new(format!(
-                        "{} is one number to some readers of YAML, and another to others",
-                        quote(&text)
-                    ));
-                    let hint = format!("write `{value}`, or `\"{text}\"` for a text");
-                    return Err(problem.hint(hint).at(at, &self.path()));
+                if matches!(scalar, Scalar::Integer(_)) && has_leading_zero(&text) {
+                    // It may be a secret that stands in the wrong place, so it is not shown.
+                    let problem = Problem::new("readers of YAML do not agree on numbers with a zero before them");
+                    return Err(problem.hint("take it away, or put a text in quotes").at(at, &self.path()));
                 }
                 self.complete(Node { at, kind: scalar_kind(scalar) }, anchor)?;
             }

@@ -215,6 +215,9 @@ fn a_password_in_the_spec_is_refused_and_never_shown() {
     for password in [
         "hunter2",
         "12345",
+        "012345",
+        "{ <<: hunter2 }",
+        "!vault 12345",
         "true",
         "[ hunter2 ]",
         "{ env: [ hunter2 ] }",

@@ -158,8 +158,8 @@ fn numbers_that_readers_of_yaml_do_not_agree_on() {
     check_server(
         "ssh: { port: 022 }",
         "
-ostler.yaml:3:18: servers.web1.ssh.port: `022` is one number to some readers of YAML, and another to others
-  hint: write `22`, or `\"022\"` for a text
+ostler.yaml:3:18: servers.web1.ssh.port: readers of YAML do not agree on numbers with a zero before them
+  hint: take it away, or put a text in quotes
 ",
     );
     check_server(

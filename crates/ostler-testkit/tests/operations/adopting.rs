@@ -53,3 +53,16 @@ fn disturbed_at_each_call_and_left_again() {
         assert!(!bench.is_recorded().await);
     });
 }
+
+#[test]
+fn a_way_in_that_was_mended_is_the_one_that_is_taken() {
+    let (bench, up) = found();
+    let Verb::Up(good) = &up else { unreachable!("it is `up`") };
+    let mut wrong = good.clone();
+    wrong.existing.as_mut().expect("a way in").user = "nobody".into();
+    block_on(async {
+        let failure = bench.run(&Verb::Up(wrong), None).await.result.expect_err("nobody is let in by that name");
+        assert!(failure.message.contains("nobody"), "{failure:?}");
+        bench.must(&up).await;
+    });
+}
