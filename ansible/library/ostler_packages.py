@@ -5,12 +5,14 @@ Not `ansible.builtin.apt`, because that needs python3-apt on the target (a minim
 opens the whole cache to learn that nothing is to be done, and takes an empty /var/lib/apt/lists with a fresh date for a fresh index.
 """
 
+import contextlib
 import errno
 import fcntl
 import glob
 import os
 import re
 import shutil
+import struct
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -23,7 +25,9 @@ description:
   - Refreshes the package index only if something is missing and the index is empty, old, or names files that are gone.
   - A name may be C(a | b), as in Debian's own dependencies; where none of them is installed, the first one will be.
   - Never removes a package; where installing would do so, that is an error.
-  - Finishes an interrupted dpkg run first.
+  - A refresh that fails is a warning which names the repository; whether that matters shows when packages are installed.
+  - Waits for other package managers before it believes what dpkg's state says, and finishes an interrupted dpkg run.
+  - Where nothing is missing and another package manager is at work, there is nothing to wait for.
   - Records what was not there before in C(/var/lib/ostler/packages), and returns that record as the fact C(ostler_own_packages).
   - Sets the facts C(ostler_installed_packages) and C(ostler_missing_packages); the latter is empty except in check mode.
   - What an earlier task of the run has made sure of is not looked at again.
@@ -49,9 +53,16 @@ RECORD = "/var/lib/ostler/packages"
 APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Acquire::Retries=1"]
 APT_GET += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 
+# What dpkg has changed since it last wrote its status file. Files lie here while dpkg works, and after one that was cut off.
+UPDATES = "/var/lib/dpkg/updates"
+# Whoever works on packages holds the first one throughout (dpkg(1), DPKG_FRONTEND_LOCKED). A dpkg whose apt was killed holds the second.
+FRONTEND, DPKG = "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"
 LOCKED = re.compile(r"[Cc]ould not get lock|another process")
 # apt's words for who it is: `Could not get lock FILE. It is held by process PID (NAME)`.
 HOLDER = re.compile(r"[Cc]ould not get lock (\S+?)\.? It is held by process (\d+ \([^)]*\)|\d+)")
+INTERRUPTED = re.compile(r"dpkg was interrupted")
+# Seconds between two looks at a lock. Whoever installs one package after the other leaves it free for a moment only.
+PAUSE = 0.2
 # Where maintainer scripts find `systemctl` first (apt's DPkg::Path) while reloads are gathered. Only this transaction knows of it; where
 # nothing may be run from there, they find the real one.
 GATHERING = "/run/ostler-packages"
@@ -70,9 +81,12 @@ exec /usr/bin/systemctl "$@"
 """
 # What a task waits for, and the process that waits: Ostler looks here while a run goes on.
 WAITING = "/run/ostler-waiting"
-# Where the index could not be fetched, apt only warns, and then says that there is no such package.
-NOT_FETCHED = re.compile(r"^[WE]: (Failed to fetch .*)", re.MULTILINE)
+# What `update` says of a repository that it could not refresh; it fails for some of these reasons and only warns of others.
+NOT_REFRESHED = re.compile(r"^(?:E: (?!Some index files)|W: (?=Failed to fetch|GPG error|OpenPGP|An error occurred during the sig))(.*)", re.MULTILINE)
 REMOVALS = re.compile(r"^The following packages will be REMOVED:\n((?: .*\n)+)", re.MULTILINE)
+UNMET = re.compile(r"^The following packages have unmet dependencies:\n((?: .*\n)+)", re.MULTILINE)
+HELD = re.compile(r"[Hh]eld packages were changed|you have held broken packages")
+UNKNOWN = re.compile(r"^E: (?:Unable to locate package (\S+)|Package '([^']+)' has no installation candidate)", re.MULTILINE)
 
 
 def main():
@@ -101,22 +115,25 @@ class Packages:
         self.module = module
         self.wanted = [[name.strip() for name in text.split("|")] for text in sorted(set(module.params["name"]))]
         self.refreshed = False
-        self.not_fetched = []
-        self.waited = 0
+        self.not_refreshed = []
+        self.waited, self.said = 0, ""
 
     def run(self):
         before = self.versions()
-        missing = sorted({names[0] for names in self.wanted if not any(name in before for name in names)})
+        missing = self.missing(before)
         own = self.recorded()
-        interrupted = bool(os.listdir("/var/lib/dpkg/updates"))
-        after = before
+        after, finished = before, False
         if self.module.check_mode:
+            finished = interrupted()
             after = {**before, **dict.fromkeys(missing, "(new)")}
-        elif missing or interrupted:
+        elif missing or interrupted():
             self.reload_if_pending()
             self.await_prefetch()
-            if interrupted:
-                self.command(["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"], "cannot finish an interrupted dpkg run")
+            self.await_others()
+            finished = self.finish_interrupted()
+            # Those who were waited for may have installed it.
+            before = self.versions()
+            missing = self.missing(before)
             if missing:
                 # Before the installation, which may be cut off; what could not be installed is forgotten again.
                 self.record(sorted({*own, *missing}))
@@ -126,9 +143,9 @@ class Packages:
                     own = sorted({*own, *set(missing).intersection(self.versions())})
                     self.record(own)
             after = self.versions()
-        # Files in dpkg's `updates` are the rests of a run that was cut off; completing it is a change even if no package is new.
+        # Completing a run that was cut off is a change even if no package is new.
         self.module.exit_json(
-            changed=before != after or interrupted,
+            changed=before != after or finished,
             installed=sorted(set(after) - set(before)),
             index_refreshed=self.refreshed,
             diff={"before": listing(before), "after": listing(after)},
@@ -136,6 +153,9 @@ class Packages:
             present=sorted(after),
             own=own,
         )
+
+    def missing(self, installed):
+        return sorted({names[0] for names in self.wanted if not any(name in installed for name in names)})
 
     def recorded(self):
         try:
@@ -151,10 +171,17 @@ class Packages:
         os.replace(RECORD + ".new", RECORD)
 
     def versions(self):
-        """The wanted packages that are completely installed. dpkg-query exits with 1 where one is unknown."""
+        """The wanted packages that are completely installed."""
         names = sorted({name for names in self.wanted for name in names})
         query = ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n", *names]
-        _, out, _ = self.module.run_command(query)
+        # 1: one is not known. 2: it failed, since a file of `updates` went while it read them.
+        for _ in range(10):
+            code, out, err = self.module.run_command(query)
+            if code < 2:
+                break
+            time.sleep(0.3)
+        else:
+            self.module.fail_json(msg="cannot read dpkg's state: " + err.strip(), rc=code, stdout=out, stderr=err, cmd=query)
         rows = [line.split() for line in out.splitlines()]
         return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] == "installed"}
 
@@ -162,6 +189,37 @@ class Packages:
         """Ostler may be fetching packages and index already, while Ansible was on its way; it holds this lock meanwhile."""
         with open("/run/ostler-prefetch.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def await_others(self):
+        with self.waiting():
+            while held := held_lock():
+                self.wait(*held)
+
+    def finish_interrupted(self):
+        """Lets dpkg finish what was cut off, and says whether there was anything.
+
+        The look and dpkg's work happen under one lock, so that nobody can begin in between.
+        """
+        with self.waiting():
+            while os.listdir(UPDATES):
+                held = held_lock()
+                with open(FRONTEND, "a") as frontend:
+                    if not held and try_lock(frontend):
+                        if not os.listdir(UPDATES):
+                            return False
+                        if not (held := held_lock(DPKG)):
+                            self.configure()
+                            return True
+                self.wait(*(held or ("it holds a lock of dpkg",)))
+        return False
+
+    def configure(self):
+        command = ["dpkg", "--configure", "-a", "--force-confdef", "--force-confold"]
+        code, out, err = self.module.run_command(command, environ_update={"DPKG_FRONTEND_LOCKED": "1"})
+        if code != 0:
+            reasons = errors(err)
+            msg = ": ".join(["cannot finish an interrupted dpkg run", *reasons[:3]])
+            self.module.fail_json(msg=msg, rc=code, stdout=out, stderr=err, cmd=command)
 
     def install(self, missing):
         if not self.index_is_fresh():
@@ -201,45 +259,113 @@ class Packages:
     def refresh_index(self):
         # Descriptions in other words than the index's own take as long to unpack as the index, and nothing here reads them. The daily
         # update fetches them.
-        _, err = self.command([*APT_GET, "-o", "Acquire::Languages=none", "update"], "cannot refresh the package index")
-        self.not_fetched = NOT_FETCHED.findall(err)
+        _, _, err = self.locked([*APT_GET, "-o", "Acquire::Languages=none", "update"])
+        # One repository that can't be refreshed leaves the others alone, and may not matter.
+        self.not_refreshed = [shortened(line) for line in dict.fromkeys(NOT_REFRESHED.findall(err))]
+        for line in self.not_refreshed[:5]:
+            self.module.warn(f"the package index could not be refreshed as a whole: {line}")
         self.refreshed = True
 
     def command(self, command, failure):
         code, out, err = self.locked(command)
         if code != 0:
-            removals = REMOVALS.search(out)
-            if removals:
-                gone = " ".join(removals[1].split())
-                failure += f": that would remove {gone}, which Ostler does not do (remove it yourself, or switch off what needs the new package)"
-            reasons = [] if removals else [line for line in err.splitlines() if line.startswith(("E:", "dpkg: error"))]
-            self.module.fail_json(msg=": ".join([failure, *reasons[:3], *self.not_fetched[:1]]), rc=code, stdout=out, stderr=err, cmd=command)
-        return out, err
+            reasons = self.reasons(out, err) or [*errors(err)[:3], *self.not_refreshed[:1]]
+            self.module.fail_json(msg=": ".join([failure, *reasons]), rc=code, stdout=out, stderr=err, cmd=command)
+
+    def reasons(self, out, err):
+        """What stands in the way, where apt says it in more than one line."""
+        if removals := REMOVALS.search(out):
+            gone = " ".join(removals[1].split())
+            return [f"that would remove {gone}, which Ostler does not do (remove it yourself, or switch off what needs the new package)"]
+        if unknown := [a or b for a, b in UNKNOWN.findall(err)]:
+            return ["no repository of this server has " + " or ".join(unknown), *self.not_refreshed[:1]]
+        if not HELD.search(err):
+            return []
+        # apt says `held` of any conflict.
+        unmet = UNMET.search(out)
+        lines = [" ".join(line.split()) for line in unmet[1].splitlines()] if unmet else []
+        if lines and all(" Conflicts: " in line or " Breaks: " in line for line in lines):
+            return lines[:3]
+        _, holds, _ = self.module.run_command(["apt-mark", "showhold"])
+        held = [name for name in holds.split() if re.search(rf"(?<![\w.+-]){re.escape(name)}(?![\w.+-]*\w)", out + err)]
+        return ["held packages stand in the way: " + ", ".join(held)] * bool(held) + lines[:3]
 
     def locked(self, command):
         """Waits for other package managers here, since apt's own DPkg::Lock::Timeout does not cover the lists that `update` locks."""
-        pause = 3
-        try:
+        with self.waiting():
             while True:
                 code, out, err = self.module.run_command(command)
-                if code == 0 or not LOCKED.search(err):
+                if code != 0 and LOCKED.search(err):
+                    holder = HOLDER.search(err)
+                    words = f"process {holder[2]} holds {holder[1]}" if holder else "it holds a lock of apt or dpkg"
+                    self.wait(words, next(line for line in err.splitlines() if LOCKED.search(line)))
+                    while holder and (held := held_lock(holder[1])):
+                        self.wait(*held)
+                # Somebody's was cut off since it was looked at.
+                elif code == 0 or not INTERRUPTED.search(err) or not self.finish_interrupted():
                     return code, out, err
-                if self.waited >= self.module.params["lock_timeout"]:
-                    reason = next(line for line in err.splitlines() if LOCKED.search(line))
-                    msg = f"gave up after {self.waited} s of waiting for another package manager: {reason}"
-                    self.module.fail_json(msg=msg, rc=code, stdout=out, stderr=err, cmd=command)
-                holder = HOLDER.search(err)
-                self.say_waiting(f"process {holder[2]} holds {holder[1]}" if holder else "it holds a lock of apt or dpkg")
-                time.sleep(pause)
-                self.waited += pause
+
+    def wait(self, words, reason=""):
+        if self.waited >= self.module.params["lock_timeout"]:
+            self.module.fail_json(msg=f"gave up after {self.waited:.0f} s of waiting for another package manager: {reason or words}")
+        if words != self.said or not os.path.exists(WAITING):
+            self.say_waiting(words)
+        time.sleep(PAUSE)
+        self.waited += PAUSE
+
+    @contextlib.contextmanager
+    def waiting(self):
+        try:
+            yield
         finally:
-            if self.waited and os.path.exists(WAITING):
+            if os.path.exists(WAITING):
                 os.remove(WAITING)
 
     def say_waiting(self, words):
+        self.said = words
         with open(WAITING + ".new", "w", encoding="utf-8") as file:
             file.write(f"{os.getpid()} {words}\n")
         os.replace(WAITING + ".new", WAITING)
+
+
+def interrupted():
+    """Whether dpkg was cut off. Takes no lock, for which others would have to wait."""
+    return bool(os.listdir(UPDATES)) and held_lock() is None and bool(os.listdir(UPDATES))
+
+
+def held_lock(*paths):
+    """Who holds one of dpkg's locks, first in words, then in those of apt; `None` if nobody does. Takes none itself."""
+    for path in paths or (FRONTEND, DPKG):
+        with open(path, "a") as lock:
+            asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock, fcntl(2)
+            kind, _, _, _, pid = struct.unpack("hhqqi4x", fcntl.fcntl(lock, fcntl.F_GETLK, asked))
+        if kind == fcntl.F_UNLCK:
+            continue
+        try:
+            with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                holder = f"{pid} ({comm.read().strip()})"
+        except OSError:
+            holder = str(pid)
+        return f"process {holder} holds {path}", f"Could not get lock {path}. It is held by process {holder}"
+    return None
+
+
+def try_lock(file):
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EAGAIN):
+            raise
+        return False
+    return True
+
+
+def errors(err):
+    return [line for line in err.splitlines() if line.startswith(("E:", "dpkg: error"))]
+
+
+def shortened(line, most=300):
+    return line if len(line) <= most else line[:most] + "..."
 
 
 def listing(versions):

@@ -48,6 +48,8 @@ fn host_vars(host: &RunHost) -> Value {
         ("mitogen_ssh_keepalive_count".to_owned(), json!(3)),
     ]);
     vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), told(value, &host.secrets))));
+    // The launcher makes it the name of mitogen's interpreters on the server.
+    vars.extend(vars.get("ostler_mark").cloned().map(|mark| ("mitogen_mask_remote_name".to_owned(), mark)));
     vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), marked(secret))));
     Value::Object(vars)
 }

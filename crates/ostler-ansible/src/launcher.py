@@ -48,6 +48,7 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
 
     # mitogen prepares every interpreter for running modules: it loads what they need, and forks a process. That of the user who logs in
     # only hands on to root's in nearly all runs, so each is prepared once a task wants to run there. `dict` keeps the arguments.
+    import ansible_mitogen.connection
     import ansible_mitogen.services
     import ansible_mitogen.target
     import mitogen.core
@@ -71,6 +72,10 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
         return result
 
     ansible_mitogen.services.ContextService.get = get
+
+    # Interpreters on a server are called as the inventory says, and not by this machine's user and name, so that the next run knows
+    # those of an interrupted one from everybody else's.
+    ansible_mitogen.connection.get_remote_name = lambda spec: spec.mitogen_mask_remote_name()
 
 # A worker is forked for each task and host. What each of them would load is loaded before, and none of them lives long enough for
 # the garbage collector, which would copy every page that it looks at.

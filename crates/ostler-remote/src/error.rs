@@ -75,6 +75,16 @@ pub enum RemoteError {
         /// Why.
         source: io::Error,
     },
+    /// The login works, and something else was run than what was asked for.
+    #[error("{server} lets {user} in, but does not run Ostler's commands; it says: {words}")]
+    AnotherCommand {
+        /// The server.
+        server: String,
+        /// The account.
+        user: String,
+        /// What came instead, on one line.
+        words: String,
+    },
     /// A remote command wrote more than is kept in memory.
     #[error("a command on {server} wrote more than {limit} bytes")]
     TooMuchOutput {
@@ -98,7 +108,7 @@ impl Classify for RemoteError {
             | RemoteError::UnusablePath { .. }
             | RemoteError::File { .. }
             | RemoteError::Program { .. } => Blame::User,
-            RemoteError::TooMuchOutput { .. } => Blame::Target,
+            RemoteError::TooMuchOutput { .. } | RemoteError::AnotherCommand { .. } => Blame::Target,
         }
     }
 
@@ -110,6 +120,10 @@ impl Classify for RemoteError {
             RemoteError::Hostile { path, .. } => {
                 Some(format!("look who made it (`ls -ld {}`) and remove it", path.display()))
             }
+            RemoteError::AnotherCommand { server, user, .. } => Some(format!(
+                "look at the shell of {user} on {server} (`getent passwd {user}`), its start-up files, and `command=` in its \
+                 authorized_keys; or name another account"
+            )),
             RemoteError::PublicKey { .. } => Some("it should look like `ssh-ed25519 AAAA...`".to_owned()),
             _ => None,
         }

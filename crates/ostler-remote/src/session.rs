@@ -4,13 +4,18 @@ use crate::{RemoteError, agent::Agent, args, launch::Launcher, master::Master, r
 use async_trait::async_trait;
 use ostler_core::{
     Result,
-    ports::{Login, Output, Session, Transport},
+    ports::{Login, Output, SSH_FAILED, Session, Transport},
 };
 use std::{io, net::SocketAddr, process::Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
 /// What a command may write to standard output, and to standard error, in bytes.
 const MOST_OUTPUT: usize = 16 * 1024 * 1024;
+
+/// Stands before what a script of ours writes.
+const MARK: &str = "ostler-begins-here";
+/// What of the words of another command is shown, in characters.
+const MOST_WORDS: usize = 300;
 
 /// Fields are dropped in this order: the connection, the key, the sockets.
 pub(crate) struct SshSession {
@@ -60,8 +65,18 @@ impl SshSession {
         let stdout = self.collect(child.stdout.take());
         let stderr = self.collect(child.stderr.take());
         let ((), stdout, stderr) = tokio::try_join!(feed, stdout, stderr)?;
-        let status = child.wait().await.map_err(pipe)?;
-        Ok(Output { status: status.code().unwrap_or(255), stdout, stderr })
+        let status = child.wait().await.map_err(pipe)?.code().unwrap_or(SSH_FAILED);
+        match (after_mark(&stdout), after_mark(&stderr)) {
+            (Some(out), err) => {
+                Ok(Output { status, stdout: out.to_owned(), stderr: err.unwrap_or(&stderr).to_owned() })
+            }
+            (None, _) if status == SSH_FAILED => Ok(Output { status, stdout, stderr }),
+            (None, _) => Err(RemoteError::AnotherCommand {
+                server: self.server.clone(),
+                user: self.user.clone(),
+                words: words(&[&stdout, &stderr], &[script.as_bytes(), stdin]),
+            }),
+        }
     }
 
     async fn collect(&self, from: Option<impl AsyncRead + Unpin>) -> Result<String, RemoteError> {
@@ -79,10 +94,30 @@ impl SshSession {
 
 /// The remote command that reads a script from the beginning of its input, and runs it with the rest as *its* input.
 ///
+/// First it says on both of its outputs that it begins: what came before is of the login (a `.bashrc` that greets), and where this does
+/// not come, something else was run (a forced command, a shell that lets nobody in).
+///
 /// So neither this machine's process list nor the server's shows the script, which may hold a secret. `head` takes exactly
 /// as many bytes as it is told (GNU coreutils reads no further); the account's login shell may be any that knows `exec`.
 fn reader_of(script: &str) -> String {
-    format!(r#"exec sh -c 'script=$(head -c {}) && eval "$script"'"#, script.len())
+    let length = script.len();
+    format!(r#"exec sh -c 'echo {MARK}; echo {MARK} >&2; script=$(head -c {length}) && eval "$script"'"#)
+}
+
+fn after_mark(output: &str) -> Option<&str> {
+    output.split_once(MARK)?.1.strip_prefix('\n')
+}
+
+/// What was said instead, on one line. A shell that took our input for its own may have repeated it, and there may be a secret in it.
+fn words(outputs: &[&str], inputs: &[&[u8]]) -> String {
+    let inputs = inputs.iter().map(|input| String::from_utf8_lossy(input).into_owned()).collect::<Vec<_>>();
+    let ours: Vec<&str> =
+        inputs.iter().flat_map(|input| input.lines()).map(str::trim).filter(|l| l.len() > 2).collect();
+    let lines = outputs.iter().flat_map(|output| output.lines()).map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !ours.iter().any(|our| line.contains(our)));
+    let text = lines.collect::<Vec<_>>().join(" ");
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_WORDS).collect();
+    if plain.is_empty() { "nothing".to_owned() } else { plain.trim().to_owned() }
 }
 
 #[async_trait]
@@ -104,5 +139,25 @@ impl Session for SshSession {
         let Self { master, agent, dir, .. } = *self;
         master.end().await;
         drop((agent, dir));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_login_prints_is_no_output_of_ours() {
+        let said = format!("welcome, ada\n{MARK}\nroot\n");
+        assert_eq!(after_mark(&said), Some("root\n"));
+        assert_eq!(after_mark("Please login as another\n"), None);
+    }
+
+    #[test]
+    fn words_of_another_command_are_short_and_never_our_input() {
+        let said = ["\u{1b}[1mno way in\r\n\nhunter22: Command not found.\n", "sh: 1: hunter22: not found"];
+        assert_eq!(words(&said, &[b"IFS= read -r password", b"hunter22\nset -eu\n"]), "[1mno way in");
+        assert_eq!(words(&[""], &[b"true"]), "nothing");
+        assert_eq!(words(&[&"x".repeat(5000)], &[]).len(), MOST_WORDS);
     }
 }

@@ -11,14 +11,15 @@ use crate::{
         Context, RUN_AS_ROOT, World,
         apply::{self, Around},
         cause::Cause,
-        leftovers, wait,
+        leftovers, wait, waiting,
     },
-    ports::{Credential, HostKey, Playbook, Reporter, RunRequest, Session},
+    ports::{Credential, HostKey, Output, Playbook, Reporter, RunRequest, Session},
     secret::Secret,
     spec::{ExistingOptions, ProviderKind, ServerSpec, Strategy},
 };
 use std::time::Duration;
 
+const CHECK_SUDO: &str = include_str!("scripts/adopt_check_sudo.sh");
 const PREPARE: &str = include_str!("scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("scripts/adopt_release.sh");
 
@@ -135,10 +136,14 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         let credential = credential(ctx.world, &ctx.spec).await?;
         let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
         let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential).await?;
-        prepare(ctx, session.as_ref(), sudo.as_ref()).await?;
-        let record = ctx.record().await?;
+        let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
+        root.prepare().await?;
+        if ctx.record().await?.unclean {
+            leftovers::repair(ctx, session.as_ref(), BECOME_ROOT, &root.first("")).await?;
+        }
+        let record = ctx.update(|record| record.unclean = true).await?;
         let mut host = apply::host(ctx, &record, session.transport()).await?;
-        host.secret_vars.extend(sudo.map(|password| ("ansible_become_password".to_owned(), password)));
+        host.secret_vars.extend(sudo.iter().map(|password| ("ansible_become_password".to_owned(), password.clone())));
         let request = RunRequest {
             playbook: Playbook::Access,
             run: RunId::new(),
@@ -148,13 +153,19 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
             check: false,
         };
         let observer = apply::Observer::new(ctx, request.run, &record.pending_handlers);
-        let result = ctx.world.engine.run(request, &observer).await;
+        let result = waiting::told(ctx, session.as_ref(), ctx.world.engine.run(request, &observer)).await;
         let heard = observer.heard();
         let reports: Vec<AnsibleReport> = observer.into_reports();
         let around = Around::of(&reports, Some(session.as_ref()), heard).await;
+        let unclean = !leftovers::run_ended(ctx, &result, &reports).await?;
+        ctx.update(|record| record.unclean = unclean).await?;
+        let judged = result.and_then(|summary| apply::judge(ctx, Phase::Access, &summary, &reports, &around));
+        let checked = match judged {
+            Ok(()) => root.check_sudo().await,
+            failed => failed,
+        };
         session.close().await;
-        leftovers::forget_children(ctx).await?;
-        apply::judge(ctx, Phase::Access, &result?, &reports, &around)
+        checked
     })
 }
 
@@ -164,20 +175,101 @@ const BECOME_ROOT: &str = "IFS= read -r password\n\
     sudo -n true 2>/dev/null && exec sudo -n sh -s\n\
     { printf '%s\\n' \"$password\"; exec cat; } | sudo -S -p '' sh -s";
 
-async fn prepare(ctx: &Context<'_>, session: &dyn Session, sudo: Option<&Secret>) -> Result<()> {
-    let password = sudo.map_or("", |password| password.expose());
-    let output = session.run(BECOME_ROOT, format!("{password}\n{PREPARE}").as_bytes()).await?;
-    if output.status == 0 {
-        return Ok(());
+/// The account that there is, which may become root.
+struct FirstAccount<'a> {
+    ctx: &'a Context<'a>,
+    session: &'a dyn Session,
+    password: Option<&'a Secret>,
+}
+
+impl FirstAccount<'_> {
+    /// What [`BECOME_ROOT`] reads before its script, which is given `arguments`.
+    fn first(&self, arguments: &str) -> String {
+        let password = self.password.map_or("", |password| password.expose());
+        format!("{password}\nset -- {arguments}\n")
     }
-    let message = format!("{} can't be taken over as {}", ctx.server(), options(&ctx.spec)?.user);
-    if let Some(cause) = Cause::of(&output.stderr) {
-        let hint = cause.hint(ctx.server());
-        return Err(Failure::new(Blame::Target, cause.words(&[])).because_of(message).with_hint(hint));
+
+    async fn run(&self, arguments: &str, script: &str) -> Result<Output> {
+        self.session.run(BECOME_ROOT, format!("{}{script}", self.first(arguments)).as_bytes()).await
     }
-    let mut lines: Vec<String> = output.stderr.lines().map(str::to_owned).collect();
-    let last = lines.pop().unwrap_or_else(|| format!("status {}", output.status));
-    Err(Failure::new(Blame::Target, last).because_of(message).with_lines(lines))
+
+    async fn prepare(&self) -> Result<()> {
+        let Self { ctx, session, .. } = self;
+        let user = &options(&ctx.spec)?.user;
+        let message = format!("{} can't be taken over as {user}", ctx.server());
+        let seconds = ctx.world.wait.lock_limit().as_secs();
+        let output = waiting::told(ctx, *session, self.run(&seconds.to_string(), PREPARE)).await;
+        let output = output.map_err(|failure| another_account(failure, &ctx.spec).because_of(message.clone()))?;
+        for line in output.stdout.lines() {
+            ctx.reporter.report(EventKind::Notice { level: Level::Warning, message: line.to_owned() }).await;
+        }
+        if output.status == 0 {
+            return Ok(());
+        }
+        if let Some(cause) = Cause::of(&output.stderr) {
+            let hint = match cause {
+                Cause::Sudo { .. } => format!(
+                    "let sudo on the server make {user} root with the password of the spec and without a terminal, or name \
+                     another account at servers.{}.existing",
+                    ctx.server()
+                ),
+                _ => cause.hint(ctx.server()),
+            };
+            return Err(Failure::new(Blame::Target, cause.words(&[])).because_of(message).with_hint(hint));
+        }
+        let mut lines: Vec<String> = output.stderr.lines().map(str::to_owned).collect();
+        let last = lines.pop().unwrap_or_else(|| format!("status {}", output.status));
+        Err(Failure::new(Blame::Target, last).because_of(message).with_lines(lines))
+    }
+
+    /// Whether the target user may become root as Ostler will; here its rules can still be looked at.
+    async fn check_sudo(&self) -> Result<()> {
+        let (ctx, user) = (self.ctx, &self.ctx.spec.user);
+        let output = self.run(user, CHECK_SUDO).await?;
+        if output.status == 0 {
+            return Ok(());
+        }
+        let said = output.stderr.trim().lines().last().unwrap_or("sudo fails without a word");
+        let mut failure = Failure::new(Blame::Target, said)
+            .because_of(format!("sudo does not let {user} of {} become root without a password", ctx.server()));
+        let ours = format!("/etc/sudoers.d/zz-ostler-{}", user.replace('.', ":"));
+        let server = ctx.server();
+        failure.hint = Some(match output.stdout.trim() {
+            file if file == ours => format!("`sudo -l -U {user}` on {server} shows the settings that apply"),
+            "" | "/etc/sudoers" => {
+                failure
+                    .causes
+                    .push(format!("sudo does not read {ours}, or a rule of /etc/sudoers comes after it and wins"));
+                format!(
+                    "let `@includedir /etc/sudoers.d` be the last line of /etc/sudoers on {server}; then `ostler resume {server}`"
+                )
+            }
+            file => {
+                failure.causes.push(format!("the last rule that matches wins, and that is in {file}, not in {ours}"));
+                format!(
+                    "except {user} from that rule, or let the file be read before {ours}; then `ostler resume {server}`"
+                )
+            }
+        });
+        Err(failure)
+    }
+}
+
+/// What to do about an account that gets in and runs nothing: images of clouds name another one to root, and a password that has expired is
+/// to be changed by hand.
+fn another_account(failure: Failure, spec: &ServerSpec) -> Failure {
+    let named = failure.message.split_once("login as the user \"").and_then(|(_, rest)| rest.split_once('"'));
+    let hint = match (named, &spec.existing) {
+        (Some((user, _)), _) => {
+            format!("set `user: {user}` at servers.{}.existing in the spec, then `ostler up FILE`", spec.name)
+        }
+        (None, Some(existing)) if failure.message.contains("password has expired") => format!(
+            "log in by hand (`ssh {}@{}`) and set a new password; then `ostler resume {}`",
+            existing.user, existing.address, spec.name
+        ),
+        _ => return failure,
+    };
+    failure.with_hint(hint)
 }
 
 /// Takes out what lets Ostler in, as far as the server can be reached; a server that is gone is no reason to keep its record.

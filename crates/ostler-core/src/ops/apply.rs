@@ -177,12 +177,12 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
         let settled = armed.settle(session, good, &log).await;
         let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
+        let unclean = !leftovers::run_ended(base, &result, &reports).await?;
         base.update(|record| {
             record.pending_handlers = pending;
-            record.unclean = lost;
+            record.unclean = unclean;
         })
         .await?;
-        leftovers::forget_children(base).await?;
         let verdict = result.and_then(|summary| judge(base, Phase::Provision, &summary, &reports, &around));
         match (verdict, settled) {
             (verdict, Ok(session)) => {
@@ -242,6 +242,7 @@ pub(super) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Tr
     let mut vars = host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record);
     let seconds = ctx.world.wait.lock_limit().as_secs();
     vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
+    vars.insert("ostler_mark".into(), Value::String(leftovers::mark(ctx)));
     Ok(RunHost {
         name: ctx.server().clone(),
         transport,
@@ -265,7 +266,8 @@ pub fn is_change(report: &AnsibleReport) -> bool {
     matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Changed && !t.aggregate)
 }
 
-fn is_lost(report: &AnsibleReport) -> bool {
+/// Whether the server could not be reached any more.
+pub(super) fn is_lost(report: &AnsibleReport) -> bool {
     matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Unreachable)
 }
 
@@ -321,6 +323,17 @@ pub(super) fn judge(
         return Ok(());
     }
     let Some(task) = failed_task(reports) else {
+        // A shell's way to say it, which the engine keeps to.
+        if let Some(signal) = summary.status.checked_sub(128).filter(|signal| (1..65).contains(signal)) {
+            let message = format!(
+                "phase {}: Ansible was killed on this machine (signal {signal}) before it was done with {server}",
+                phase.as_str()
+            );
+            let mut failure = Failure::new(Blame::User, message)
+                .with_hint(format!("`ostler resume {server}` clears up after it and tries again"));
+            failure.causes.extend((signal == 9).then(|| "most likely this machine is out of memory".to_owned()));
+            return Err(failure);
+        }
         let message = format!(
             "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not come that far",
             phase.as_str(),

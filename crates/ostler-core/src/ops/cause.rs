@@ -20,11 +20,24 @@ pub(super) enum Cause {
         /// The name, where it was said.
         name: Option<String>,
     },
+    /// Packages must stay as they are, by `apt-mark hold`.
+    Held {
+        /// Their names, with commas between them.
+        packages: String,
+    },
+    /// sudo wants a password or a terminal, or refuses.
+    Sudo {
+        /// Its own words.
+        words: String,
+    },
 }
 
 impl Cause {
     /// Finds one in what a module, apt, dpkg or a shell has said.
     pub fn of(text: &str) -> Option<Self> {
+        // sudo says so each time where the server does not know its own name, and goes on.
+        let text =
+            text.lines().filter(|line| !line.contains("sudo: unable to resolve host")).collect::<Vec<_>>().join("\n");
         // strerror(3) of ENOSPC, and apt's own words before it begins.
         if ["No space left on device", "enough free space in"].iter().any(|words| text.contains(words)) {
             return Some(Self::NoSpace);
@@ -33,6 +46,14 @@ impl Cause {
         if let Some((_, rest)) = text.split_once("ould not get lock ") {
             let file = rest.split_whitespace().next().unwrap_or_default().trim_end_matches(['.', ',', ':']);
             return Some(Self::Locked { file: file.to_owned(), holder: holder(rest) });
+        }
+        // `ostler_packages` names them.
+        if let Some((_, rest)) = text.split_once("held packages stand in the way: ") {
+            let packages = rest.split([':', '\n']).next().unwrap_or_default().to_owned();
+            return Some(Self::Held { packages });
+        }
+        if let Some(words) = text.lines().find(|line| is_refusal_of_sudo(line)) {
+            return Some(Self::Sudo { words: words.trim_start_matches("sudo: ").trim_end_matches('.').to_owned() });
         }
         // apt's methods: `Temporary failure resolving 'NAME'`, `Could not resolve 'NAME'`; `curl` writes a colon.
         for words in ["emporary failure resolving ", "ould not resolve host: ", "ould not resolve "] {
@@ -56,6 +77,8 @@ impl Cause {
             Self::Locked { file, holder: None } => format!("another package manager is at work, and holds {file}"),
             Self::NoName { name: Some(name) } => format!("name resolution fails: the server can't look up {name}"),
             Self::NoName { name: None } => "name resolution fails on the server".to_owned(),
+            Self::Held { packages } => format!("packages that are held stand in the way: {packages}"),
+            Self::Sudo { words } => format!("sudo does not make Ostler root: {words}"),
         }
     }
 
@@ -67,9 +90,25 @@ impl Cause {
             Self::NoName { .. } => {
                 format!("`ostler ssh {server} -- cat /etc/resolv.conf` shows its DNS servers: see that they answer")
             }
+            Self::Held { packages } => {
+                let names = packages.replace(',', "");
+                format!("`ostler ssh {server} -- sudo apt-mark unhold {names}` lets them change")
+            }
+            Self::Sudo { .. } => format!(
+                "`ostler ssh {server} -- sudo -l` shows the rules, of which the last one that matches counts: let it be Ostler's \
+                 (/etc/sudoers.d/zz-ostler-*)"
+            ),
         };
         format!("{what}; then `ostler resume {server}`")
     }
+}
+
+/// sudo(8) with `-n`.
+fn is_refusal_of_sudo(line: &str) -> bool {
+    line.starts_with("sudo: a password is required")
+        || line.starts_with("sudo: sorry, you must have a tty")
+        || line.contains(" is not in the sudoers file")
+        || line.starts_with("Sorry, user ")
 }
 
 fn holder(text: &str) -> Option<String> {
@@ -136,6 +175,16 @@ mod tests {
             Some("name resolution fails on the server")
         );
         assert_eq!(words("E: Unable to locate package ngnix"), None);
+        assert_eq!(words("sudo: unable to resolve host web: Name or service not known\nE: it is broken"), None);
+        assert_eq!(
+            words("sudo: unable to resolve host web: Name or service not known\nsudo: a password is required")
+                .as_deref(),
+            Some("sudo does not make Ostler root: a password is required")
+        );
+        assert_eq!(
+            words("cannot install a: held packages stand in the way: b, c: a : Depends: b (>= 2)").as_deref(),
+            Some("packages that are held stand in the way: b, c")
+        );
     }
 
     #[test]

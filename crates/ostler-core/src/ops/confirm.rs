@@ -12,6 +12,7 @@ use crate::{
         Context, RUN_AS_ROOT,
         cause::{self, Cause},
         server_log, wait,
+        waiting::{self, WAITING},
     },
     ports::{Output, Reporter, SSH_FAILED, Session},
 };
@@ -27,8 +28,6 @@ const UNIT: &str = include_str!("scripts/rollback.service");
 const CALL: &str = "sh /var/lib/ostler/rollback/rollback";
 /// Exit status of the script where nothing is armed.
 const NOT_ARMED: i32 = 3;
-/// Says what a task waits for, if one does: its process, and the words (`ostler_packages` writes them).
-const WAITING: &str = "read -r pid words 2>/dev/null </run/ostler-waiting && [ -d \"/proc/$pid\" ] && echo \"$words\"";
 /// How long a server takes to put its old settings back once its clock has run out.
 const RESTORING: Duration = Duration::from_secs(20);
 
@@ -117,11 +116,7 @@ impl Armed<'_> {
         loop {
             tokio::time::sleep(self.time / 4).await;
             let Some(waits_for) = self.extend(session, "").await else { continue };
-            if !waits_for.is_empty() && waits_for != told {
-                let message = format!("waiting for another package manager: {waits_for}");
-                self.ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
-            }
-            told = waits_for;
+            waiting::say(self.ctx, &waits_for, &mut told).await;
         }
     }
 

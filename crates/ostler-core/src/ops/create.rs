@@ -6,7 +6,7 @@ use crate::{
     ids::{OperationId, ServerName},
     model::{self, MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{self, OperationKind, OperationRecord, OperationState, Step, StepFuture},
-    ops::{Context, World, adopt, host_key, secret_name, template, wait},
+    ops::{Context, World, adopt, cause::Cause, host_key, secret_name, template, wait},
     ports::{Keep, KeyPair, Output, Reporter, Session},
     spec::{ProviderKind, ServerSpec},
 };
@@ -304,9 +304,10 @@ pub(super) async fn prove(ctx: &Context<'_>, session: Box<dyn Session>) -> Resul
     if output.status == 0 {
         return Ok(());
     }
-    Err(Failure::new(Blame::Target, output.stderr.trim()).because_of(format!(
-        "user {} of {} has no passwordless sudo",
-        ctx.spec.user,
-        ctx.server()
-    )))
+    let message = format!("user {} of {} has no passwordless sudo", ctx.spec.user, ctx.server());
+    let failure = Failure::new(Blame::Target, output.stderr.trim()).because_of(message);
+    Err(match Cause::of(&output.stderr) {
+        Some(cause) => failure.with_hint(cause.hint(ctx.server())),
+        None => failure,
+    })
 }

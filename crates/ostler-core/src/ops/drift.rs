@@ -144,8 +144,9 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, 
         result = world.engine.run(request, &observer) => result,
     };
     session.close().await;
+    let summary = result?;
     leftovers::forget_children(&ctx).await?;
-    judge(&ctx, &result?, &observer.reports.into_inner().expect("no panic while held"))?;
+    judge(&ctx, &summary, &observer.reports.into_inner().expect("no panic while held"))?;
     Ok(true)
 }
 

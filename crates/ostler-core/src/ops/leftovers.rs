@@ -3,16 +3,22 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::{AnsibleReport, EventKind, Level},
     ops::{
-        Context, RUN_AS_ROOT,
+        Context, RUN_AS_ROOT, apply,
         cause::{self, Cause},
-        wait,
+        wait, waiting,
     },
-    ports::Reporter,
+    ports::{Reporter, RunSummary, Session},
 };
 
 const REPAIR: &str = include_str!("scripts/repair.sh");
+
+/// What the processes of our runs on this server carry. Other states of Ostler, and other servers that are the same machine in the end,
+/// have their own.
+pub(super) fn mark(ctx: &Context<'_>) -> String {
+    format!("ostler-{}-{}", ctx.world.owner, ctx.server())
+}
 
 /// Clears what is left of interrupted runs, if the server's record says that there may be something.
 pub(super) async fn clear(ctx: &Context<'_>) -> Result<()> {
@@ -21,17 +27,24 @@ pub(super) async fn clear(ctx: &Context<'_>) -> Result<()> {
         return Ok(());
     }
     let session = wait::for_login(ctx).await?;
-    let seconds = ctx.world.wait.lock_limit().as_secs();
-    let output = session.run(&format!("{RUN_AS_ROOT} -- {seconds}"), REPAIR.as_bytes()).await?;
-    let full = match Cause::of(&output.stderr) {
-        Some(Cause::NoSpace) => cause::full_disks(session.as_ref()).await,
-        _ => Vec::new(),
-    };
+    let repaired = repair(ctx, session.as_ref(), RUN_AS_ROOT, "").await;
     session.close().await;
+    repaired
+}
+
+/// The same on the server, by a session that `as_root` makes root, which may read `first` before it comes to its script.
+pub(super) async fn repair(ctx: &Context<'_>, session: &dyn Session, as_root: &str, first: &str) -> Result<()> {
+    let seconds = ctx.world.wait.lock_limit().as_secs();
+    let script = format!("{first}set -- {seconds} {}\n{REPAIR}", mark(ctx));
+    let output = waiting::told(ctx, session, session.run(as_root, script.as_bytes())).await?;
     for line in output.stdout.lines() {
         warn(ctx, format!("on the server: {line}")).await;
     }
     if output.status != 0 {
+        let full = match Cause::of(&output.stderr) {
+            Some(Cause::NoSpace) => cause::full_disks(session).await,
+            _ => Vec::new(),
+        };
         let message = format!("{} could not be brought in order after an interrupted run", ctx.server());
         return Err(match Cause::of(&output.stderr) {
             Some(cause) => {
@@ -55,6 +68,21 @@ pub(super) async fn end_runs(ctx: &Context<'_>) -> Result<()> {
         store.remove_child(&child).await?;
     }
     Ok(())
+}
+
+/// Whether a run that is over was seen to end, or never began; else something of it may live on the server. What is on record of its
+/// process here goes, unless the engine failed and may not have ended it.
+pub(super) async fn run_ended(
+    ctx: &Context<'_>,
+    result: &Result<RunSummary>,
+    reports: &[AnsibleReport],
+) -> Result<bool> {
+    let Ok(summary) = result else {
+        return Ok(ctx.world.store.children(ctx.server()).await?.is_empty());
+    };
+    forget_children(ctx).await?;
+    // The counts come last of all: whoever is killed, or breaks off, does not tell them.
+    Ok(summary.hosts.contains_key(ctx.server().as_str()) && !reports.iter().any(apply::is_lost))
 }
 
 /// A run came to its end: none of its processes is there any more.

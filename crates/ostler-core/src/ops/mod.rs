@@ -17,6 +17,7 @@ mod prefetch;
 mod server_log;
 pub mod template;
 mod wait;
+mod waiting;
 mod world;
 
 pub mod up;

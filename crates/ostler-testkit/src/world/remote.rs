@@ -73,6 +73,7 @@ impl FakeWorld {
 const PREPARE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_prepare.sh");
 const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_activate.sh");
 const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.sh");
+const CHECK_SUDO: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_check_sudo.sh");
 const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
 const GENERALISE: &str = include_str!("../../../ostler-core/src/ops/scripts/generalise.sh");
@@ -90,7 +91,7 @@ impl Session for FakeSession {
         let call = match stdin.as_ref() {
             PREPARE_KEY => "session.run prepare-key",
             ACTIVATE_KEY => "session.run activate-key",
-            REPAIR => "session.run repair",
+            text if text.ends_with(REPAIR) => "session.run repair",
             text if text.contains("rollback arm") => "session.run arm",
             text if text.contains("rollback extend") => "session.run extend",
             text if text.contains("rollback disarm") => "session.run disarm",
@@ -99,6 +100,8 @@ impl Session for FakeSession {
             GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
             text if text.ends_with(PREPARE) => "session.run prepare",
+            text if text.ends_with(CHECK_SUDO) => "session.run check-sudo",
+            _ if script.contains("/run/ostler-waiting") => "session.run waiting",
             _ if script.contains("cloud-init status --wait") => "session.run cloud-init",
             _ if script.contains("id -un && sudo -n true") => "session.run prove",
             _ => panic!("the world knows no script `{script}` with `{stdin}`"),

@@ -440,9 +440,11 @@ pub fn liveness(owner: &LeaseOwner) -> Liveness {
 
 fn machine_in_short(machine: Machine) -> Json {
     let mut guest = machine.guest.unwrap_or_default();
-    // The client key is among the configuration.
+    // The client key and the state's id are among the configuration.
     for config in [&mut guest.config, &mut guest.restarted_with] {
-        config.as_object_mut().map(|config| config.remove("ostler_authorized_keys"));
+        for name in ["ostler_authorized_keys", "ostler_mark"] {
+            config.as_object_mut().map(|config| config.remove(name));
+        }
     }
     json!({
         "name": machine.name, "size": machine.size, "complete": machine.complete, "on": machine.on,

@@ -52,6 +52,39 @@ fn a_run_that_can_not_be_started() {
 }
 
 #[test]
+fn what_was_not_seen_to_end_is_cleared_up_after() {
+    // A run that never began, one with a failed task, one that the engine lost sight of, and one that was killed.
+    let cases = [
+        ("engine.run", Moment::Before, false),
+        ("engine.run", Moment::Middle, false),
+        ("engine.run", Moment::After, true),
+        ("engine.counts", Moment::Before, true),
+    ];
+    let start = finished();
+    for (call, moment, unclean) in cases {
+        let bench = start.copy();
+        let failure = failure_of(&bench, &more(), Some(at(call, moment, Effect::Fail)));
+        block_on(async {
+            let store = bench.store().await;
+            let record = store.server(&web().name).await.unwrap().unwrap();
+            store.close().await;
+            assert_eq!(record.unclean, unclean, "{call} {moment:?}: {failure:?}");
+            let ran = bench.run(&more(), None).await;
+            ran.result.unwrap();
+            let repairs = ran.calls.iter().filter(|call| *call == "session.run repair").count();
+            assert_eq!(repairs, usize::from(unclean), "{call} {moment:?}");
+        });
+    }
+}
+
+#[test]
+fn a_run_that_is_killed() {
+    let failure = failure_of(&finished(), &more(), Some(at("engine.counts", Moment::Before, Effect::Fail)));
+    let message = "phase provision: Ansible was killed on this machine (signal 9) before it was done with web";
+    assert_says(&failure, Blame::User, message, "memory", "`ostler resume web`");
+}
+
+#[test]
 fn no_ssh_on_this_machine() {
     let failure = failure_of(&finished(), &more(), Some(at("remote.connect", Moment::Before, Effect::Fail)));
     assert_says(&failure, Blame::Provider, "ssh can't be run on this machine", "injected", "`ostler doctor`");

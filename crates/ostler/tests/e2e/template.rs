@@ -60,7 +60,7 @@ fn a_server_from_a_template() {
     assert_eq!(on_server(&environment, &of_template), "", "something of the template is left");
     assert_eq!(
         on_server(&environment, "ls /home; sudo ls /etc/sudoers.d | grep -v README"),
-        "ops\n90-cloud-init-users\n90-ostler-ops\n"
+        "ops\n90-cloud-init-users\nzz-ostler-ops\n"
     );
     assert_eq!(environment.run(&["up", "ostler.yaml", "--output", "json"]).ok().changes(), Vec::<String>::new());
 

@@ -9,6 +9,7 @@ mod faults;
 mod lockout;
 mod output;
 mod names;
+mod packages;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
