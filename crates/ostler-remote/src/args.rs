@@ -7,7 +7,10 @@ use ostler_core::{
     ids::ServerName,
     ports::{Credential, Transport},
 };
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A connection over which nothing comes for this long is asked for a sign of life, as often as [`ALIVE_COUNT`] says: one that is
 /// cut, with nobody told, is given up after 30 to 40 s. A server that is only busy answers sooner, for sshd does little else.
@@ -47,17 +50,27 @@ pub(crate) fn trust(server: &ServerName, known_hosts: &Path, agent: &Path) -> Re
 
 /// Options that say what the master proves itself with, where that is not our own agent's key. They stand before those of
 /// [`trust`], and win.
-pub(crate) fn proof(credential: &Credential) -> Result<Vec<String>, RemoteError> {
+///
+/// `first`: files of public keys that the agent tries before its others.
+pub(crate) fn proof(credential: &Credential, first: &[PathBuf]) -> Result<Vec<String>, RemoteError> {
     let options = match credential {
         Credential::Key(_) => Vec::new(),
-        Credential::KeyFile(path) => {
+        Credential::KeyFile { path, agent } => {
+            let agent = agent.as_deref().map_or(Ok("none".to_owned()), option_path)?;
             vec![
                 format!("IdentityFile={}", option_path(path)?),
                 "IdentitiesOnly=yes".into(),
-                "IdentityAgent=none".into(),
+                format!("IdentityAgent={agent}"),
             ]
         }
-        Credential::Agent(socket) => vec![format!("IdentityAgent={}", option_path(socket)?)],
+        // What is named as a file is offered first.
+        Credential::Agent { socket, .. } => {
+            let mut options = vec![format!("IdentityAgent={}", option_path(socket)?)];
+            for path in first {
+                options.push(format!("IdentityFile={}", option_path(path)?));
+            }
+            options
+        }
         Credential::Password(_) => [
             "BatchMode=no",
             "PreferredAuthentications=password,keyboard-interactive",
@@ -136,7 +149,7 @@ fn destination((user, host, port): (&str, &str, u16)) -> Vec<String> {
 
 /// A path as the value of an option: ssh splits at spaces, unquotes, and expands `%` and `${}` (ssh_config(5), TOKENS and
 /// ENVIRONMENT VARIABLES). A dollar sign can't be escaped there.
-fn option_path(path: &Path) -> Result<String, RemoteError> {
+pub(crate) fn option_path(path: &Path) -> Result<String, RemoteError> {
     let unusable = || RemoteError::UnusablePath { path: path.to_owned() };
     let text = path.to_str().filter(|text| path.is_absolute() && !text.contains(['$', '"', '\\', '\n', '\r']));
     let text = text.ok_or_else(unusable)?.replace('%', "%%");

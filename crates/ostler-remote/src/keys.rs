@@ -2,7 +2,10 @@
 
 use crate::RemoteError;
 use ostler_core::{ports::KeyPair, secret::Secret};
-use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, private::KeypairData, rand_core::OsRng};
+use ssh_key::{
+    Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, authorized_keys, private::KeypairData, rand_core::OsRng,
+};
+use std::str::FromStr;
 
 /// A new ed25519 pair from the system's random numbers.
 pub(crate) fn generate() -> Result<KeyPair, RemoteError> {
@@ -28,6 +31,13 @@ pub(crate) fn parse_public(text: &str) -> Result<PublicKey, RemoteError> {
         .map_err(|source| RemoteError::PublicKey { text: text.to_owned(), source })?;
     key.set_comment("");
     Ok(key)
+}
+
+/// The key in a line of authorized_keys, which may begin with options.
+pub(crate) fn in_authorized_line(line: &str) -> Option<PublicKey> {
+    let mut key = authorized_keys::Entry::from_str(line).ok()?.public_key().clone();
+    key.set_comment("");
+    Some(key)
 }
 
 /// `SHA256:` and 43 characters of base64, as `ssh-keygen -l` prints it.

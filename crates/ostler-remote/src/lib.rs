@@ -14,6 +14,7 @@ mod banner;
 mod connect_error;
 mod error;
 mod host_keys;
+mod key_file;
 mod keys;
 mod known_hosts;
 mod launch;
@@ -24,4 +25,5 @@ mod session;
 
 pub use args::interactive_argv;
 pub use error::RemoteError;
+pub use key_file::check as check_key_file;
 pub use openssh::OpenSsh;

@@ -19,8 +19,16 @@ use ostler_core::{
     ids::ServerName,
     ports::{ConnectError, Credential, HostKey, KeyPair, Login, Remote, Session},
 };
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
-use tokio::{sync::OnceCell, time::timeout};
+use ssh_agent_lib::{agent::Session as _, client::Client};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tokio::{net::UnixStream, sync::OnceCell, time::timeout};
+
+/// How long the user's agent may take to list its keys.
+const AGENT_ANSWERS: Duration = Duration::from_secs(5);
 
 /// SSH through the system's `ssh`, version 9.2 or later.
 ///
@@ -42,7 +50,11 @@ impl OpenSsh {
     }
 
     async fn open(&self, login: &Login) -> Result<SshSession, ConnectError> {
-        let prepared = self.prepare(login).map_err(|error| ConnectError::Broken(one_line(&error)))?;
+        let first = match &login.credential {
+            Credential::Agent { socket, first } => held(socket, first).await,
+            _ => Vec::new(),
+        };
+        let prepared = self.prepare(login, &first).map_err(|error| ConnectError::Broken(one_line(&error)))?;
         let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected } = prepared;
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
         clear(launcher, leftovers).await;
@@ -50,7 +62,8 @@ impl OpenSsh {
         Ok(SshSession::new(login, ssh_args, launcher, (master, agent, dir)))
     }
 
-    fn prepare(&self, login: &Login) -> Result<Prepared, RemoteError> {
+    /// `first`: public keys that are tried before others.
+    fn prepare(&self, login: &Login, first: &[String]) -> Result<Prepared, RemoteError> {
         let expected = login.host_keys.iter().map(|key| keys::fingerprint(key)).collect::<Result<_, _>>()?;
         let known_hosts = known_hosts::write(&self.state_dir, &login.server, &login.host_keys)?;
         let base = runtime_dir::base(self.xdg_runtime_dir.as_deref(), rustix::process::geteuid().as_raw());
@@ -60,11 +73,12 @@ impl OpenSsh {
         let trust = args::trust(&login.server, &known_hosts, &agent_socket)?;
         let host = login.address.ip().to_string();
         let control = dir.control_socket();
-        let proof = args::proof(&login.credential)?;
+        let failed = |source| RemoteError::File { path: dir.path().to_owned(), source };
+        let first = dir.write_keys(first).map_err(failed)?;
+        let proof = args::proof(&login.credential, &first)?;
         let master_argv =
             args::master(&[proof, trust.clone()].concat(), &control, (&login.user, &host, login.address.port()))?;
         let ssh_args = [trust, args::ride(&control)?].concat();
-        let failed = |source| RemoteError::File { path: dir.path().to_owned(), source };
         let (mut agent, mut askpass) = (None, None);
         match &login.credential {
             Credential::Key(key) => {
@@ -72,10 +86,26 @@ impl OpenSsh {
                 agent = Some(Agent::start(key, &agent_socket).map_err(failed)?);
             }
             Credential::Password(password) => askpass = Some(Askpass::prepare(dir.path(), password).map_err(failed)?),
-            Credential::KeyFile(_) | Credential::Agent(_) => {}
+            Credential::KeyFile { .. } | Credential::Agent { .. } => {}
         }
         Ok(Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected })
     }
+}
+
+/// Those of the public keys `wanted` that the agent at `socket` holds. One that can't be asked has its own way.
+async fn held(socket: &Path, wanted: &[String]) -> Vec<String> {
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let Ok(stream) = UnixStream::connect(socket).await else { return Vec::new() };
+    let listed = timeout(AGENT_ANSWERS, Client::new(stream).request_identities()).await;
+    let Ok(Ok(listed)) = listed else { return Vec::new() };
+    let is_held = |line: &&String| {
+        keys::in_authorized_line(line)
+            .is_some_and(|key| listed.iter().any(|it| it.credential.key_data() == key.key_data()))
+    };
+    let held = wanted.iter().filter(is_held).filter_map(|line| keys::in_authorized_line(line)?.to_openssh().ok());
+    held.collect()
 }
 
 /// Everything that a login needs before ssh is started. Dropping it removes it.
@@ -115,9 +145,14 @@ impl Remote for OpenSsh {
         banner::wait(address, timeout).await
     }
 
-    async fn host_keys(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<HostKey>> {
+    async fn host_keys(
+        &self,
+        address: SocketAddr,
+        wanted: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<HostKey>, ConnectError> {
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
-        Ok(host_keys::scan(launcher, address, timeout).await?)
+        host_keys::ask(launcher, address, wanted, timeout).await
     }
 
     async fn connect(&self, login: &Login, limit: Duration) -> Result<Box<dyn Session>, ConnectError> {

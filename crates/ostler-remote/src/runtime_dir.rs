@@ -41,6 +41,18 @@ impl SessionDir {
     pub(crate) fn control_socket(&self) -> PathBuf {
         self.dir.path().join("c")
     }
+
+    /// Writes public keys, a file each.
+    pub(crate) fn write_keys(&self, keys: &[String]) -> io::Result<Vec<PathBuf>> {
+        let write = |(number, key): (usize, &String)| {
+            let path = self.dir.path().join(format!("{number}.pub"));
+            fs::write(&path, format!("{key}\n"))?;
+            // ssh looks at it as at a private key, too.
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+            Ok(path)
+        };
+        keys.iter().enumerate().map(write).collect()
+    }
 }
 
 /// The folder of an Ostler that died. Nobody else clears it while this lives.

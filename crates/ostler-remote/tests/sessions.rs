@@ -2,7 +2,7 @@
 
 mod support;
 
-use ostler_core::ports::{ConnectError, Remote};
+use ostler_core::ports::{ConnectError, Credential, Remote};
 use ostler_remote::interactive_argv;
 use std::{process::Command, time::Duration};
 use support::{Lab, eventually, processes_with};
@@ -92,6 +92,69 @@ async fn a_server_that_has_banned_us_refuses() {
     let (error, ()) = tokio::join!(lab.remote.connect(&login, LIMIT), ban);
     let reason = "sshd says `Not allowed at this time`".to_owned();
     assert_eq!(error.err(), Some(ConnectError::Barred(reason)));
+}
+
+#[tokio::test]
+async fn one_connection_shows_the_host_key() {
+    let Some(lab) = Lab::new() else { return };
+    let connections = || lab.sshd.log().matches("Connection from ").count();
+    let wanted = fingerprint(lab.sshd.host_key());
+    for wanted in [None, Some(wanted.as_str())] {
+        let before = connections();
+        let keys = lab.remote.host_keys(lab.sshd.address(), wanted, LIMIT).await.unwrap();
+        assert_eq!(keys.iter().map(|key| key.key.as_str()).collect::<Vec<_>>(), [lab.sshd.host_key()]);
+        assert_eq!(keys[0].fingerprint, fingerprint(lab.sshd.host_key()));
+        assert_eq!(connections() - before, 1);
+    }
+    let other = lab.remote.host_keys(lab.sshd.address(), Some("SHA256:another"), LIMIT).await.unwrap();
+    assert_eq!(other.len(), 1, "it has no other one");
+    assert!(!lab.sshd.log().contains("Accepted"), "it logged in");
+
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let error = lab.remote.host_keys(address, None, Duration::from_secs(1)).await.unwrap_err();
+    assert!(matches!(error, ConnectError::NoAnswer(_)), "{error:?}");
+}
+
+/// An ssh-agent with `count` keys that nobody knows, and then the lab's.
+async fn agent_with_keys(lab: &Lab, count: usize) -> (std::path::PathBuf, tokio::process::Child) {
+    let socket = lab.dir().join("agent");
+    let mut agent = tokio::process::Command::new("ssh-agent");
+    let agent = agent.arg("-D").arg("-a").arg(&socket).stdout(std::process::Stdio::null()).kill_on_drop(true);
+    let agent = agent.spawn().unwrap();
+    eventually("the agent listens", || socket.exists());
+    let mut keys: Vec<_> = (0..count).map(|_| lab.remote.generate_key().unwrap()).collect();
+    keys.push(lab.key.clone());
+    for key in keys {
+        let mut add = tokio::process::Command::new("ssh-add");
+        add.args(["-q", "-"]).env("SSH_AUTH_SOCK", &socket).stdin(std::process::Stdio::piped());
+        let mut add = add.spawn().unwrap();
+        add.stdin.take().unwrap().write_all(key.private.expose().as_bytes()).await.unwrap();
+        assert!(add.wait().await.unwrap().success());
+    }
+    (socket, agent)
+}
+
+#[tokio::test]
+async fn an_agent_with_many_keys_offers_the_right_one_first() {
+    let Some(lab) = Lab::new() else { return };
+    let (socket, _agent) = agent_with_keys(&lab, 8).await;
+    let mut login = lab.login();
+    login.credential = Credential::Agent { socket: socket.clone(), first: Vec::new() };
+    let error = lab.remote.connect(&login, LIMIT).await.err().expect("the right key comes too late");
+    let ConnectError::TooManyKeys { words, held: 9, tried: 6 } = &error else { panic!("{error:?}") };
+    assert!(words.ends_with("Too many authentication failures"), "{words}");
+
+    let line = format!("from=\"127.0.0.1\" {} me", lab.key.public);
+    let unknown = lab.remote.generate_key().unwrap().public;
+    login.credential = Credential::Agent { socket: socket.clone(), first: vec![unknown, line] };
+    lab.remote.connect(&login, LIMIT).await.expect("a login by the right key").close().await;
+
+    // Its public half names it, and no other one is offered.
+    let path = lab.dir().join("right.pub");
+    std::fs::write(&path, format!("{}\n", lab.key.public)).unwrap();
+    login.credential = Credential::KeyFile { path: path.clone(), agent: Some(socket) };
+    lab.remote.connect(&login, LIMIT).await.expect("a login by the key that is named").close().await;
 }
 
 #[tokio::test]

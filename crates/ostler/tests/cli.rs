@@ -39,6 +39,39 @@ fn a_broken_spec_shows_every_fault_and_touches_nothing() {
 }
 
 #[test]
+fn a_private_key_that_ssh_does_not_take_is_a_fault_of_the_spec() {
+    let environment = environment();
+    environment.make_key();
+    let text = std::fs::read_to_string(environment.path().join("id_ed25519")).expect("a key");
+    let crlf = environment.write("crlf", &text.replace('\n', "\r\n"));
+    let open = environment.write("open", &text);
+    for (path, mode) in [(&crlf, 0o600), (&open, 0o644)] {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).expect("a mode");
+    }
+    let server = |key| {
+        format!(
+            "  {key}:\n    provider: existing\n    existing: {{ address: 192.0.2.1, key: {key} }}\n    \
+             authorized_keys: [ id_ed25519.pub ]\n"
+        )
+    };
+    environment.write("ostler.yaml", &format!("servers:\n{}{}", server("crlf"), server("open")));
+    for command in ["plan", "up"] {
+        let finished = environment.run(&[command, "ostler.yaml"]);
+        assert_eq!(finished.code, 3, "{}", finished.stderr);
+        for words in [
+            "ostler.yaml:4:42: servers.crlf.existing.key: ",
+            "crlf` has line ends of Windows, and ssh can't read that",
+            "ostler.yaml:8:42: servers.open.existing.key: ",
+            "open` can be read by others (its mode is 0644)",
+            &format!("hint: `chmod 600 {}`", open.display()),
+        ] {
+            assert!(finished.stderr.contains(words), "nothing says `{words}`:\n{}", finished.stderr);
+        }
+    }
+    assert!(!environment.state_dir().exists(), "the state directory was made");
+}
+
+#[test]
 fn wrong_use_has_its_own_exit_code_and_a_hint() {
     let environment = environment();
     for arguments in [&["resume", "web1"][..], &["destroy", "web1", "--yes"], &["ssh", "web1"], &["status", "web1"]] {

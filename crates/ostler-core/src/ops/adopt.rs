@@ -11,7 +11,7 @@ use crate::{
         Context, RUN_AS_ROOT, World,
         apply::{self, Around},
         cause::Cause,
-        leftovers, wait, waiting,
+        leftovers, refusal, wait, waiting,
     },
     ports::{Credential, HostKey, Output, Playbook, Reporter, RunRequest, Session},
     secret::Secret,
@@ -43,7 +43,7 @@ fn options(spec: &ServerSpec) -> Result<&ExistingOptions> {
 async fn credential(world: &World<'_>, spec: &ServerSpec) -> Result<Credential> {
     let options = options(spec)?;
     if let Some(path) = &options.key {
-        return Ok(Credential::KeyFile(path.clone()));
+        return Ok(Credential::KeyFile { path: path.clone(), agent: world.user_agent.clone() });
     }
     if let Some(password) = &options.password {
         return Ok(Credential::Password(world.resolve(password).await?));
@@ -53,7 +53,8 @@ async fn credential(world: &World<'_>, spec: &ServerSpec) -> Result<Credential> 
     let typed = world.ask.secret(&format!("password of {who}{way_on}")).await?;
     match (typed.filter(|typed| !typed.expose().is_empty()), &world.user_agent) {
         (Some(password), _) => Ok(Credential::Password(password)),
-        (None, Some(agent)) => Ok(Credential::Agent(agent.clone())),
+        // Whoever lists a key for the target user most likely has it at the account of today, too.
+        (None, Some(agent)) => Ok(Credential::Agent { socket: agent.clone(), first: spec.authorized_keys.clone() }),
         (None, None) => Err(Failure::new(Blame::Configuration, format!("there is no way to log in as {who}"))
             .with_hint(format!("name `password` or `key` at servers.{}.existing, or start an ssh-agent", spec.name))),
     }
@@ -79,7 +80,8 @@ pub(super) fn pin_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> Step
         }
         wait::for_address(ctx).await?;
         let address = ctx.observe().await?.ssh.ok_or_else(|| nobody(ctx, "it has no address"))?;
-        let shown = ctx.world.remote.host_keys(address, Duration::from_secs(20)).await?;
+        let wanted = options(&ctx.spec)?.host_key.as_deref();
+        let shown = wait::for_host_keys(ctx, address, wanted).await?;
         let chosen = choose(ctx, &shown, &address.to_string()).await?.key.clone();
         ctx.update(|record| record.host_keys = vec![chosen]).await?;
         Ok(())
@@ -135,7 +137,7 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         ctx.update(|record| record.phase = Phase::Access).await?;
         let credential = credential(ctx.world, &ctx.spec).await?;
         let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
-        let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential).await?;
+        let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, None).await?;
         let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
         root.prepare().await?;
         if ctx.record().await?.unclean {
@@ -164,9 +166,33 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
             Ok(()) => root.check_sudo().await,
             failed => failed,
         };
-        session.close().await;
+        // It is asked if the target user's login is refused.
+        ctx.leave_session(session);
         checked
     })
+}
+
+/// How long the first account is logged in anew to ask why the target user is not let in.
+const ASKING: Duration = Duration::from_secs(20);
+
+/// The failure of the target user's login with what the server says of it, where the account that there is gets in to ask. `first` is
+/// its login.
+pub(super) async fn explained(ctx: &Context<'_>, first: Option<Box<dyn Session>>, failure: Failure) -> Failure {
+    if ctx.spec.provider != ProviderKind::Existing || failure.blame != Blame::Target {
+        return failure;
+    }
+    let ask = async || {
+        let credential = credential(ctx.world, &ctx.spec).await?;
+        let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
+        let session = match first {
+            Some(session) => session,
+            None => wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, Some(ASKING)).await?,
+        };
+        let explained = refusal::explained(ctx, session.as_ref(), sudo.as_ref(), &ctx.spec.user, failure.clone()).await;
+        session.close().await;
+        Ok::<_, Failure>(explained)
+    };
+    ask().await.unwrap_or(failure)
 }
 
 /// Root by whatever way there is: by itself, by sudo without a password, or with the one on the first line of the input.

@@ -51,20 +51,17 @@ pub struct ApplyContext<'a> {
     pub base: Context<'a>,
     /// The recorded plan.
     pub plan: Plan,
-    /// The login that one step leaves to the next.
-    session: Mutex<Option<Box<dyn Session>>>,
 }
 
 impl<'a> ApplyContext<'a> {
     /// For one operation.
     pub fn new(base: Context<'a>, plan: Plan) -> Self {
-        Self { base, plan, session: Mutex::default() }
+        Self { base, plan }
     }
 
     /// The login that an earlier step left, or a new one.
     async fn take_session(&self) -> Result<Box<dyn Session>> {
-        let left = self.session.lock().expect("no panic while held").take();
-        match left {
+        match self.base.take_session() {
             Some(session) => Ok(session),
             None => wait::for_login(&self.base).await,
         }
@@ -127,8 +124,8 @@ fn power<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 fn await_ssh<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         wait::for_address(&ctx.base).await?;
-        let session = wait::for_login(&ctx.base).await?;
-        *ctx.session.lock().expect("no panic while held") = Some(session);
+        let session = ctx.take_session().await?;
+        ctx.base.leave_session(session);
         Ok(())
     })
 }
@@ -186,7 +183,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let verdict = result.and_then(|summary| judge(base, Phase::Provision, &summary, &reports, &around));
         match (verdict, settled) {
             (verdict, Ok(session)) => {
-                *ctx.session.lock().expect("no panic while held") = Some(session);
+                base.leave_session(session);
                 verdict?;
             }
             // That it did not come back either is the same trouble; that it has put settings back is another, and worth a word.
@@ -204,11 +201,14 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
 fn prove_access<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         // The connection that has just proved the new settings, or, where this is gone on with, a new one.
-        let left = ctx.session.lock().expect("no panic while held").take();
+        let left = ctx.base.take_session();
         match left.filter(|session| session.transport().user == ctx.base.spec.user) {
             // It has just become root to stop the server's clock.
             Some(session) => session.close().await,
-            None => create::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
+            None => {
+                let session = wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?;
+                create::prove(&ctx.base, session).await?.close().await;
+            }
         }
         ctx.base
             .update(|record| {

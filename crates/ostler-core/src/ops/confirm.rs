@@ -150,7 +150,17 @@ impl Armed<'_> {
         // Where it hears nobody, nothing can be asked of the server: it puts the old settings back when its clock runs out, and
         // where it does not answer then, its settings are not the cause.
         let limit = if alive { self.time * 3 / 4 } else { self.until_restored() };
-        let new = match wait::for_new_login(self.ctx, &user, limit).await {
+        let login = async {
+            match alive {
+                // A server that counts connections is not one that keeps us out: meanwhile its clock is set anew.
+                true => tokio::select! {
+                    login = wait::for_proof(self.ctx, session.as_ref(), &user, limit) => login,
+                    never = self.keep(session.as_ref()) => match never {},
+                },
+                false => wait::for_new_login(self.ctx, &user, limit).await,
+            }
+        };
+        let new = match login.await {
             Ok(new) => new,
             Err(failure) if alive => return Err(self.roll_back(session, failure).await),
             Err(failure) => {
@@ -232,6 +242,7 @@ impl Armed<'_> {
                 let hint = ctx.world.way_on(ctx.server());
                 let mut failure = self.failure("nobody could have logged in any more").with_hint(hint);
                 failure.causes.push(cause.to_string());
+                failure.causes.extend(cause.causes);
                 failure.lines = cause.lines;
                 failure
             }

@@ -294,18 +294,39 @@ fn scrub_seed<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 }
 
 fn prove_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await })
+    Box::pin(async move {
+        let first = ctx.take_session();
+        let proved = async { prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await };
+        match proved.await {
+            Ok(session) => {
+                if let Some(first) = first {
+                    first.close().await;
+                }
+                // What comes next works over it: firewalls count connections.
+                ctx.leave_session(session);
+                Ok(())
+            }
+            Err(failure) => Err(adopt::explained(ctx, first, failure).await),
+        }
+    })
 }
 
 /// Proves that the target user, who has just got in, may do everything.
-pub(super) async fn prove(ctx: &Context<'_>, session: Box<dyn Session>) -> Result<()> {
+pub(super) async fn prove(ctx: &Context<'_>, session: Box<dyn Session>) -> Result<Box<dyn Session>> {
     let output = session.run("id -un && sudo -n true", b"").await?;
-    session.close().await;
-    if output.status == 0 {
-        return Ok(());
+    // Start-up files of the account may say something before. A command that is forced answers in place of ours.
+    let answers = output.stdout.trim().lines().next_back() == Some(ctx.spec.user.as_str());
+    if output.status == 0 && answers {
+        return Ok(session);
     }
-    let message = format!("user {} of {} has no passwordless sudo", ctx.spec.user, ctx.server());
-    let failure = Failure::new(Blame::Target, output.stderr.trim()).because_of(message);
+    session.close().await;
+    // A shell that lets nobody work says so on its standard output.
+    let words = [&output.stderr, &output.stdout].map(|words| words.trim()).into_iter().find(|words| !words.is_empty());
+    let failure = Failure::new(Blame::Target, words.unwrap_or("no words")).because_of(format!(
+        "{} gets in to {}, and can't run commands as root",
+        ctx.spec.user,
+        ctx.server()
+    ));
     Err(match Cause::of(&output.stderr) {
         Some(cause) => failure.with_hint(cause.hint(ctx.server())),
         None => failure,

@@ -7,6 +7,7 @@ use crate::{
     operation::{Driver, OperationKind, OperationRecord, OperationState},
     ops::{Context, World, adopt, apply, create, destroy, template},
     plan::{Action, Known, ServerPlan, plan},
+    ports::Session,
     spec::{ProviderKind, ServerSpec},
 };
 use std::path::PathBuf;
@@ -158,19 +159,21 @@ async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Res
     }
     let mut created = false;
     let mut reshape = false;
+    // The login that making it leaves.
+    let mut session = None;
     for action in plan.actions {
         match action {
             Action::Create { .. } | Action::Adopt => {
                 let mut operation = create::begin(world, spec).await?;
                 *begun = true;
-                run_create(world, &mut operation).await?;
+                session = run_create(world, &mut operation).await?;
                 created = true;
             }
             Action::ResumeCreate { .. } => {
                 let mut record = recorded(world, &spec.name).await?;
                 record.desired = spec.clone();
                 world.store.put_server(&record).await?;
-                run_create(world, &mut create::operation_of(world, &record).await?).await?;
+                session = run_create(world, &mut create::operation_of(world, &record).await?).await?;
                 created = true;
             }
             Action::Undo => destroy::destroy(world, &spec.name).await?,
@@ -181,7 +184,7 @@ async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Res
                 apply::close_interrupted(world, &spec.name).await?;
                 let plan = apply::Plan { spec: spec.clone(), reshape };
                 let mut operation = apply::begin(world, &plan).await?;
-                let outputs = run_apply(world, &mut operation).await?;
+                let outputs = run_apply(world, &mut operation, session).await?;
                 return Ok(Outcome { created, changed: outputs.changed });
             }
         }
@@ -202,9 +205,9 @@ pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
         _ if record.desired.template.is_some() => return template::build(world, &record.desired).await,
         OperationState::Running | OperationState::Failed => {
             adopt::ask(world, &create::planned_spec(&creation)?).await?;
-            run_create(world, &mut creation).await?;
+            let session = run_create(world, &mut creation).await?;
             let plan = apply::Plan { spec: record.desired, reshape: false };
-            let outputs = run_apply(world, &mut apply::begin(world, &plan).await?).await?;
+            let outputs = run_apply(world, &mut apply::begin(world, &plan).await?, session).await?;
             return Ok(Resumed::Up(Outcome { created: true, changed: outputs.changed }));
         }
         OperationState::Succeeded => {}
@@ -221,7 +224,7 @@ pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
         // Killed between creation and application.
         None => apply::begin(world, &apply::Plan { spec: record.desired, reshape: false }).await?,
     };
-    let outputs = run_apply(world, &mut operation).await?;
+    let outputs = run_apply(world, &mut operation, None).await?;
     Ok(Resumed::Up(Outcome { created: false, changed: outputs.changed }))
 }
 
@@ -238,18 +241,27 @@ pub enum Resumed {
     NothingToDo,
 }
 
-async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<()> {
+/// Returns the login that it leaves, if it leaves one.
+async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
     let ctx = Context::new(world, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
     match driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(ctx.take_session()),
         Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
     }
 }
 
-async fn run_apply(world: &World<'_>, operation: &mut OperationRecord) -> Result<apply::Outputs> {
+/// `session` is a login that there is already.
+async fn run_apply(
+    world: &World<'_>,
+    operation: &mut OperationRecord,
+    session: Option<Box<dyn Session>>,
+) -> Result<apply::Outputs> {
     let plan: apply::Plan = operation.read_plan()?;
     let base = Context::new(world, operation.id, plan.spec.clone());
+    if let Some(session) = session {
+        base.leave_session(session);
+    }
     let ctx = apply::ApplyContext::new(base, plan);
     let driver = Driver { store: world.store, reporter: &ctx.base.reporter, interrupt: world.interrupt };
     driver.forward(operation, &apply::steps(), &ctx).await

@@ -1,16 +1,22 @@
 //! Waits until a server lets us in: address, then SSH with the pinned key, then the login.
 //!
 //! A TCP connection proves nothing (user networking accepts it before the guest listens), so SSH counts as answering only
-//! when its banner is read. A refused login is asked again with growing pauses: sshd's own penalties (OpenSSH 9.8 and
-//! later) and fail2ban would ban a client that hammers.
+//! when its banner is read. While a new machine boots, a refused login is asked again with growing pauses; anywhere else it is
+//! the server's last word. sshd's own penalties (OpenSSH 9.8 and later), firewalls and fail2ban ban a client that hammers, so a
+//! server that has answered before is connected to seldom ([`Wait`]).
 
 use crate::{
     error::{Blame, Failure, Result},
+    event::{EventKind, Level},
     ids::ServerName,
-    model::{Phase, Power},
+    model::Power,
     operation::Interrupt,
-    ops::Context,
-    ports::{ConnectError, Credential, Session},
+    ops::{
+        Context,
+        patience::{Awaited, Missed, WINDOW, Wait, awaited},
+        refusal,
+    },
+    ports::{ConnectError, Credential, HostKey, Reporter, Session},
 };
 use std::{
     net::SocketAddr,
@@ -58,13 +64,14 @@ impl WaitOptions {
 /// What unattended-upgrades usually needs. While a server waits for it, it says so.
 const LOCKED: Duration = Duration::from_secs(300);
 
-/// First pause after a refused login, and the longest one. sshd's default penalty for a failed login is 5 s.
-const REFUSED_PAUSE: Duration = Duration::from_secs(1);
-const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// How long a banner is waited for before the machine itself is looked at again.
 const LOOK: Duration = Duration::from_secs(6);
+/// The same for a server that runs, and that may have moved to another port. Multiplied by the provider's slowness.
+const SHORT_LOOK: Duration = Duration::from_secs(2);
+/// How long a key exchange may take.
+const HOST_KEYS: Duration = Duration::from_secs(20);
 /// Pause after a connection that led nowhere; keeps "ready" within half a second of the truth.
-const PAUSE: Duration = Duration::from_millis(250);
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Waits until the server has an address.
 pub(crate) async fn for_address(ctx: &Context<'_>) -> Result<()> {
@@ -92,21 +99,79 @@ pub(crate) async fn for_login(ctx: &Context<'_>) -> Result<Box<dyn Session>> {
 
 /// Logs in as soon as the server lets us.
 pub(crate) async fn for_login_as(ctx: &Context<'_>, user: &str) -> Result<Box<dyn Session>> {
-    let look_first = ctx.record().await?.phase <= Phase::Connect;
-    for_login_with(ctx, Attempts { user, credential: None, limit: None, look_first, interruptible: true }).await
+    let awaited = awaited(ctx).await?;
+    Ok(for_login_with(ctx, Attempts { user, credential: None, limit: None, awaited, interruptible: true }).await?)
 }
 
 /// Logs in by a connection of which nothing is taken for granted, within `limit`.
 pub(crate) async fn for_new_login(ctx: &Context<'_>, user: &str, limit: Duration) -> Result<Box<dyn Session>> {
-    for_login_with(ctx, Attempts { user, credential: None, limit: Some(limit), look_first: true, interruptible: false })
-        .await
+    Ok(new_login(ctx, user, limit).await?)
+}
+
+async fn new_login(ctx: &Context<'_>, user: &str, limit: Duration) -> Result<Box<dyn Session>, Missed> {
+    let (limit, awaited) = (Some(limit), Awaited::Answer);
+    for_login_with(ctx, Attempts { user, credential: None, limit, awaited, interruptible: false }).await
+}
+
+/// The same to prove new settings, while `old`, a session from before, still lives. Where something on the server counts or bans
+/// connections, that is waited out, for it is no proof against the settings; where the login is refused, the server is asked why.
+pub(crate) async fn for_proof(
+    ctx: &Context<'_>,
+    old: &dyn Session,
+    user: &str,
+    limit: Duration,
+) -> Result<Box<dyn Session>> {
+    let failure = match new_login(ctx, user, limit).await {
+        Ok(session) => return Ok(session),
+        Err(Missed { failure, is_silence: false }) => {
+            return Err(refusal::explained(ctx, old, None, user, failure).await);
+        }
+        Err(Missed { failure, is_silence: true }) => failure,
+    };
+    let Some(counted) = refusal::limit(old).await else { return Err(failure) };
+    let message = format!(
+        "{} takes no new connection from here for a while ({}): its new settings stay, and are proved once that is over",
+        ctx.server(),
+        counted.words
+    );
+    ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+    tokio::time::sleep(WINDOW).await;
+    for_new_login(ctx, user, counted.lasts).await.map_err(|mut failure| {
+        failure.causes.push(counted.words);
+        failure
+    })
 }
 
 /// Logs in as the account that an existing server was given with. What is refused once is refused: a password would not get
 /// better by being tried again, and fail2ban counts.
-pub(crate) async fn for_first_login(ctx: &Context<'_>, user: &str, credential: Credential) -> Result<Box<dyn Session>> {
-    let credential = Some(credential);
-    for_login_with(ctx, Attempts { user, credential, limit: None, look_first: true, interruptible: true }).await
+pub(crate) async fn for_first_login(
+    ctx: &Context<'_>,
+    user: &str,
+    credential: Credential,
+    limit: Option<Duration>,
+) -> Result<Box<dyn Session>> {
+    let (credential, awaited) = (Some(credential), Awaited::Answer);
+    Ok(for_login_with(ctx, Attempts { user, credential, limit, awaited, interruptible: true }).await?)
+}
+
+/// The host keys that an existing server shows, best first; see [`Remote::host_keys`](crate::ports::Remote::host_keys).
+pub(crate) async fn for_host_keys(
+    ctx: &Context<'_>,
+    address: SocketAddr,
+    wanted: Option<&str>,
+) -> Result<Vec<HostKey>> {
+    let mut wait = Wait::new(ctx, None, Awaited::Answer, true);
+    loop {
+        match ctx.world.remote.host_keys(address, wanted, HOST_KEYS).await {
+            Ok(keys) => return Ok(keys),
+            Err(ConnectError::Barred(words)) => wait.barred(words).await?,
+            Err(ConnectError::Broken(words)) => return Err(broken(words)),
+            Err(ConnectError::NoAnswer(words) | ConnectError::Refused(words)) => wait.no_answer("SSH", words).await?,
+            Err(ConnectError::HostKey { .. } | ConnectError::TooManyKeys { .. }) => {
+                return Err(Failure::new(Blame::Bug, "a key exchange ended like a login"));
+            }
+        }
+    }
 }
 
 /// Whether a session came about where sshd is to listen from now on, and not where it did before.
@@ -123,85 +188,108 @@ struct Attempts<'a> {
     credential: Option<Credential>,
     /// `None`: as long as `WaitOptions` say.
     limit: Option<Duration>,
-    /// A server that was logged in to before most likely answers at once; a look at its banner first would cost a
-    /// connection, and sshd penalises connections that come to nothing.
-    look_first: bool,
+    awaited: Awaited,
     /// Whether Ctrl-C ends it. What has begun to change who gets in is seen to its end.
     interruptible: bool,
 }
 
-async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box<dyn Session>> {
-    let Attempts { user, credential, limit, mut look_first, interruptible } = attempts;
-    let interrupted = async || match interruptible {
-        true => ctx.world.interrupt.wait().await,
-        false => std::future::pending().await,
-    };
-    let begun = Instant::now();
+async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box<dyn Session>, Missed> {
+    let Attempts { user, credential, limit, awaited, interruptible } = attempts;
     let interval = ctx.world.wait.interval;
+    let mut wait = Wait::new(ctx, limit, awaited, interruptible);
     let mut missing = "SSH";
-    let mut last_word: Option<String> = None;
-    let mut refused_pause = REFUSED_PAUSE;
+    let mut look = awaited == Awaited::FirstBoot;
     loop {
         let observed = ctx.observe().await?;
         if observed.power != Power::On {
-            return Err(machine_stopped(ctx).await);
+            return Err(machine_stopped(ctx).await.into());
         }
         let next = next_address(ctx).await?;
-        let limit = limit.unwrap_or_else(|| ctx.world.wait.limit(observed.slowness));
-        let left = limit.saturating_sub(begun.elapsed());
-        if left.is_zero() {
-            return Err(timed_out(ctx, missing, begun, last_word).await);
-        }
+        // There is always a last try when the time is over.
+        let left = wait.left(observed.slowness).max(interval);
         let Some(mut address) = observed.ssh else {
             missing = "an address";
-            last_word = Some(observed.detail);
-            pause(ctx, interval).await?;
+            if wait.left(observed.slowness).is_zero() {
+                return Err(wait.timed_out(missing, observed.detail).await);
+            }
+            wait.pause(interval).await?;
             continue;
         };
-        if look_first || next.is_some() {
-            let answered = tokio::select! {
-                answered = first_to_answer(ctx, address, next, LOOK.max(interval).min(left)) => answered,
-                () = interrupted() => return Err(Interrupt::failure()),
+        if look || next.is_some() {
+            let patience = match awaited {
+                Awaited::FirstBoot | Awaited::Boot => LOOK.max(interval),
+                Awaited::Answer => SHORT_LOOK * observed.slowness,
             };
-            let Some(answered) = answered else { continue };
+            let answered = tokio::select! {
+                answered = first_to_answer(ctx, address, next, patience.min(left)) => answered,
+                () = wait.interrupted() => return Err(Interrupt::failure().into()),
+            };
+            let Some(answered) = answered else {
+                wait.no_answer(missing, "no SSH banner".to_owned()).await?;
+                continue;
+            };
             address = answered;
         }
-        look_first = true;
+        look = awaited != Awaited::Answer;
         // Under emulation the key exchange alone takes seconds.
-        let patience = Duration::from_secs(20 * u64::from(observed.slowness)).min(left.max(interval));
+        let patience = Duration::from_secs(20 * u64::from(observed.slowness)).min(left);
         let mut login = ctx.login(address, user).await?;
         if let Some(credential) = &credential {
             login.credential = credential.clone();
         }
         let connected = tokio::select! {
             connected = ctx.world.remote.connect(&login, patience) => connected,
-            () = interrupted() => return Err(Interrupt::failure()),
+            () = wait.interrupted() => return Err(Interrupt::failure().into()),
         };
         match connected {
             Ok(session) => return Ok(session),
             Err(ConnectError::NoAnswer(words)) => {
                 missing = "SSH that stays (it answered and dropped the connection)";
-                last_word = Some(words);
-                tokio::time::sleep(PAUSE).await;
+                wait.no_answer(missing, words).await?;
             }
-            Err(ConnectError::Refused(words)) if credential.is_some() => return Err(refused(ctx, user, words)),
-            Err(ConnectError::Refused(words) | ConnectError::Barred(words)) => {
+            Err(ConnectError::Refused(words)) if is_booting(&words) => {
+                missing = "the end of its boot";
+                wait.no_answer(missing, words).await?;
+            }
+            Err(ConnectError::Barred(words)) => wait.barred(words).await?,
+            Err(ConnectError::Refused(words)) if awaited == Awaited::FirstBoot => {
                 missing = "the login (SSH answers with the pinned host key)";
-                last_word = Some(words);
-                tokio::select! {
-                    () = tokio::time::sleep(refused_pause) => {}
-                    () = interrupted() => return Err(Interrupt::failure()),
-                }
-                refused_pause = (refused_pause * 2).min(REFUSED_PAUSE_MAX);
+                wait.refused(missing, words).await?;
             }
-            Err(ConnectError::HostKey { expected, offered }) => return Err(wrong_host_key(ctx, &expected, offered)),
-            Err(ConnectError::Broken(words)) => {
-                return Err(Failure::new(Blame::Provider, words)
-                    .because_of("ssh can't be run on this machine")
-                    .with_hint("`ostler doctor` says what is missing"));
+            // A key that was refused stays refused, and each try counts for sshd and fail2ban.
+            Err(ConnectError::Refused(words)) => return Err(refused(ctx, user, credential.as_ref(), &words).into()),
+            Err(ConnectError::TooManyKeys { words, held, tried }) => {
+                return Err(too_many_keys(ctx, user, &words, held, tried).into());
             }
+            Err(ConnectError::HostKey { expected, offered }) => {
+                return Err(wrong_host_key(ctx, &expected, offered).into());
+            }
+            Err(ConnectError::Broken(words)) => return Err(broken(words).into()),
         }
     }
+}
+
+/// pam_nologin(8) says so while a server boots.
+fn is_booting(words: &str) -> bool {
+    ["System is booting up", "System is going down"].iter().any(|phrase| words.contains(phrase))
+}
+
+fn broken(words: String) -> Failure {
+    with_words(Failure::new(Blame::Provider, "ssh can't be run on this machine"), &words)
+        .with_hint("`ostler doctor` says what is missing")
+}
+
+/// The failure with what ssh and the server said: the last line is the cause, the others show more.
+fn with_words(mut failure: Failure, words: &str) -> Failure {
+    let mut lines: Vec<String> =
+        words.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    failure.causes.extend(lines.pop());
+    failure.lines.splice(0..0, lines);
+    failure
+}
+
+pub(super) fn last_line(words: &str) -> &str {
+    words.trim().lines().next_back().unwrap_or_default()
 }
 
 /// Where sshd is to listen from now on, as long as that is not proved.
@@ -233,11 +321,28 @@ async fn first_to_answer(
     }
 }
 
-fn refused(ctx: &Context<'_>, user: &str, words: String) -> Failure {
-    let mut failure = Failure::new(Blame::Configuration, format!("{} does not let {user} in", ctx.server()))
-        .with_hint("look at `user`, `password` and `key` under `existing` in the spec");
-    failure.causes.extend(Some(words.trim().to_owned()).filter(|words| !words.is_empty()));
-    failure
+fn refused(ctx: &Context<'_>, user: &str, credential: Option<&Credential>, words: &str) -> Failure {
+    let server = ctx.server();
+    let message = format!("{server} does not let {user} in");
+    match credential {
+        Some(Credential::Agent { .. }) => with_words(Failure::new(Blame::Configuration, message), words).with_hint(
+            "no key of your ssh-agent lets in: look at `user`, and name `password` or `key` under `existing` in the spec",
+        ),
+        Some(_) => with_words(Failure::new(Blame::Configuration, message), words)
+            .with_hint("look at `user`, `password` and `key` under `existing` in the spec"),
+        None => with_words(Failure::new(Blame::Target, message), words).with_hint(format!(
+            "the end of `journalctl -u ssh` on the server says why; mend that, then `ostler resume {server}`"
+        )),
+    }
+}
+
+fn too_many_keys(ctx: &Context<'_>, user: &str, words: &str, held: usize, tried: usize) -> Failure {
+    let message = format!("{} does not let {user} in", ctx.server());
+    let mut failure = with_words(Failure::new(Blame::Configuration, message), words);
+    failure.causes.push(format!("your ssh-agent offers {held} keys, and the server takes no more than {tried}"));
+    failure.with_hint(
+        "name the right one: `key` under `existing` in the spec takes its public half, such as `~/.ssh/id_ed25519.pub`",
+    )
 }
 
 /// Waits until cloud-init is done; its errors are shown, and are fatal only if a later step proves them so.
@@ -281,9 +386,9 @@ async fn machine_stopped(ctx: &Context<'_>) -> Failure {
         .with_lines(console(ctx).await)
 }
 
-async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, last_word: Option<String>) -> Failure {
+pub(super) async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, last_word: Option<String>) -> Failure {
     let seconds = begun.elapsed().as_secs();
-    let mut failure = Failure::new(
+    let failure = Failure::new(
         Blame::Target,
         format!(
             "{} did not come up within {seconds} s (`--timeout` sets how long): {missing} is missing",
@@ -291,8 +396,7 @@ async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, last_word: 
         ),
     )
     .with_lines(console(ctx).await);
-    failure.causes.extend(last_word.map(|w| w.trim().to_owned()).filter(|w| !w.is_empty()));
-    failure
+    with_words(failure, last_word.as_deref().unwrap_or_default())
 }
 
 /// A server that answered before has fallen silent. `since`: its last sign of life.

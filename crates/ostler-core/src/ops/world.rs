@@ -10,7 +10,7 @@ use crate::{
     secret::Secret,
     spec::{ProviderKind, SecretRef, ServerSpec},
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Mutex};
 
 /// Where servers come from, by kind. Every kind that a spec can name has one.
 pub type Providers = std::collections::HashMap<ProviderKind, Box<dyn Provider>>;
@@ -102,6 +102,8 @@ pub struct Context<'a> {
     pub spec: ServerSpec,
     /// Takes the operation's events.
     pub reporter: ScopedReporter<'a>,
+    /// The login that one step leaves to the next.
+    session: Mutex<Option<Box<dyn Session>>>,
 }
 
 /// Names of a server's own secrets in the store.
@@ -116,7 +118,17 @@ impl<'a> Context<'a> {
     /// For one operation.
     pub fn new(world: &'a World<'a>, operation: OperationId, spec: ServerSpec) -> Self {
         let reporter = world.log.scope(Some(&spec.name), Some(operation));
-        Self { world, operation, spec, reporter }
+        Self { world, operation, spec, reporter, session: Mutex::default() }
+    }
+
+    /// Leaves a login to what comes next.
+    pub(crate) fn leave_session(&self, session: Box<dyn Session>) {
+        *self.session.lock().expect("no panic while held") = Some(session);
+    }
+
+    /// The login that was left, if there is one.
+    pub(crate) fn take_session(&self) -> Option<Box<dyn Session>> {
+        self.session.lock().expect("no panic while held").take()
     }
 
     /// The subject.

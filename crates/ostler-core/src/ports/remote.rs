@@ -24,12 +24,22 @@ pub struct Login {
 pub enum Credential {
     /// A private key in OpenSSH format.
     Key(Secret),
-    /// The private key in a file of the user's, in any format that ssh reads without a passphrase.
-    KeyFile(PathBuf),
+    /// One key of the user's.
+    KeyFile {
+        /// Its file, in any format that ssh reads; with a passphrase, or only the public half, where the agent holds it.
+        path: PathBuf,
+        /// Socket of the user's ssh-agent.
+        agent: Option<PathBuf>,
+    },
     /// A password.
     Password(Secret),
-    /// The keys of the ssh-agent at this socket, such as the user's own.
-    Agent(PathBuf),
+    /// The keys of an ssh-agent, such as the user's own.
+    Agent {
+        /// Its socket.
+        socket: PathBuf,
+        /// Public keys, as lines of authorized_keys, that are tried before its others: a server takes only some tries.
+        first: Vec<String>,
+    },
 }
 
 /// A host key as a server shows it.
@@ -50,7 +60,8 @@ pub struct KeyPair {
     pub public: String,
 }
 
-/// Why a login did not come about.
+/// Why a login did not come about. The texts are what the server and ssh said, fit to be shown, in a few lines; the last one says
+/// most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectError {
     /// Nothing that speaks SSH answered: refused, timed out, closed. Worth another try.
@@ -62,10 +73,19 @@ pub enum ConnectError {
         /// Shown by the server, where ssh said it.
         offered: Option<String>,
     },
-    /// sshd lets nobody from here even try, because of logins that failed before. It passes.
+    /// sshd lets nobody from here even try, because of logins that failed before or are not finished. It passes.
     Barred(String),
-    /// The right server refused the login. Worth another try while cloud-init works, with growing pauses.
+    /// The right server refused the login. Worth another try only while cloud-init works, with growing pauses.
     Refused(String),
+    /// The right server hung up because none of the first keys that it was offered lets in.
+    TooManyKeys {
+        /// What ssh said.
+        words: String,
+        /// Keys that there are to be offered.
+        held: usize,
+        /// How many of them it was offered.
+        tried: usize,
+    },
     /// ssh itself can't be run.
     Broken(String),
 }
@@ -109,9 +129,14 @@ pub trait Remote: Send + Sync {
     /// Returns as soon as something at `address` shows an SSH banner; `false` after `timeout`.
     async fn banner(&self, address: SocketAddr, timeout: Duration) -> bool;
 
-    /// The host keys that whatever listens at `address` shows, best first; nobody has vouched for them. Empty: nothing there
-    /// speaks SSH.
-    async fn host_keys(&self, address: SocketAddr, timeout: Duration) -> Result<Vec<HostKey>>;
+    /// The best host key that whatever listens at `address` shows, by one connection; where that is not the one with the
+    /// fingerprint `wanted`, its other ones as well. Nobody has vouched for them. `timeout` bounds each connection.
+    async fn host_keys(
+        &self,
+        address: SocketAddr,
+        wanted: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<HostKey>, ConnectError>;
 
     /// Logs in. `timeout` bounds the whole attempt.
     async fn connect(&self, login: &Login, timeout: Duration) -> Result<Box<dyn Session>, ConnectError>;

@@ -6,7 +6,6 @@ use super::{
     public_key::{self, BadLine},
     walk::Found,
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
 use std::io;
 
 /// The list in either form of `authorized_keys`.
@@ -112,21 +111,6 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
 
 /// The public half that `ssh-keygen` and `ostler key new` make unless told otherwise, in the home directory.
 const DEFAULT_KEY: &str = ".ssh/id_ed25519.pub";
-
-/// Whether it is a private key that is encrypted.
-///
-/// OpenSSH's own format (PROTOCOL.key in its sources) begins with a magic text and the name of its cipher, `none` where there is no
-/// passphrase; older ones say it in words (RFC 1421, RFC 5958).
-pub(super) fn has_passphrase(text: &str) -> bool {
-    const PLAIN: &[u8] = b"openssh-key-v1\0\0\0\0\x04none";
-    let mut lines = text.lines().map(str::trim);
-    if !lines.any(|line| line == "-----BEGIN OPENSSH PRIVATE KEY-----") {
-        return text.contains("ENCRYPTED");
-    }
-    // They have 23 bytes; 32 characters of base64 are 24.
-    let start: String = lines.take(1).flat_map(str::chars).take(32).collect();
-    STANDARD.decode(start).is_ok_and(|bytes| !bytes.starts_with(PLAIN))
-}
 
 fn is_private(text: &str) -> bool {
     text.contains("PRIVATE KEY") || text.contains("PuTTY-User-Key-File")

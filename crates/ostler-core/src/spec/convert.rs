@@ -1,9 +1,9 @@
 //! From values that have the right shape to the typed spec, with the rules that join several keys.
 
 use super::{
-    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, LocalOptions, Network, ProviderKind,
-    ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth,
-    SshPolicy, Strategy, Value, access, apps,
+    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, KeyFault, LocalOptions, Network,
+    ProviderKind, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext,
+    SshAuth, SshPolicy, Strategy, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
     proxmox, rules,
     walk::Found,
@@ -223,22 +223,16 @@ impl Converter<'_> {
         }))
     }
 
-    /// The path of a private key that is there and needs no passphrase.
+    /// The path of a private key that ssh can use.
     fn private_key(&mut self, found: &Found) -> Option<PathBuf> {
         let path = self.context.resolve(found.text()?);
-        let problem = match (self.context.read_file)(&path) {
-            Ok(text) if access::has_passphrase(&text) => Problem::new(format!(
-                "{} has a passphrase, and nobody is there to type it",
-                quote(&path.to_string_lossy())
-            ))
-            .hint("load it into your ssh-agent and leave `key` out, or name a key without one"),
-            Ok(text) if text.contains("PRIVATE KEY") => return Some(path),
-            Ok(_) => Problem::new(format!("{} is not a private key", quote(&path.to_string_lossy())))
-                .hint("name the file without `.pub`"),
-            Err(error) => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
-        };
-        self.faults.push(found.fault(problem));
-        None
+        match (self.context.check_key)(&path) {
+            Ok(()) => Some(path),
+            Err(KeyFault { message, hint }) => {
+                self.faults.push(found.fault(Problem::new(message).hint(hint)));
+                None
+            }
+        }
     }
 
     fn image(&mut self, found: &Found) -> Option<ImageRef> {

@@ -255,7 +255,12 @@ fn existing() -> Shape {
             "Password of that account, for SSH and sudo; where neither it nor a key is given, your ssh-agent is used, and \
              in a terminal you are asked",
         ),
-        Field::new("key", Shape::Text(Text::any("the path of a private key")), null(), "Private key of that account"),
+        Field::new(
+            "key",
+            Shape::Text(Text::any("the path of a private key")),
+            null(),
+            "Private key of that account; one with a passphrase, or only its public half, where your ssh-agent holds it",
+        ),
         Field::new(
             "host_key",
             Shape::Text(rules::fingerprint()),

@@ -60,6 +60,17 @@ pub struct SpecContext<'a> {
     pub read_file: &'a dyn Fn(&Path) -> io::Result<String>,
     /// Whether there is such a file.
     pub is_file: &'a dyn Fn(&Path) -> bool,
+    /// Whether ssh can use the private key in a file.
+    pub check_key: &'a dyn Fn(&Path) -> Result<(), KeyFault>,
+}
+
+/// Why ssh can't use a private key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyFault {
+    /// What is wrong, with the key's path.
+    pub message: String,
+    /// What to do, without a final full stop.
+    pub hint: String,
 }
 
 /// Why there is no spec.

@@ -99,18 +99,16 @@ ostler.yaml:4:89: servers.web1.existing.user: `a b` is not a user name
 }
 
 #[test]
-fn a_key_must_be_there_and_private() {
+fn a_key_must_be_one_that_ssh_can_use() {
     check_server(
         "provider: existing\nexisting: { address: 10.0.0.7, key: ~/.ssh/none }",
-        "ostler.yaml:4:41: servers.web1.existing.key: `/home/ann/.ssh/none` can't be read: entity not found",
-    );
-    check_server(
-        "provider: existing\nexisting: { address: 10.0.0.7, key: keys/ann.pub }",
         "
-ostler.yaml:4:41: servers.web1.existing.key: `keys/ann.pub` is not a private key
-  hint: name the file without `.pub`
+ostler.yaml:4:41: servers.web1.existing.key: `/home/ann/.ssh/none` is no key for ssh
+  hint: make one
 ",
     );
+    let key = read("provider: existing\nexisting: { address: 10.0.0.7, key: ~/.ssh/box }").existing.unwrap().key;
+    assert_eq!(key.as_deref(), Some(std::path::Path::new("/home/ann/.ssh/box")));
 }
 
 #[test]

@@ -2,18 +2,12 @@
 
 use ostler_core::{
     model::{CatalogIndex, ModuleMeta},
-    spec::{self, CatalogSource, ReadError, Spec, SpecContext},
+    spec::{self, CatalogSource, KeyFault, ReadError, Spec, SpecContext},
 };
 use serde_json::json;
 use std::{io, path::Path};
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBA ann@desk";
-
-/// How private keys of ssh-keygen begin, without and with a passphrase.
-const PLAIN: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n";
-const ENCRYPTED: &str =
-    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACmFlczI1Ni1jdHIAAAAGYmNyeXB0AAAAGAAAABAaMrKhKD\n";
 
 pub fn modules() -> Vec<ModuleMeta> {
     let metas = json!([
@@ -97,8 +91,6 @@ fn read_file(path: &Path) -> io::Result<String> {
     match path.to_str().unwrap() {
         "/home/ann/.ssh/id_ed25519.pub" | "/etc/specs/keys/ann.pub" => Ok(format!("{KEY}\n")),
         "/etc/specs/keys/two" => Ok(format!("# both\n\n{KEY}\nfrom=\"10.0.0.0/8, 10.1.0.0/16\" {KEY}\n")),
-        "/home/ann/.ssh/box" => Ok(PLAIN.into()),
-        "/home/ann/.ssh/closed" => Ok(ENCRYPTED.into()),
         "/home/ann/.ssh/id_ed25519" => Ok("-----BEGIN OPENSSH PRIVATE KEY-----\nb3Blbn\n".into()),
         "/etc/specs/keys/windows.pub" => Ok(format!("\u{feff}{KEY}  \r\n\r\n\u{feff}from=\"10.0.0.0/8\" {KEY}")),
         "/etc/specs/keys/rfc4716" => {
@@ -110,6 +102,14 @@ fn read_file(path: &Path) -> io::Result<String> {
         "/etc/specs/keys/broken" => Ok(format!("{KEY}\nssh-ed25519 AAAAC3Nza\n")),
         "/etc/specs/keys/shut" => Err(io::ErrorKind::PermissionDenied.into()),
         _ => Err(io::ErrorKind::NotFound.into()),
+    }
+}
+
+/// ssh can use `~/.ssh/box` alone.
+fn check_key(path: &Path) -> Result<(), KeyFault> {
+    match path.to_str().unwrap() {
+        "/home/ann/.ssh/box" => Ok(()),
+        path => Err(KeyFault { message: format!("`{path}` is no key for ssh"), hint: "make one".into() }),
     }
 }
 
@@ -132,6 +132,7 @@ fn with_context<T>(read: impl FnOnce(&SpecContext<'_>) -> T) -> T {
         catalog: &catalog,
         read_file: &read_file,
         is_file: &|path| !path.ends_with("none.qcow2"),
+        check_key: &check_key,
     })
 }
 

@@ -32,7 +32,7 @@ impl Remote for FakeWorld {
         self.dir.machines().iter().any(|machine| machine.on && machine.address() == address)
     }
 
-    async fn host_keys(&self, address: SocketAddr, _: Duration) -> Result<Vec<HostKey>> {
+    async fn host_keys(&self, address: SocketAddr, _: Option<&str>, _: Duration) -> Result<Vec<HostKey>, ConnectError> {
         let machine = self.dir.machines().into_iter().find(|machine| machine.on && machine.address() == address);
         let keys = machine.and_then(|machine| machine.guest).map(|guest| guest.host_key).into_iter();
         Ok(keys.map(|key| HostKey { fingerprint: format!("SHA256:{key}"), key }).collect())
@@ -72,6 +72,8 @@ impl FakeWorld {
 
 const PREPARE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_prepare.sh");
 const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_activate.sh");
+const LIMITS: &str = include_str!("../../../ostler-core/src/ops/scripts/limits.sh");
+const REFUSAL: &str = include_str!("../../../ostler-core/src/ops/scripts/refusal.py");
 const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.sh");
 const CHECK_SUDO: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_check_sudo.sh");
 const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
@@ -92,6 +94,8 @@ impl Session for FakeSession {
             PREPARE_KEY => "session.run prepare-key",
             ACTIVATE_KEY => "session.run activate-key",
             text if text.ends_with(REPAIR) => "session.run repair",
+            LIMITS => "session.run limits",
+            text if text.contains(REFUSAL) => "session.run refusal",
             text if text.contains("rollback arm") => "session.run arm",
             text if text.contains("rollback extend") => "session.run extend",
             text if text.contains("rollback disarm") => "session.run disarm",
@@ -136,6 +140,7 @@ impl FakeSession {
                 change(&mut |guest| (guest.user, guest.authorized_keys, guest.host_key) = Default::default())
             }
             "session.run release" => change(&mut |guest| guest.authorized_keys.clear()),
+            "session.run prove" => stdout = format!("{}\n", self.login.user),
             "session.run repair" => change(&mut |guest| guest.dpkg_interrupted = false),
             "session.run cloud-init" => stdout = r#"{"errors": [], "recoverable_errors": {}}"#.into(),
             _ => {}
@@ -154,7 +159,7 @@ impl Guest {
                 .found
                 .as_ref()
                 .is_some_and(|(user, known)| (user, known.as_str()) == (&login.user, password.expose())),
-            Credential::KeyFile(_) | Credential::Agent(_) => false,
+            Credential::KeyFile { .. } | Credential::Agent { .. } => false,
         }
     }
 }

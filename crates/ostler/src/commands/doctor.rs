@@ -54,7 +54,7 @@ pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
         programs(
             "SSH (every provider; all that `existing` needs)",
             Verdict::Missing,
-            &[("ssh", "openssh-client"), ("ssh-keyscan", "openssh-client"), ("setpriv", "util-linux")],
+            &[("ssh", "openssh-client"), ("ssh-keygen", "openssh-client"), ("setpriv", "util-linux")],
         ),
         kvm(),
         programs("`ostler image build`", Verdict::Lacking, ostler_providers::image::BUILD_PROGRAMS),

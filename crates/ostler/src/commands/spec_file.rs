@@ -95,6 +95,7 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
         catalog,
         read_file: &read_named_file,
         is_file: &|path| path.is_file(),
+        check_key: &|path| ostler_remote::check_key_file(path, environment::ssh_agent().as_deref()),
     })
 }
 

@@ -1,6 +1,7 @@
 //! Whether an answer is good, by the reader of the spec itself: there are no other rules.
 
 use super::{discover::Surroundings, draft::Draft};
+use crate::environment;
 use ostler_core::spec::{self, Fault, ReadError, SpecContext};
 use std::path::Path;
 
@@ -42,6 +43,7 @@ fn faults(around: &Surroundings, draft: &Draft, folder: &Path) -> Result<Vec<Fau
         catalog: &around.catalog,
         read_file: &|path| around.read_named_file(path),
         is_file: &|path| path.is_file(),
+        check_key: &|path| ostler_remote::check_key_file(path, environment::ssh_agent().as_deref()),
     };
     match spec::read(&draft.yaml(), &context) {
         Ok(_) => Ok(Vec::new()),

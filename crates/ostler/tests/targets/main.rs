@@ -10,6 +10,7 @@ mod lockout;
 mod output;
 mod names;
 mod packages;
+mod logins;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
