@@ -11,7 +11,7 @@ use crate::{
         Context, RUN_AS_ROOT, World,
         apply::{self, Around},
         cause::Cause,
-        leftovers, refusal, wait, waiting,
+        leftovers, pending_sshd, refusal, wait, waiting,
     },
     ports::{Credential, HostKey, Output, Playbook, Reporter, RunRequest, Session},
     secret::Secret,
@@ -139,6 +139,8 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
         let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, None).await?;
         let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
+        let password = sudo.as_ref().map_or("", |password| password.expose());
+        pending_sshd::refuse_first(ctx, session.as_ref(), BECOME_ROOT, &format!("{password}\n")).await?;
         root.prepare().await?;
         if ctx.record().await?.unclean {
             leftovers::repair(ctx, session.as_ref(), BECOME_ROOT, &root.first("")).await?;

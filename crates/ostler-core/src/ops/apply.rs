@@ -9,7 +9,7 @@ use crate::{
     ops::{
         Context, World,
         cause::{self, Cause},
-        confirm, create, host_vars, leftovers, prefetch, server_log, wait,
+        confirm, create, host_vars, leftovers, pending_sshd, prefetch, server_log, wait,
     },
     ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
     spec::{CatalogSource, ServerSpec, Strategy, Value},
@@ -139,13 +139,14 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let base = &ctx.base;
         // A killed step is run again, and what its last run left must be gone first.
         leftovers::clear(base).await?;
+        let session = ctx.take_session().await?;
+        pending_sshd::refuse(base, session.as_ref()).await?;
         let before = base
             .update(|record| {
                 record.unclean = true;
                 record.phase = Phase::Provision;
             })
             .await?;
-        let session = ctx.take_session().await?;
         if let Some(CatalogSource { url, commit, .. }) =
             base.spec.catalog.as_ref().filter(|_| !base.spec.apps.is_empty())
         {

@@ -11,20 +11,17 @@ use crate::{
     ops::{
         Context, RUN_AS_ROOT,
         cause::{self, Cause},
-        server_log, wait,
+        guard, server_log, wait,
         waiting::{self, WAITING},
     },
     ports::{Output, Reporter, SSH_FAILED, Session},
 };
 use std::{
     convert::Infallible,
-    fmt::Write,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-const SCRIPT: &str = include_str!("scripts/rollback.sh");
-const UNIT: &str = include_str!("scripts/rollback.service");
 const CALL: &str = "sh /var/lib/ostler/rollback/rollback";
 /// Exit status of the script where nothing is armed.
 const NOT_ARMED: i32 = 3;
@@ -46,28 +43,10 @@ pub(super) struct Armed<'a> {
 pub(super) async fn arm<'a>(ctx: &'a Context<'a>, session: &dyn Session) -> Result<Armed<'a>> {
     let slowness = ctx.observe().await?.slowness;
     let time = ctx.world.wait.rollback_after * slowness.max(1);
-    let mut script = String::from(
-        "set -eu\ninstall -d -m 0700 /var/lib/ostler /var/lib/ostler/rollback\n\
-         if [ -e /etc/systemd/system/ostler-rollback.service ]; then known=yes; fi\n",
-    );
-    let files = [("/var/lib/ostler/rollback/rollback", SCRIPT), ("/etc/systemd/system/ostler-rollback.service", UNIT)];
-    for (path, content) in files {
-        // `cmp` and `cat` are essential packages'; a file that is the same is not written again.
-        let _ = write!(
-            script,
-            "cat >/var/lib/ostler/rollback/new <<'OSTLER_EOF'\n{content}OSTLER_EOF\n\
-             cmp -s /var/lib/ostler/rollback/new {path} || \
-             {{ mv /var/lib/ostler/rollback/new {path}; chmod 0644 {path}; changed=yes; }}\n"
-        );
-    }
-    // systemd reads a unit that it never heard of when it is started; to make it read all of them takes a quarter of a second.
-    let _ = write!(
-        script,
-        "rm -f /var/lib/ostler/rollback/new\n\
-         if [ -n \"${{changed-}}\" ]; then systemctl -q --no-reload enable ostler-rollback.service; fi\n\
-         if [ \"${{changed-}}${{known-}}\" = yesyes ]; then systemctl daemon-reload; fi\n\
-         {CALL} arm {} \"$1\"\nsystemctl start ostler-rollback.service\n\
-         cd /var/lib/ostler/rollback && if [ -e rolled-back ]; then cat rolled-back; rm rolled-back; fi\n",
+    let script = format!(
+        "set -eu\n{}{CALL} arm {} $1 $2\nsystemctl start ostler-rollback.service\n\
+         if [ -e rolled-back ]; then head -n 1 rolled-back; rm rolled-back; fi\n",
+        guard::install(),
         time.as_secs()
     );
     let output = as_root(session, &script).await?;
@@ -96,9 +75,11 @@ async fn refused(ctx: &Context<'_>, session: &dyn Session, output: &Output, what
     Failure::new(Blame::Target, cause.words(&full)).because_of(message).with_hint(cause.hint(server))
 }
 
-/// `script` as root, with the address that we come from as its first parameter.
+/// `script` as root. Its first parameter says where we come from and arrive, as `CLIENT ADDRESS PORT`; its second one the account.
 async fn as_root(session: &dyn Session, script: &str) -> Result<Output> {
-    session.run(&format!("{RUN_AS_ROOT} -- \"${{SSH_CONNECTION%% *}}\""), script.as_bytes()).await
+    // ssh(1), SSH_CONNECTION: the client's port is of no use.
+    let call = format!("set -- $SSH_CONNECTION; {RUN_AS_ROOT} -- \"$1 $3 $4\" \"$(id -un)\"");
+    session.run(&call, script.as_bytes()).await
 }
 
 async fn say_rolled_back(ctx: &Context<'_>, line: &str) {

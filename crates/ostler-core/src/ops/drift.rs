@@ -9,7 +9,7 @@ use crate::{
     ids::{RunId, ServerName},
     model::{Phase, Power},
     operation::Interrupt,
-    ops::{Context, World, apply, destroy, leftovers, up, wait},
+    ops::{Context, World, apply, destroy, leftovers, pending_sshd, up, wait},
     plan::{Action, ServerPlan},
     ports::{ChildRecord, RunObserver, RunSummary},
     spec::ServerSpec,
@@ -135,6 +135,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, 
         failure.hint.get_or_insert_with(|| "`ostler plan --no-check` leaves the servers out".to_owned());
         failure
     })?;
+    pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = apply::request(&ctx, &record, session.transport(), true).await?;
     let observer = Observer { world, server: name, run: request.run, findings, told, reports: Mutex::default() };
     // Nothing is half done when a look is given up, so it need not come to its end first.

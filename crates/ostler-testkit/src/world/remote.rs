@@ -78,6 +78,7 @@ const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.s
 const CHECK_SUDO: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_check_sudo.sh");
 const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
+const PENDING: &str = include_str!("../../../ostler-core/src/ops/scripts/pending_sshd.sh");
 const GENERALISE: &str = include_str!("../../../ostler-core/src/ops/scripts/generalise.sh");
 const PREFETCH: &str = include_str!("../../../ostler-core/src/ops/scripts/prefetch.sh");
 
@@ -103,6 +104,7 @@ impl Session for FakeSession {
             PREFETCH => "session.run prefetch",
             GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
+            text if text.ends_with(PENDING) => "session.run pending",
             text if text.ends_with(PREPARE) => "session.run prepare",
             text if text.ends_with(CHECK_SUDO) => "session.run check-sudo",
             _ if script.contains("/run/ostler-waiting") => "session.run waiting",

@@ -155,3 +155,86 @@ fn ostler_killed_before_the_new_settings_are_proved() {
     find_again(&target);
     resumes(&environment, &target);
 }
+
+/// What stands in `20-pending.conf`, and what is said of it.
+const PENDING: &[(&str, &str)] = &[
+    ("AllowUsers alice", "is not among AllowUsers"),
+    ("ListenAddress 127.0.0.1", "sshd would not listen at "),
+    ("AuthorizedKeysFile /etc/ssh/nobodys", "would be looked for where ours is not"),
+    ("NoSuchKeyword yes", "Bad configuration option: NoSuchKeyword"),
+];
+/// All that a run might have touched before it was refused.
+const TOUCHED: &str = "command -v sudo; getent passwd; ls /var/lib/ostler/rollback; find /etc/ssh /etc/sudoers.d -type f -exec sha256sum {} +";
+
+/// Written after sshd has read its files, as its dates show.
+fn write_pending(target: &Target, line: &str) {
+    let read = "systemctl show --timestamp=unix -P ActiveEnterTimestamp ssh | tr -d @";
+    target
+        .exec(&format!(
+            "until [ $(date +%s) -gt $({read}) ]; do sleep 0.1; done; echo '{line}' >/etc/ssh/sshd_config.d/20-pending.conf"
+        ))
+        .ok();
+}
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn settings_on_the_disk_that_are_not_in_force() {
+    let Some(lab) = Lab::start() else { return };
+    let environment = environment();
+    let targets = lab.boot([bare("box", 22), bare("fresh", 22)]);
+    let [target, fresh] = &targets[..] else { panic!("two targets") };
+    environment.write("ostler.yaml", &spec(&[server(target, "")]));
+    environment.run(&["up", "ostler.yaml"]).ok();
+    environment.write("fresh.yaml", &spec(&[server(fresh, "    user: ops\n")]));
+    let refused = |target: &Target, arguments: &[&str], words: &str| {
+        let before = target.exec(TOUCHED).stdout;
+        let finished = environment.run(arguments);
+        let said = finished.stdout + &finished.stderr;
+        assert!(
+            said.contains(words) && said.contains("/etc/ssh/sshd_config.d/20-pending.conf"),
+            "{arguments:?}: {said}"
+        );
+        assert_eq!(target.exec(TOUCHED).stdout, before, "nothing is touched");
+        finished.code
+    };
+    for (line, words) in PENDING {
+        write_pending(target, line);
+        assert_eq!(refused(target, &["up", "ostler.yaml"], words), 5);
+        refused(target, &["plan", "ostler.yaml"], words);
+    }
+    // An account that is yet to be made counts too.
+    write_pending(fresh, "AllowUsers root");
+    assert_eq!(refused(fresh, &["up", "fresh.yaml"], "ops is not among AllowUsers"), 5);
+    target.exec("rm /etc/ssh/sshd_config.d/20-pending.conf").ok();
+    environment.run(&["up", "ostler.yaml"]).ok();
+}
+
+/// While Ostler sets up a server, somebody writes a typing error, and a role masks the socket by which sshd listens. Then Ostler dies.
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn ostler_killed_once_the_clock_runs() {
+    let Some(lab) = Lab::start() else { return };
+    let environment = environment();
+    let targets = lab.boot([bare("typo", 22), bare("masked", 22)]);
+    targets[1].exec("systemctl -q disable ssh.service; systemctl -q enable ssh.socket; systemctl stop ssh.service; systemctl start ssh.socket").ok();
+    environment.write("ostler.yaml", &spec(&[server(&targets[0], ""), server(&targets[1], "")]));
+    let running = environment.start(&["up", "ostler.yaml", "--rollback-after", "10"]);
+    let begun = Instant::now();
+    for target in &targets {
+        while target.exec("test -e /var/lib/ostler/rollback/armed").code != 0 {
+            assert!(begun.elapsed() < Duration::from_secs(180), "{} is not armed", target.name());
+        }
+    }
+    targets[0].exec("echo NoSuchKeyword yes >/etc/ssh/sshd_config.d/20-typo.conf").ok();
+    targets[1].exec("systemctl -q mask ssh.socket; systemctl stop ssh.socket ssh.service").ok();
+    running.kill();
+    let begun = Instant::now();
+    for target in &targets {
+        while target.exec("test -e /var/lib/ostler/rollback/rolled-back").code != 0 {
+            assert!(begun.elapsed() < BACK_WITHIN, "{}", target.exec("cat /var/lib/ostler/rollback/log").stdout);
+        }
+        assert!(is_open(target, 22));
+        environment.run(&["ssh", target.name(), "--", "true"]).ok();
+    }
+    assert!(targets[1].exec("systemctl is-enabled ssh.socket").stdout.starts_with("enabled"));
+}

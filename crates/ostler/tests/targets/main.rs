@@ -5,6 +5,7 @@
 mod adopt;
 mod catalogs;
 mod disturbed;
+mod draws;
 mod faults;
 mod lockout;
 mod output;
@@ -15,4 +16,5 @@ mod logins;
 mod runs;
 mod scale;
 mod secrets;
+mod server_draw;
 mod support;

@@ -62,7 +62,8 @@ pub fn fingerprint(target: &Target) -> String {
 
 /// Whether a login as `user` with the key of the spec works at this port, by plain ssh.
 pub fn key_lets_in(environment: &TestEnvironment, target: &Target, user: &str, port: u16) -> bool {
-    let known = environment.write("known_hosts", &format!("target {}\n", target.host_key()));
+    let known =
+        environment.write(&format!("known_hosts-{}", target.name()), &format!("target {}\n", target.host_key()));
     let status = Command::new("ssh")
         .args(["-F", "none", "-o", "BatchMode=yes", "-o", "HostKeyAlias=target", "-o", "ConnectTimeout=5"])
         .args(["-o", "IdentitiesOnly=yes", "-o"])

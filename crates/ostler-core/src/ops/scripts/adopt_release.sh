@@ -10,6 +10,6 @@ if [ -f "$keys" ] && grep -qF "$2" "$keys"; then
 fi
 systemctl -q disable --now ostler-rollback.service 2>/dev/null
 rm -f /etc/systemd/system/ostler-rollback.service
-rm -rf /var/lib/ostler/rollback
+rm -rf /var/lib/ostler/rollback /etc/.ostler-rollback
 systemctl daemon-reload
 exit 0

@@ -13,7 +13,7 @@ fi
 quietly systemctl stop apt-daily.timer apt-daily-upgrade.timer apt-daily.service apt-daily-upgrade.service unattended-upgrades.service
 quietly systemctl stop cron.service fail2ban.service systemd-timesyncd.service chrony.service
 quietly systemctl disable --now ostler-rollback.service
-rm -rf /etc/systemd/system/ostler-rollback.service /var/lib/ostler/rollback
+rm -rf /etc/systemd/system/ostler-rollback.service /var/lib/ostler/rollback /etc/.ostler-rollback
 apt-get -q clean >/dev/null
 
 # Accounts, and who logged in. It is the account of the very session; who is logged in stays so.
