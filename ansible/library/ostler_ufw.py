@@ -12,6 +12,7 @@ import re
 from collections import namedtuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ostler_netfilter import Family, brief, foreign_filters, read, unit_states
 
 DOCUMENTATION = r"""
 module: ostler_ufw
@@ -20,7 +21,11 @@ description:
   - Denies incoming and allows outgoing traffic by default, on IPv4 and IPv6, and allows what C(allow) lists.
   - Removes rules with the comment C(ostler) that are not listed any more. Nothing is flushed, and rules of others stay.
   - The ports on which sshd listens at this moment stay open whatever is listed, and everything is allowed before ufw is enabled.
-  - Rules that would not let in the address that this very connection comes from are refused.
+  - Rules that would not let in the address that this very connection comes from are refused, and so are files of ufw's that it could
+    not load. Nothing is touched then.
+  - It is done when both IP versions hold the rules in the kernel and the next boot brings them back. What fails in between puts files,
+    kernel and unit back as they were.
+  - Warns of programs and rulesets that filter beside ufw.
   - Returns C(tuples), ufw's records of all rules in their order, for each IP version.
 options:
   allow:
@@ -39,9 +44,10 @@ options:
 
 COMMENT = "ostler"
 CONF, DEFAULTS = "/etc/ufw/ufw.conf", "/etc/default/ufw"
-# How ufw was before Ostler: {"enabled": bool, "policy": {name: value}}.
+# How ufw was before Ostler: {"enabled": bool, "masked": bool, "policy": {name: value}}.
 RECORD = "/var/lib/ostler/ufw.json"
 RULE_FILES = {4: "/etc/ufw/user.rules", 6: "/etc/ufw/user6.rules"}
+PRISTINE = "/usr/share/ufw"
 ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
 POLICY = {"IPV6": "yes", "DEFAULT_INPUT_POLICY": '"DROP"', "DEFAULT_OUTPUT_POLICY": '"ACCEPT"'}
 # RFC 1918 and IPv4 link-local; unique local and link-local addresses of IPv6.
@@ -104,9 +110,11 @@ class Firewall:
         self.module = module
         self.versions = [4, 6] if os.path.exists("/proc/sys/net/ipv6") else [4]
         self.installed = os.path.exists("/usr/sbin/ufw")
+        self.families = [Family(version, module.run_command) for version in self.versions]
         self.records = {version: self.read_records(version) for version in self.versions}
         self.rules = {version: {key: comment for key, comment, _ in self.records[version] if key} for version in self.versions}
-        self.conf_on = "ENABLED=yes" in self.read(CONF).splitlines()
+        # As a shell reads the file: the last line counts.
+        self.conf_on = re.findall(r"(?m)^ENABLED=(.*)$", read(CONF))[-1:] == ["yes"]
 
     def keep_on(self, wanted, ssh_sources):
         if not self.installed and not self.module.check_mode:
@@ -118,8 +126,11 @@ class Firewall:
         missing = [rule for rule in wanted if any(not self.decided(rule, v) for v in self.versions if self.applies(rule, v))]
         stale = self.ours(lambda key, version: key not in keys[version])
         self.refuse_lockout(keys, stale, ports)
+        self.refuse_unloadable()
+        for warning in foreign_filters(self.module.run_command, self.families):
+            self.module.warn(f"ufw: {warning}")
         policy = self.edited(DEFAULTS, POLICY)
-        loaded = self.conf_on and self.kernel_has_rules()
+        loaded = self.conf_on and all(family.is_complete() for family in self.families)
         unit_wants = self.unit_wants()
 
         before = self.state("on" if loaded else "off", policy is None, stale=[], missing=[])
@@ -129,27 +140,66 @@ class Firewall:
         changed = before != after
         if not self.module.check_mode:
             self.remember()
-        if changed and not self.module.check_mode:
-            if policy is not None:
-                self.write(DEFAULTS, policy)
-            if self.conf_on and not loaded:
-                # The files say on, the kernel says off (stopped, or flushed by someone). With ENABLED=no, ufw only edits its files, so
-                # that the wanted rules are complete before `enable` loads them at once.
-                self.write(CONF, self.edited(CONF, {"ENABLED": "no"}))
-            for rule in missing:
-                self.ufw("allow", *words(rule), "comment", COMMENT)
-            self.delete(stale)
-            if not loaded:
-                self.ufw("--force", "enable")
-            elif policy is not None:
-                self.ufw("reload")
-            for verb in unit_wants:
-                self.command("systemctl", verb, "ufw.service")
+            was = Snapshot(self) if changed else None
+            try:
+                if changed:
+                    self.change(policy, missing, stale, loaded, unit_wants)
+                self.prove()
+            except Failed as failed:
+                rest = was.restore() if was else "nothing was changed"
+                self.module.fail_json(msg=f"{failed}; {rest}")
         self.finish(changed, before, after, stale, missing)
+
+    def change(self, policy, missing, stale, loaded, unit_wants):
+        if policy is not None:
+            self.write(DEFAULTS, policy)
+        if self.conf_on and not loaded:
+            # The files say on, and the kernel does not (stopped, flushed, or only one IP version). With ENABLED=no, ufw only edits its
+            # files, so that the wanted rules are complete before `enable` loads them at once.
+            self.write(CONF, self.edited(CONF, {"ENABLED": "no"}))
+        for path in RULE_FILES.values():
+            if not read(path):
+                # Without it, ufw can't add a rule either.
+                put(path, contents(f"{PRISTINE}/{os.path.basename(path)}") or contents(f"{PRISTINE}/iptables/{os.path.basename(path)}"))
+        for rule in missing:
+            lacking = [v for v in self.versions if self.applies(rule, v) and not self.has(rule, v)]
+            for one in self.for_versions(rule, lacking):
+                self.ufw("allow", *words(one), "comment", COMMENT)
+        self.delete(stale)
+        if not loaded:
+            # `enable` loads nothing where a chain of ufw's is there already.
+            self.ufw("disable")
+            for family in self.families:
+                family.forget_chains()
+            self.ufw("--force", "enable")
+        elif policy is not None:
+            self.ufw("reload")
+        for verb in unit_wants:
+            self.command("systemctl", verb, "ufw.service")
+
+    def prove(self):
+        """That the firewall is what it shall be, in the kernel and after the next boot."""
+        for family in self.families:
+            family.rules(anew=True)
+            if not family.is_complete():
+                raise Failed(f"ufw says that it is on, and `{family.binary} -S` does not show its rules")
+            unloadable = family.unloadable("user")
+            if unloadable:
+                raise Failed(f"ufw could not load its rules at the next boot: {unloadable}")
+        if "ENABLED=yes" not in read(CONF).splitlines() or self.edited(DEFAULTS, POLICY) is not None:
+            raise Failed(f"ufw says that it is on, and {CONF} and {DEFAULTS} do not say so for the next boot")
+
+    def refuse_unloadable(self):
+        """Files that are not ours to mend, before anything is touched."""
+        if self.installed:
+            reasons = [family.unloadable(name) for family in self.families for name in ("before", "after")]
+            reasons += [foreign_bytes(path) for path in (CONF, DEFAULTS, *RULE_FILES.values())]
+            if any(reasons):
+                self.module.fail_json(msg=f"ufw can't load its rules: {'; '.join(filter(None, reasons))}. Nothing was changed")
 
     def give_back(self):
         """Without a record, ufw was not Ostler's to switch on, and is not Ostler's to switch off."""
-        record = json.loads(self.read(RECORD) or "{}")
+        record = self.recorded()
         stays_on = record.get("enabled", self.conf_on)
         # Where the firewall stays on, so does the way in: sshd may listen elsewhere by now than where the user's own rules say.
         ssh = {port for port in self.sshd_ports() if stays_on}
@@ -160,13 +210,19 @@ class Firewall:
         changed = bool(record) or before != after
         if changed and not self.module.check_mode:
             if self.installed:
-                if self.conf_on and not stays_on:
-                    self.ufw("disable")
-                self.delete(stale)
-                if policy is not None:
-                    self.write(DEFAULTS, policy)
-                    if stays_on:
-                        self.ufw("reload")
+                was = Snapshot(self)
+                try:
+                    if self.conf_on and not stays_on:
+                        self.ufw("disable")
+                    self.delete(stale)
+                    if policy is not None:
+                        self.write(DEFAULTS, policy)
+                        if stays_on:
+                            self.ufw("reload")
+                    if record.get("masked"):
+                        self.command("systemctl", "mask", "ufw.service")
+                except Failed as failed:
+                    self.module.fail_json(msg=f"{failed}; {was.restore()}")
             if os.path.exists(RECORD):
                 os.remove(RECORD)
         self.finish(changed, before, after, stale, missing=[])
@@ -191,13 +247,21 @@ class Firewall:
         anywhere = ANYWHERE[version]
         return kept + [f"{action} {proto} {port} {anywhere} any {source} in" for action, proto, port, source in new]
 
+    def recorded(self):
+        text = read(RECORD)
+        try:
+            return json.loads(text) if text.strip() else {}
+        except ValueError as error:
+            self.module.fail_json(msg=f"{RECORD}, where Ostler keeps how ufw was before, is damaged: {error}")
+
     def remember(self):
         if os.path.exists(RECORD):
             return
-        policy = dict(re.findall(r"(?m)^(\w+)=(.*)$", self.read(DEFAULTS)))
+        policy = dict(re.findall(r"(?m)^(\w+)=(.*)$", read(DEFAULTS)))
         # Where there are rules of ours already, it was us who switched it on.
         enabled = self.conf_on and not self.ours(lambda *_: True)
-        record = {"enabled": enabled, "policy": {name: policy[name] for name in POLICY if name in policy}}
+        masked = unit_states(self.module.run_command, ["ufw"]).get("ufw", ("",))[0] == "masked"
+        record = {"enabled": enabled, "masked": masked, "policy": {name: policy[name] for name in POLICY if name in policy}}
         os.makedirs(os.path.dirname(RECORD), mode=0o755, exist_ok=True)
         self.write(RECORD, json.dumps(record) + "\n")
 
@@ -217,9 +281,22 @@ class Firewall:
         return [(v, key) for v, key in rules if wanted(key, v)]
 
     def delete(self, stale):
-        rules = dict.fromkeys(Rule(port, proto, None if source in ANYWHERE.values() else source) for _, (_, proto, port, source) in stale)
-        for rule in rules:
-            self.ufw("--force", "delete", "allow", *words(rule))
+        rules = {}
+        for version, (_, proto, port, source) in stale:
+            rules.setdefault(Rule(port, proto, None if source == ANYWHERE[version] else source), []).append(version)
+        for rule, versions in rules.items():
+            for one in self.for_versions(rule, versions):
+                self.ufw("--force", "delete", "allow", *words(one))
+
+    def for_versions(self, rule, versions):
+        """The rule in these IP versions only: what the other one has may be somebody's own, and ufw would take it for the same."""
+        if rule.source is not None or versions == self.versions:
+            return [rule]
+        return [rule._replace(source=ANYWHERE[version]) for version in versions]
+
+    def has(self, rule, version):
+        _, *what = self.key(rule, version)
+        return any((action, *what) in self.rules[version] for action in ("allow", "limit", "deny", "reject"))
 
     def decided(self, rule, version):
         """Whether there is a rule for exactly this already. If it is the user's own it stays his, even where it limits or denies: ufw would
@@ -240,13 +317,13 @@ class Firewall:
         """ufw's own record: `### tuple ### ACTION PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION [comment=HEX]`, as (key, comment, all but
         the comment). Rules that we would never write (an interface, a destination, a source port, a profile) have no key to compare."""
         records = []
-        for line in self.read(RULE_FILES[version]).splitlines():
+        for line in read(RULE_FILES[version]).splitlines():
             fields = line.split()
             if fields[:3] != ["###", "tuple", "###"]:
                 continue
             comment = None
             if fields[-1].startswith("comment="):
-                comment = bytes.fromhex(fields.pop().partition("=")[2]).decode(errors="replace")
+                comment = decoded(fields.pop().partition("=")[2])
             key = None
             if len(fields) == 10:
                 action, proto, dport, destination, sport, source, direction = fields[3:]
@@ -255,22 +332,13 @@ class Firewall:
             records.append((key, comment, " ".join(fields[3:])))
         return records
 
-    def kernel_has_rules(self):
-        """Whether the chains hold as many rules as the files say. Counting is enough to see a stop or a flush, and cheap."""
-        for version in self.versions:
-            binary = "iptables" if version == 4 else "ip6tables"
-            code, out, _ = self.module.run_command([binary, "-S"])
-            filed = sum(line.startswith("-A ufw%s-user-input " % ("6" if version == 6 else "")) for line in self.read(RULE_FILES[version]).splitlines())
-            chain = "ufw6-user-input" if version == 6 else "ufw-user-input"
-            if code != 0 or f"-N {chain}" not in out or "-P INPUT DROP" not in out or out.count(f"-A {chain} ") < filed:
-                return False
-        return True
-
     def unit_wants(self):
         if not os.path.isdir("/run/systemd/system"):
             return []
-        wants = {"enable": ["is-enabled", "--quiet"], "start": ["is-active", "--quiet"]}
-        return [verb for verb, question in wants.items() if self.module.run_command(["systemctl", *question, "ufw.service"])[0] != 0]
+        # Where ufw is still to be installed, there is no unit.
+        enabled, active = unit_states(self.module.run_command, ["ufw"]).get("ufw", (None, None))
+        wants = ["unmask", "enable"] if enabled and enabled.startswith("masked") else ["enable"] if enabled != "enabled" else []
+        return wants + (["start"] if active != "active" else [])
 
     def sshd_ports(self):
         """The ports of the running sshd, which need not be those of its configuration while a change of port is under way."""
@@ -287,7 +355,7 @@ class Firewall:
 
     def edited(self, path, settings):
         """The content of a shell-style file with these settings, or None where it has them already."""
-        content = old = self.read(path)
+        content = old = read(path)
         for name, value in settings.items():
             line = f"{name}={value}"
             content, found = re.subn(rf"(?m)^{name}=.*$", line, content)
@@ -295,16 +363,9 @@ class Firewall:
                 content += line + "\n"
         return content if content != old else None
 
-    def read(self, path):
-        try:
-            with open(path, encoding="utf-8") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
-
     def write(self, path, content):
         temporary = f"{path}.ostler"
-        with open(temporary, "w", encoding="utf-8") as file:
+        with open(temporary, "w", encoding="utf-8", errors="surrogateescape") as file:
             os.fchmod(file.fileno(), 0o644)
             file.write(content)
         self.module.atomic_move(temporary, path)
@@ -315,7 +376,78 @@ class Firewall:
     def command(self, *command):
         code, out, err = self.module.run_command(list(command))
         if code != 0:
-            self.module.fail_json(msg=f"`{' '.join(command)}` failed: {(err or out).strip()}", rc=code, stdout=out, stderr=err)
+            raise Failed(f"`{' '.join(command)}` failed: {brief(err or out)}")
+
+
+class Failed(Exception):
+    """What went wrong, in a sentence."""
+
+
+class Snapshot:
+    """ufw's files, its rules in the kernel and its unit, as they are now."""
+
+    def __init__(self, firewall):
+        self.firewall, self.run = firewall, firewall.module.run_command
+        self.files = {path: contents(path) for path in [CONF, DEFAULTS, *RULE_FILES.values()]}
+        self.tables = {family: family.saved() for family in firewall.families}
+        self.unit = unit_states(self.run, ["ufw"]).get("ufw")
+
+    def restore(self):
+        """What to say of it."""
+        left = []
+        if self.unit:
+            enabled, active = unit_states(self.run, ["ufw"]).get("ufw", self.unit)
+            verbs = (["stop"] if (self.unit[1], active) == ("inactive", "active") else []) + (
+                [] if enabled == self.unit[0] else ["mask"] if self.unit[0] == "masked" else ["disable"]
+            )
+            left += [f"`systemctl {verb} ufw.service` failed" for verb in verbs if self.run(["systemctl", verb, "ufw.service"])[0] != 0]
+        for path, file in self.files.items():
+            try:
+                if file is None:
+                    if os.path.exists(path):
+                        os.remove(path)
+                elif contents(path) != file:
+                    put(path, file)
+            except OSError as error:
+                left.append(str(error))
+        for family, saved in self.tables.items():
+            failure = family.restore(saved) if saved else "its rules could not be saved before"
+            left += [f"{family.binary}: {brief(failure)}"] if failure else []
+        if left:
+            return f"and the firewall could not be put back as it was before ({'; '.join(left)})"
+        return "the firewall is as it was before"
+
+
+def decoded(comment):
+    """A comment as ufw writes it, in hexadecimal digits; as it stands where a person wrote it."""
+    try:
+        return bytes.fromhex(comment).decode(errors="replace")
+    except ValueError:
+        return comment
+
+
+def foreign_bytes(path):
+    """Where a file is not UTF-8, which ufw, a program in Python, does not survive."""
+    content = read(path)
+    found = re.search("[\ud800-\udfff]", content)
+    return f"{path}, line {content.count(chr(10), 0, found.start()) + 1}: this is not UTF-8, and ufw can't read it" if found else None
+
+
+def contents(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read(), os.fstat(file.fileno()).st_mode & 0o7777
+    except FileNotFoundError:
+        return None
+
+
+def put(path, file):
+    if file is None:
+        raise Failed(f"{path} is missing")
+    with open(path + ".ostler", "wb") as new:
+        os.fchmod(new.fileno(), file[1])
+        new.write(file[0])
+    os.replace(path + ".ostler", path)
 
 
 def connected_from():

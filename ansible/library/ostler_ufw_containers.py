@@ -127,7 +127,7 @@ def unhooked(hook):
 
 def read(path):
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return File(file.read(), os.fstat(file.fileno()).st_mode & 0o7777)
     except FileNotFoundError:
         return None
@@ -136,14 +136,18 @@ def read(path):
 def write(path, file):
     if file is None:
         return os.remove(path)
-    with open(path + ".new", "w", encoding="utf-8") as new:
+    with open(path + ".new", "w", encoding="utf-8", errors="surrogateescape") as new:
         os.fchmod(new.fileno(), file.mode)
         new.write(file.text)
     os.replace(path + ".new", path)
 
 
 def diff(path, before, after):
-    return {"before": before.text if before else "", "after": after.text if after else "", "before_header": path, "after_header": path}
+    def shown(file):
+        # Bytes that are no text stay in the file, and can't be told.
+        return file.text.encode("utf-8", "replace").decode() if file else ""
+
+    return {"before": shown(before), "after": shown(after), "before_header": path, "after_header": path}
 
 
 def chains(version, tuples):

@@ -7,7 +7,7 @@ use ostler_core::{
     Result,
     event::{AnsibleReport, TaskOutcome, TaskResult},
     ids::RunId,
-    ports::{Engine, Playbook, RunHost, RunObserver, RunRequest, Transport},
+    ports::{Engine, Playbook, RunHost, RunObserver, RunRequest, RunSummary, Transport},
     spec::Strategy,
 };
 use ostler_testkit::targets::{Lab, Source, Target, TargetOptions, Verdict};
@@ -23,6 +23,11 @@ use std::{
 };
 
 use Verdict::{Dropped, Open, Refused};
+
+#[path = "roles/firewall.rs"]
+mod firewall;
+#[path = "roles/owners.rs"]
+mod owners;
 
 /// A lab, a key that its targets accept, and the engine.
 struct Bench {
@@ -48,8 +53,12 @@ impl Bench {
     }
 
     fn boot(&self, options: TargetOptions) -> Target {
+        self.boot_all([options]).remove(0)
+    }
+
+    fn boot_all(&self, options: impl IntoIterator<Item = TargetOptions>) -> Vec<Target> {
         let key = fs::read_to_string(self.dir.path().join("key.pub")).unwrap();
-        self.lab.boot_one(options.key(key.trim()).package("python3").package("sudo"))
+        self.lab.boot(options.into_iter().map(|options| options.key(key.trim()).package("python3").package("sudo")))
     }
 
     /// Runs the playbook with these modules (`true`, `false` or settings) and other variables; the tasks that changed something.
@@ -60,6 +69,28 @@ impl Bench {
     }
 
     fn run(&self, target: &Target, modules: Value, others: Value) -> Result<Vec<String>, Box<TaskResult>> {
+        self.run_on(&[target], modules, others, false).pop().expect("one host").result
+    }
+
+    /// One run for all these servers, in check mode or not; what came of it, for each.
+    fn run_on(&self, targets: &[&Target], modules: Value, others: Value, check: bool) -> Vec<Ran> {
+        let hosts = targets.iter().map(|target| self.host(target, host_vars(modules.clone(), others.clone())));
+        let request = RunRequest {
+            playbook: Playbook::Site,
+            catalog: None,
+            run: RunId::new(),
+            hosts: hosts.collect(),
+            strategy: Strategy::Mitogen,
+            check,
+        };
+        let observer = Observer::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let summary = runtime.block_on(self.engine.run(request, &observer)).unwrap();
+        let reports = observer.0.into_inner().unwrap();
+        targets.iter().map(|target| Ran::new(target.name(), &reports, &summary)).collect()
+    }
+
+    fn host(&self, target: &Target, vars: Value) -> RunHost {
         let known_hosts = self.dir.path().join(target.name());
         fs::write(&known_hosts, format!("{} {}\n", target.name(), target.host_key())).unwrap();
         let key = self.dir.path().join("key");
@@ -71,7 +102,7 @@ impl Bench {
             "StrictHostKeyChecking=yes".to_owned(),
         ];
         let ssh_args = ["-F", "none"].map(str::to_owned).into_iter();
-        let host = RunHost {
+        RunHost {
             name: serde_json::from_value(json!(target.name())).unwrap(),
             transport: Transport {
                 address: target.ssh(),
@@ -79,27 +110,54 @@ impl Bench {
                 ssh_args: ssh_args.chain(options.into_iter().flat_map(|option| ["-o".to_owned(), option])).collect(),
                 agent_socket: self.dir.path().join("no-agent"),
             },
-            vars: serde_json::from_value(host_vars(modules, others)).unwrap(),
+            vars: serde_json::from_value(vars).unwrap(),
             secrets: Default::default(),
             secret_vars: Default::default(),
-        };
-        let request = RunRequest {
-            playbook: Playbook::Site,
-            catalog: None,
-            run: RunId::new(),
-            hosts: vec![host],
-            strategy: Strategy::Mitogen,
-            check: false,
-        };
-        let observer = Observer::default();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let summary = runtime.block_on(self.engine.run(request, &observer)).unwrap();
-        let results = observer.0.into_inner().unwrap();
-        if let Some(failed) = results.iter().find(|r| r.result == TaskOutcome::Failed && !r.ignored) {
-            return Err(Box::new(failed.clone()));
         }
-        assert_eq!(summary.status, 0, "{summary:?}");
-        Ok(results.into_iter().filter(|r| r.result == TaskOutcome::Changed).map(|r| r.task).collect())
+    }
+}
+
+/// What came of a run for one server.
+struct Ran {
+    /// The tasks that changed something, or the one that failed.
+    result: Result<Vec<String>, Box<TaskResult>>,
+    warnings: Vec<String>,
+}
+
+impl Ran {
+    fn new(host: &str, reports: &[AnsibleReport], summary: &RunSummary) -> Self {
+        let mut results = Vec::new();
+        let mut warnings = Vec::new();
+        for report in reports {
+            match report {
+                AnsibleReport::TaskResult(result) if result.host == host => results.push((**result).clone()),
+                AnsibleReport::Warning { host: Some(of), message } if of == host => warnings.push(message.clone()),
+                _ => {}
+            }
+        }
+        let failed = results.iter().find(|result| result.result == TaskOutcome::Failed && !result.ignored).cloned();
+        assert!(failed.is_some() || !results.is_empty() && summary.hosts[host].failures == 0, "{summary:?}");
+        let changed = results.into_iter().filter(|result| result.result == TaskOutcome::Changed);
+        let result =
+            failed.map_or_else(|| Ok(changed.map(|result| result.task).collect()), |failed| Err(Box::new(failed)));
+        Self { result, warnings }
+    }
+
+    /// The tasks that changed something.
+    #[track_caller]
+    fn well(self) -> Vec<String> {
+        self.result.unwrap_or_else(|failed| panic!("{}: {:?} {:?}", failed.task, failed.msg, failed.stderr))
+    }
+
+    /// The words of the task that failed.
+    #[track_caller]
+    fn fault(self) -> String {
+        let failed = self.result.expect_err("a task fails");
+        format!("{}: {}", failed.task, failed.msg.unwrap_or_default())
+    }
+
+    fn warned(&self, words: &str) -> bool {
+        self.warnings.iter().any(|warning| warning.contains(words))
     }
 }
 
@@ -125,7 +183,7 @@ fn host_vars(modules: Value, mut vars: Value) -> Value {
 }
 
 #[derive(Default)]
-struct Observer(Mutex<Vec<TaskResult>>);
+struct Observer(Mutex<Vec<AnsibleReport>>);
 
 #[async_trait]
 impl RunObserver for Observer {
@@ -134,9 +192,7 @@ impl RunObserver for Observer {
     }
 
     async fn report(&self, report: AnsibleReport) {
-        if let AnsibleReport::TaskResult(result) = report {
-            self.0.lock().unwrap().push(*result);
-        }
+        self.0.lock().unwrap().push(report);
     }
 }
 
@@ -324,6 +380,14 @@ fn published_ports_of_containers_obey_the_firewall() {
         assert_eq!(table(), expected, "{when}");
     };
     see([EVERYBODY; 3], "Docker opens them");
+
+    // A port that a container publishes is taken, unless an earlier run gave it to that app.
+    let front = json!({ "app": "front", "packages": ["nginx"], "port": 8080, "proto": "tcp", "scope": "public" });
+    let front = json!({ "ostler_app_ports": [front] });
+    let fault = bench.run_on(&[&target], json!({}), front.clone(), true).remove(0).fault();
+    assert!(fault.contains("port 8080 is held by the container `") && fault.contains("(docker-proxy, pid "), "{fault}");
+    target.exec(r#"mkdir -p /var/lib/ostler; echo '{"8080/tcp": "front"}' >/var/lib/ostler/ports.json"#).ok();
+    bench.run_on(&[&target], json!({}), front, true).remove(0).well();
 
     let modules = json!({ "ufw": { "preset": "web", "allow": ["8080/tcp from lan"] } });
     let expected = [LAN, NOBODY, EVERYBODY];

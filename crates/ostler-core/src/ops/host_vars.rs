@@ -93,7 +93,7 @@ fn prefixed<'a>(app: &'a str, params: &'a Settings) -> impl Iterator<Item = (Str
 }
 
 fn app_ports(catalog: &CatalogIndex, spec: &ServerSpec) -> Vec<Value> {
-    chosen_apps(catalog, spec).flat_map(|meta| meta.ports.iter().map(|port| app_port(&meta.name, port))).collect()
+    chosen_apps(catalog, spec).flat_map(|meta| meta.ports.iter().map(|port| app_port(meta, port))).collect()
 }
 
 fn chosen_apps<'a>(catalog: &'a CatalogIndex, spec: &'a ServerSpec) -> impl Iterator<Item = &'a AppMeta> {
@@ -105,8 +105,11 @@ fn role(catalog: &CatalogIndex, app: &str) -> String {
     catalog.apps.iter().find(|meta| meta.name == app).map_or(app, |meta| &meta.role).to_owned()
 }
 
-fn app_port(app: &str, port: &AppPort) -> Value {
-    let mut fields = BTreeMap::from([("app".to_owned(), Value::String(app.to_owned()))]);
+/// With the app's packages, by which the server tells the app's own program from another that has the port.
+fn app_port(app: &AppMeta, port: &AppPort) -> Value {
+    let packages = strings(app.packages.iter().cloned());
+    let mut fields =
+        BTreeMap::from([("app".to_owned(), Value::String(app.name.clone())), ("packages".to_owned(), packages)]);
     if let Value::Map(rest) = plain_data(port) {
         fields.extend(rest);
     }
@@ -167,7 +170,7 @@ mod tests {
         assert_eq!(vars["apps"], json!(["nginx", "docker_engine"]), "the roles, for the playbook includes them");
         assert_eq!(vars["ostler_packages"], json!(["nginx"]), "installed with those of the modules");
         assert_eq!(vars["ostler_all_facts"], json!(true), "docker says nothing of facts");
-        let port = json!({ "app": "nginx", "port": 80, "proto": "tcp", "scope": "public" });
+        let port = json!({ "app": "nginx", "port": 80, "proto": "tcp", "scope": "public", "packages": ["nginx"] });
         assert_eq!(vars["ostler_app_ports"], json!([port]));
         assert_eq!(vars["app_params"], json!({ "nginx": { "worker_connections": 512, "nginx_user": "www" } }));
         assert_eq!((&vars["nginx_worker_connections"], &vars["nginx_user"]), (&json!(512), &json!("www")));

@@ -132,6 +132,15 @@ async fn the_shipped_apps_on_one_server() {
 #[tokio::test]
 async fn docker_of_its_own_repository() {
     let Some(server) = Server::start("docker-ce", None) else { return };
+    // None of these is a source that apt uses for this release.
+    let line = |suite: &str| {
+        format!("deb [signed-by=/etc/apt/keyrings/his.asc] https://download.docker.com/linux/debian {suite} stable\n")
+    };
+    server.target.write("/etc/apt/sources.list.d/docker.list", &format!("# {}{}", line("trixie"), line("bookworm")));
+    server.target.write("/etc/apt/sources.list.d/docker.list.save", &line("trixie"));
+    let switched_off =
+        "Enabled: no\nTypes: deb\nURIs: https://download.docker.com/linux/debian\nSuites: trixie\nComponents: stable\n";
+    server.target.write("/etc/apt/sources.list.d/docker.sources", switched_off);
     // Whether that site can be reached is not what this test is about.
     server.play(&["docker"], json!({}), false).await;
     let file = server.tell("cat /etc/apt/sources.list.d/ostler-docker.sources");
@@ -142,6 +151,17 @@ async fn docker_of_its_own_repository() {
     assert!(key.contains("9DC858229FC7DD38854AE2D88D81803C0EBFCD88"), "{key}");
     server
         .tell("apt-get update --print-uris | grep -F https://download.docker.com/linux/debian/dists/trixie/InRelease");
+
+    // With another component of the same release, apt wants the same key for both; with this very one, there is nothing to add.
+    server.target.write("/etc/apt/sources.list.d/docker.list", &line("trixie").replace("stable", "test"));
+    server.tell("rm /etc/apt/sources.list.d/ostler-docker.sources");
+    server.play(&["docker"], json!({}), false).await;
+    let file = server.tell("apt-get indextargets >/dev/null && cat /etc/apt/sources.list.d/ostler-docker.sources");
+    assert!(file.ends_with("Signed-By: /etc/apt/keyrings/his.asc\n"), "{file}");
+    server.tell("rm /etc/apt/sources.list.d/ostler-docker.sources");
+    server.target.write("/etc/apt/sources.list.d/docker.list", &line("trixie"));
+    server.play(&["docker"], json!({}), false).await;
+    server.tell("! test -e /etc/apt/sources.list.d/ostler-docker.sources");
 }
 
 #[tokio::test]

@@ -1,0 +1,207 @@
+"""What the kernel and ufw's files hold of the firewall, for each IP version; how to put it back; and who else filters packets.
+
+ufw asks the kernel only whether one chain exists. A firewall that is loaded for one IP version, or whose built-in chains somebody has
+flushed, passes for started, so that `ufw enable` says "active" and loads nothing.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+
+DIRECTORY = "/etc/ufw"
+BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
+# Services that load rules of their own, by their names.
+FIREWALLS = {
+    "firewalld": "firewalld",
+    "netfilter-persistent": "netfilter-persistent",
+    "shorewall": "Shorewall",
+    "shorewall6": "Shorewall6",
+    "ferm": "ferm",
+    "csf": "ConfigServer Firewall",
+    "arno-iptables-firewall": "arno-iptables-firewall",
+}
+NFTABLES_CONF = "/etc/nftables.conf"
+
+
+class Family:
+    """ufw's share of one IP version's filter table. `run` is `run_command` of a module."""
+
+    def __init__(self, version, run):
+        self.version, self.run = version, run
+        self.suffix = "6" if version == 6 else ""
+        self.binary = "ip6tables" if version == 6 else "iptables"
+        self.listing = None
+
+    def rules(self, anew=False):
+        """What `iptables -S` says; nothing where the kernel has no such table."""
+        if self.listing is None or anew:
+            code, out, _ = self.run([self.binary, "-S"])
+            self.listing = out.splitlines() if code == 0 else []
+        return self.listing
+
+    def is_complete(self):
+        """Whether what ufw's files say is in force. Rules of `before` and `after` that differ from their files are left alone: they are
+        somebody's edit that he has not loaded yet."""
+        rules = self.rules()
+        kernel = appended(rules)
+        frame = appended(self.file_rules("before") + self.file_rules("after"))
+        # Those for the log come and go with its level.
+        filed = appended(self.file_rules("user"))
+        user = {chain: filed[chain] for chain in map(self.chain, ("user-input", "user-output", "user-forward"))}
+        return (
+            "-P INPUT DROP" in rules
+            and not self.missing_jumps()
+            and f"-A {self.chain('before-input')} -j {self.chain('user-input')}" in rules
+            and all(kernel[chain] >= count for chain, count in user.items())
+            and all(kernel[chain] for chain in frame)
+        )
+
+    def missing_jumps(self):
+        """Built-in chains that do not ask ufw's."""
+        rules = self.rules()
+        return [name for name in BUILT_IN if f"-A {name} -j {self.chain('before-' + name.lower())}" not in rules]
+
+    def forget_chains(self):
+        """Removes ufw's own chains where the built-in ones do not ask them: ufw makes the jumps only together with the chains."""
+        rules = self.rules(anew=True)
+        if not self.missing_jumps():
+            return None
+        chains = re.findall(rf"(?m)^-N (ufw{self.suffix}-\S+)$", "\n".join(rules))
+        jumps = [line.replace("-A ", "-D ", 1) for line in rules if re.match(rf"-A ({'|'.join(BUILT_IN)}) .*-j ufw{self.suffix}-", line)]
+        lines = ["*filter", *jumps, *(f"-F {chain}" for chain in chains), *(f"-X {chain}" for chain in chains), "COMMIT"]
+        return self.run([self.binary + "-restore", "-w", "--noflush"], data="\n".join(lines) + "\n") if chains else None
+
+    def saved(self):
+        """The whole filter table, for `restore`; None where it can't be had."""
+        code, out, _ = self.run([self.binary + "-save", "-t", "filter"])
+        return out if code == 0 and "*filter" in out else None
+
+    def restore(self, saved):
+        """Puts back what `saved` returned, at once; the words of a failure, or None."""
+        code, out, err = self.run([self.binary + "-restore", "-w"], data=saved)
+        return None if code == 0 else (err or out).strip()
+
+    def unloadable(self, name):
+        """Why ufw could not load this file of rules at the next boot; None where it can."""
+        path = self.path(name)
+        if not os.path.exists(path) or os.path.getsize(path) == 0:
+            return f"{path} is missing or empty (`apt-get install --reinstall -o Dpkg::Options::=--force-confmiss ufw` brings it back)"
+        code, out, err = self.run([self.binary + "-restore", "-w", "--test", "--noflush"], data=read(path))
+        return None if code == 0 else f"{path}: {brief(err or out)}"
+
+    def file_rules(self, name):
+        """The lines of a file of rules that are about the filter table."""
+        table, lines = None, []
+        for line in read(self.path(name)).splitlines():
+            table = line[1:].strip() if line.startswith("*") else table
+            lines += [line] if table == "filter" else []
+        return lines
+
+    def path(self, name):
+        return f"{DIRECTORY}/{name}{self.suffix}.rules"
+
+    def chain(self, name):
+        return f"ufw{self.suffix}-{name}"
+
+
+def foreign_filters(run, families):
+    """Sentences about rules of others that make what ufw is told untrue, now or when they are loaded again."""
+    units = unit_states(run, ["nftables", *FIREWALLS])
+    for unit, name in FIREWALLS.items():
+        state = " and ".join(state for state in units.get(unit, ()) if state in ("active", "enabled"))
+        if state:
+            yield (
+                f"{name} ({unit}.service is {state}) loads rules of its own beside ufw's: what it drops stays closed whatever ufw allows, and it "
+                f"may remove ufw's rules when it is started. Use one of the two: `systemctl disable --now {unit}` leaves ufw"
+            )
+    flush = flushing_line()
+    if flush and {"active", "enabled"} & set(units.get("nftables", ())):
+        yield (
+            f"nftables.service loads {flush[0]}, and its line {flush[1]}, `flush ruleset`, removes all of ufw's rules whenever that "
+            "service is started or reloaded, at boot too if it comes after ufw. Take that line out, or leave the firewall to ufw by "
+            "`systemctl disable --now nftables` (fail2ban needs its package, not its service)"
+        )
+    for chain in dropping_chains(run):
+        table = f"{chain['family']} {chain['table']}"
+        source = f" (from {NFTABLES_CONF})" if re.search(rf"\btable\s+{chain['family']}\s+{chain['table']}\b", read(NFTABLES_CONF)) else ""
+        yield (
+            f"another ruleset filters what comes in: the chain `{chain['name']}` of nftables' table `{table}`{source} drops what it does not let "
+            f"in itself, whatever ufw allows. `nft list table {table}` shows it"
+        )
+    for family in families:
+        own = [line for line in family.rules() if line.startswith("-A INPUT ")]
+        before = own[: next((i for i, line in enumerate(own) if f"-j ufw{family.suffix}-" in line), 0)]
+        closed = [line for line in before if re.fullmatch(r"-A INPUT -j (DROP|REJECT.*)", line)]
+        if closed:
+            yield f"{family.binary} has a rule before ufw's, `{closed[0]}`, which closes everything that ufw would allow"
+    legacy = [name for name in ("ip_tables_names", "ip6_tables_names") if "filter" in read(f"/proc/net/{name}").split()]
+    if legacy and run(["iptables", "--version"])[1].rstrip().endswith("(nf_tables)"):
+        yield (
+            "the kernel also holds a filter table of the old kind, which ufw does not see: what its rules drop stays closed whatever ufw "
+            "allows. `iptables-legacy -S` and `ip6tables-legacy -S` show it"
+        )
+
+
+def unit_states(run, units):
+    """`{"nftables": ("disabled", "inactive")}`: what systemd says of each unit that there is."""
+    if not os.path.isdir("/run/systemd/system"):
+        return {}
+    _, out, _ = run(["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", *(f"{unit}.service" for unit in units)])
+    blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in out.split("\n\n")]
+    known = [block for block in blocks if block.get("LoadState", "not-found") != "not-found"]
+    return {block["Id"].removesuffix(".service"): (block.get("UnitFileState"), block.get("ActiveState")) for block in known}
+
+
+def flushing_line(path=NFTABLES_CONF):
+    """Where a ruleset that is loaded empties everything first: (file, line)."""
+    for number, line in enumerate(read(path).splitlines(), start=1):
+        if re.match(r"\s*flush\s+ruleset\s*(;|$|#)", line):
+            return path, number
+    return None
+
+
+def dropping_chains(run):
+    """Base chains of nftables for what comes in, other than those of iptables and fail2ban, that let in only what they say."""
+    if not os.path.exists("/usr/sbin/nft"):
+        return
+    for chain in nft(run, "list", "chains"):
+        name, table = chain["name"], chain["table"]
+        if chain.get("hook") != "input" or (table, name) == ("filter", "INPUT") or table.startswith("f2b-"):
+            continue
+        if chain.get("policy") == "drop" or ends_in_a_drop(run, chain):
+            yield chain
+
+
+def ends_in_a_drop(run, chain):
+    code, out, _ = run(["nft", "-j", "list", "chain", chain["family"], chain["table"], chain["name"]])
+    rules = [entry["rule"]["expr"] for entry in json.loads(out)["nftables"] if "rule" in entry] if code == 0 else []
+    last = [next(iter(part)) for part in rules[-1]] if rules else []
+    return bool(last) and last[-1] in ("drop", "reject") and set(last[:-1]) <= {"counter", "log", "limit"}
+
+
+def nft(run, *arguments):
+    code, out, _ = run(["nft", "-j", *arguments])
+    return [entry["chain"] for entry in json.loads(out)["nftables"] if "chain" in entry] if code == 0 else []
+
+
+def appended(lines):
+    """How many rules each chain gets."""
+    return Counter(line.split(None, 2)[1] for line in lines if line.startswith("-A "))
+
+
+def brief(text):
+    """The first lines of what a program says, on one."""
+    text = text.encode("utf-8", "replace").decode()
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Try `")]
+    lines = lines[-1:] if lines[:1] == ["Traceback (most recent call last):"] else lines
+    return "; ".join(lines[:3])[:500]
+
+
+def read(path):
+    """A text of whatever encoding: what is not UTF-8 survives being written again."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
