@@ -1,17 +1,25 @@
 #!/usr/bin/python3
 """The whole policy of sshd in one idempotent step, on servers that somebody has configured before.
 
-sshd takes the first value it meets, so ours stand in a file of their own that sorts first. Two things can still win over it: what is
-read before that file, and `Port`, of which every one counts. Such lines become comments, which say where the setting is kept now; all
-others stay. The result is tried as a whole before any file is written.
+sshd takes the first value it meets, so ours stand in a file of their own that sorts first. Three things can still win over it: what is
+read before that file, `Port`, of which every one counts, and `Match` blocks. Lines of the first two kinds, and those that `Match all`
+puts over everybody, become comments, which say where the setting is kept now. Other `Match` blocks are somebody's choice: each that
+overrides the policy for some is warned of by name, or taken over in the same way if asked for. All other lines stay. The result is
+tried as a whole before any file is written.
 """
 
+import base64
 import fnmatch
 import glob
+import grp
+import ipaddress
+import itertools
 import os
+import pwd
 import re
 import shutil
 import tempfile
+from collections import namedtuple
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -21,8 +29,13 @@ short_description: Make sshd obey these settings, whatever else is configured
 description:
   - Returns C(socket), whether systemd listens for sshd now or at the next boot; then it decides on the port, and not this configuration.
 options:
-  settings: {description: Keywords of sshd_config(5) and their values., type: dict, required: true}
-  users: {description: Accounts for which a C(Match) block that says otherwise is worth a warning., type: list, elements: str, default: []}
+  settings:
+    description: Keywords of sshd_config(5) and their values. Of a list, the first value is written unless another of them is configured already.
+    type: dict
+    required: true
+  user: {description: The account that must get in from wherever sshd can be reached., type: str, default: root}
+  host_keys: {description: Host keys that clients know this server by; no choice of algorithms cuts them off., type: list, elements: str, default: []}
+  match_blocks: {description: Whether C(Match) blocks against the settings are kept or taken over., type: str, choices: [keep, take-over], default: keep}
 """
 
 MAIN, OURS = "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/00-ostler.conf"
@@ -34,26 +47,48 @@ ALIASES = {
 }
 PRINTED = {"without-password": "prohibit-password"}
 LISTEN = re.compile(r"(\[[^\]]+\]|[^\s:\[\]]+):\d+(\s.*)?")
+# What can shut an account out that a `Match` block holds for. Those of the policy come on top.
+SHUTS_OUT = ["allowusers", "denyusers", "allowgroups", "denygroups", "authorizedkeysfile"]
+SHUTS_OUT += ["forcecommand", "chrootdirectory", "maxsessions", "refuseconnection"]
+# Somebody on the internet by either family, a neighbour in each private range, and one behind a provider's NAT.
+FOREIGN = ["192.0.2.1", "2001:db8::1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fd00::1", "fe80::1"]
+# Each question is a process of sshd.
+MOST_QUESTIONS = 80
+
+# `block`: that of the `Match` line above it, or None where it holds for everybody.
+Line = namedtuple("Line", "path number keyword value block")
+Block = namedtuple("Block", "path number criteria")
 
 
 def main():
-    spec = {"settings": {"type": "dict", "required": True}, "users": {"type": "list", "elements": "str", "default": []}}
+    spec = {
+        "settings": {"type": "dict", "required": True},
+        "user": {"type": "str", "default": "root"},
+        "host_keys": {"type": "list", "elements": "str", "default": []},
+        "match_blocks": {"type": "str", "choices": ["keep", "take-over"], "default": "keep"},
+    }
     Sshd(AnsibleModule(argument_spec=spec, supports_check_mode=True)).run()
 
 
 class Sshd:
     def __init__(self, module):
         self.module = module
-        self.settings = {keyword: str(value) for keyword, value in module.params["settings"].items()}
-        lines = [f"{keyword} {value}" for keyword, value in self.settings.items()]
-        self.files = {OURS: ["# Managed by Ostler. Changes here are overwritten.", *lines]}
-        self.before = {OURS: self.read(OURS)}
+        self.files, self.before = {}, {OURS: self.read(OURS)}
+        # Where `Match` blocks set each keyword.
+        self.places = {}
+        # For each keyword, the values that are fine; the first is ours.
+        self.accepted = {k: [str(v) for v in value] if isinstance(value, list) else [str(value)] for k, value in module.params["settings"].items()}
+        self.keep_host_keys()
 
     def run(self):
         if self.read(MAIN) is None:
             self.module.fail_json(msg=f"{MAIN} does not exist")
-        self.give_way(list(self.walk(MAIN)))
-        self.try_out()
+        entries = list(self.walk(MAIN))
+        self.leave_what_is_fine(entries)
+        ours = [f"{keyword} {values[0]}" for keyword, values in self.accepted.items() if keyword not in self.left]
+        self.files[OURS] = ["# Managed by Ostler. Changes here are overwritten.", *ours]
+        self.give_way(entries)
+        self.try_out(self.look_at_blocks(entries))
         after = {path: "".join(line + "\n" for line in lines) for path, lines in self.files.items()}
         changed = [path for path in after if after[path] != self.before[path]]
         if not self.module.check_mode:
@@ -66,69 +101,194 @@ class Sshd:
         answers = [self.module.run_command(["systemctl", question, "ssh.socket"])[1].strip() for question in ("is-active", "is-enabled")]
         return answers[0] == "active" or answers[1] == "enabled"
 
-    def walk(self, path):
-        """(file, line, keyword, value) of all that holds for everybody, in sshd's order; OURS is one entry without a keyword."""
+    def keep_host_keys(self):
+        """A key that clients have pinned goes on working, whatever is thought of its kind."""
+        kinds = {key.split()[0]: key for key in self.module.params["host_keys"] if " " in key}
+        for keyword, values in self.accepted.items():
+            if keyword.lower() == "hostkeyalgorithms":
+                allowed = values[0].split(",")
+                for kind in kinds:
+                    if kind not in allowed and not (kind == "ssh-rsa" and any(name.startswith("rsa-sha2-") for name in allowed)):
+                        values[0] += f",{'rsa-sha2-512' if kind == 'ssh-rsa' else kind}"
+                        self.module.warn(
+                            f"sshd: host key algorithm {kind} stays, for this server is known by such a key. "
+                            "To be rid of it, have an ed25519 key on the server, and let Ostler know the server by that"
+                        )
+            elif keyword.lower() == "requiredrsasize" and "ssh-rsa" in kinds:
+                values[0] = str(min(int(values[0]), rsa_bits(kinds["ssh-rsa"])))
+
+    def walk(self, path, block=None, depth=0):
+        """Each line that sshd reads, in its order; OURS is one without a keyword."""
         if path == OURS:
-            yield OURS, 0, "", ""
+            yield Line(OURS, 0, "", "", block)
             return
+        inherited = block
         for number, line in enumerate(self.lines(path)):
             keyword, value = split(line)
             if keyword == "match":
-                return
-            if keyword == "include":
+                criteria = unquoted(value)
+                # Within a block, `Match all` widens nothing.
+                block = Block(path, number, criteria) if criteria.lower() != "all" or inherited is None else inherited
+            elif keyword == "include" and depth < 16:
                 for child in included(value):
-                    yield from self.walk(child)
+                    if child == OURS and block is not None:
+                        self.module.fail_json(
+                            msg=f"{path}:{number + 1}: this `Include` stands below `Match {block.criteria}` and would read {OURS} for "
+                            "those connections only: move it above the first `Match`"
+                        )
+                    yield from self.walk(child, block, depth + 1)
             elif keyword:
-                yield path, number, ALIASES.get(keyword, keyword), value
+                yield Line(path, number, ALIASES.get(keyword, keyword), value, block)
+
+    def leave_what_is_fine(self, entries):
+        """Keywords of which somebody else's value will do, so that ours need not stand."""
+        first = {}
+        for line in entries:
+            if line.block is None and line.path != OURS:
+                first.setdefault(line.keyword, line.value)
+        self.left = {k for k, values in self.accepted.items() if printed(first.get(k.lower(), "")) in map(printed, values[1:])}
 
     def give_way(self, entries):
-        kept = {keyword.lower() for keyword in self.settings}
-        ours = [index for index, (path, *_) in enumerate(entries) if path == OURS]
-        for index, (path, number, keyword, value) in enumerate(entries):
-            if path == OURS:
+        kept = {keyword.lower() for keyword in self.accepted if keyword not in self.left}
+        everybody = [line for line in entries if line.block is None]
+        ours = [index for index, line in enumerate(everybody) if line.path == OURS]
+        for index, line in enumerate(everybody):
+            if line.path == OURS:
                 continue
-            line = self.files[path][number]
-            if keyword == "port" and "port" in kept or keyword in kept and ours and index < ours[0]:
-                self.files[path][number] = f"# Kept in {OURS} by Ostler: {line.strip()}"
-            elif keyword == "listenaddress" and LISTEN.fullmatch(value):
+            if line.keyword == "port" and "port" in kept or line.keyword in kept and ours and index < ours[0]:
+                self.take_over(line)
+            elif line.keyword == "listenaddress" and LISTEN.fullmatch(line.value):
                 # Without a port of its own it goes on restricting the addresses.
-                host, rest = LISTEN.fullmatch(value).groups()
-                self.files[path][number] = f"ListenAddress {host}{rest or ''}"
+                host, rest = LISTEN.fullmatch(line.value).groups()
+                self.files[line.path][line.number] = f"ListenAddress {host}{rest or ''}"
         if not ours:
             self.files[MAIN].insert(0, f"Include {OURS}")
 
-    def try_out(self):
+    def take_over(self, line):
+        text = self.files[line.path][line.number]
+        if not text.lstrip().startswith("#"):
+            self.files[line.path][line.number] = f"# Kept in {OURS} by Ostler: {text.strip()}"
+
+    def look_at_blocks(self, entries):
+        """The `Match` blocks that stay, and what each of them says against the policy."""
+        blocks = {}
+        for line in entries:
+            if line.block is None or line.path == OURS:
+                continue
+            against = self.is_against(line.keyword, line.value)
+            if against and (line.block.criteria.lower() == "all" or self.module.params["match_blocks"] == "take-over"):
+                self.take_over(line)
+                continue
+            blocks.setdefault(line.block, [])
+            self.places.setdefault(line.keyword, []).append(f"{line.path}:{line.number + 1}")
+            if against:
+                blocks[line.block].append((line.keyword, printed(line.value)))
+        return blocks
+
+    def is_against(self, keyword, value):
+        values = next((values for name, values in self.accepted.items() if name.lower() == keyword), None)
+        return values is not None and printed(value) not in map(printed, values)
+
+    def try_out(self, blocks):
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
         folder = tempfile.mkdtemp(prefix="ostler-sshd-", dir=self.module.tmpdir)
         try:
-            names = {path: os.path.join(folder, str(index)) for index, path in enumerate(self.files)}
-            for path, name in names.items():
-                with open(name, "w", encoding="utf-8", errors="surrogateescape") as file:
-                    file.writelines(line + "\n" for line in staged(self.files[path], names))
-            base = ["/usr/sbin/sshd", "-f", names[MAIN]]
-            code, _, err = self.module.run_command([*base, "-t"])
+            self.whole = self.stage(os.path.join(folder, "whole-"))
+            code, _, err = self.module.run_command(["/usr/sbin/sshd", "-f", self.whole[MAIN], "-t"])
             if code != 0:
-                for path, name in names.items():
+                for path, name in self.whole.items():
                     err = re.sub(rf"{re.escape(name)}\b", path, err)
                 self.module.fail_json(msg=f"sshd does not accept its configuration: {err.strip()}", stderr=err, rc=code)
-            for keyword, value in self.differing([*base, "-T"]).items():
-                self.module.fail_json(msg=f"sshd would not obey: {keyword} stays `{value}` instead of `{self.settings[keyword]}`")
-            for user in self.module.params["users"]:
-                for keyword, value in self.differing([*base, "-T", "-C", f"user={user},host=localhost,addr=127.0.0.1"]).items():
-                    self.module.warn(f"sshd: a `Match` block of your own stays: for {user}, {keyword} is `{value}`")
+            # sshd judges no connection that it knows nothing of where there is a `Match LocalPort` or `LocalAddress`.
+            everybody = self.effective(self.stage(os.path.join(folder, "everybody-"), until_match)[MAIN])
+            for keyword, value in self.differing(everybody).items():
+                self.module.fail_json(msg=f"sshd would not obey: {keyword} stays `{value}` instead of `{self.accepted[keyword][0]}`")
+            self.warn_of_blocks(blocks)
+            if blocks:
+                self.warn_of_what_sshd_says(everybody, blocks)
         finally:
             shutil.rmtree(folder)
 
-    def differing(self, command):
-        """The settings that this sshd would not obey, and the values that it takes instead."""
+    def stage(self, prefix, part=list):
+        """Writes copies of all files, or of a part of each, that include one another."""
+        names = {path: f"{prefix}{index}" for index, path in enumerate(self.files)}
+        for path, name in names.items():
+            with open(name, "w", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(line + "\n" for line in staged(part(self.files[path]), names))
+        return names
+
+    def warn_of_blocks(self, blocks):
+        names = {keyword.lower(): keyword for keyword in self.accepted}
+        for block, against in blocks.items():
+            if against:
+                says = ", ".join(f"{names[keyword]} is `{value}`" for keyword, value in dict(reversed(against)).items())
+                self.module.warn(
+                    f"sshd: a `Match` block of your own stays and overrides the policy: {says} for `Match {block.criteria}` "
+                    f"({block.path}:{block.number + 1}); `ssh.match_blocks: take-over` would put the policy in its place"
+                )
+
+    def warn_of_what_sshd_says(self, everybody, blocks):
+        """sshd is asked for accounts and addresses that matter: what a block says is one thing, what comes of it is another."""
+        told = {pair for against in blocks.values() for pair in against}
+        user = self.module.params["user"]
+        for account, address, rest in self.connections(blocks):
+            ours = "::1" if ":" in address else "127.0.0.1"
+            connection = {"user": account, "host": address, "addr": address, "laddr": ours, "lport": self.port(), **rest}
+            found = self.effective(self.whole[MAIN], ",".join(f"{key}={value}" for key, value in connection.items()))
+            for keyword, value in self.differing(found).items():
+                if (keyword.lower(), printed(value)) not in told:
+                    told.add((keyword.lower(), printed(value)))
+                    where = " or ".join(self.places.get(keyword.lower(), []))
+                    self.module.warn(f"sshd: a `Match` block of your own stays: for {account} from {address}, {keyword} is `{value}` ({where})")
+            for keyword in SHUTS_OUT if account == user else []:
+                if keyword in told or keyword not in found or found[keyword] == everybody.get(keyword):
+                    continue
+                if shuts_out(account, keyword, found[keyword]):
+                    told.add(keyword)
+                    where = " or ".join(self.places.get(keyword, []))
+                    value = " ".join(found[keyword])
+                    self.module.warn(f"sshd: a `Match` block of your own shuts {account} out from {address}: {keyword} is `{value}` there ({where})")
+
+    def connections(self, blocks):
+        """(account, address, the rest) of connections that could be judged in different ways."""
+        accounts = dict.fromkeys(["root", self.module.params["user"]])
+        addresses = dict.fromkeys([*self.peers(), *FOREIGN])
+        wanted = [(account, address, {}) for address in addresses for account in accounts]
+        for block in blocks:
+            names, froms, rest = sample(block.criteria)
+            for address in froms or list(addresses)[:2]:
+                wanted.extend((name, address, rest) for name in names or accounts)
+        return list({repr(one): one for one in wanted}.values())[:MOST_QUESTIONS]
+
+    def peers(self):
+        """Who is connected right now, Ostler among them."""
+        if shutil.which("ss") is None:
+            return []
+        out = self.module.run_command(["ss", "-Htn", "state", "established", "( sport = :ssh or sport = :%s )" % self.port()])[1]
+        found = [line.split()[-1].rpartition(":")[0].strip("[]").removeprefix("::ffff:") for line in out.splitlines() if line.strip()]
+        return [address for address in dict.fromkeys(found) if is_address(address) and not ipaddress.ip_address(address).is_loopback][:4]
+
+    def port(self):
+        return next((values[0] for keyword, values in self.accepted.items() if keyword.lower() == "port"), "22")
+
+    def effective(self, main, connection=None):
+        """What `sshd -T` prints: each keyword's values. Of a connection that it can't judge, nothing."""
+        command = ["/usr/sbin/sshd", "-f", main, "-T", *(["-C", connection] if connection else [])]
         code, out, err = self.module.run_command(command)
+        if code != 0 and connection:
+            return {}
         if code != 0:
             self.module.fail_json(msg=f"`{' '.join(command)}` failed: {err.strip()}", stderr=err, rc=code)
         found = {}
         for line in out.splitlines():
             keyword, _, value = line.partition(" ")
             found.setdefault(keyword, []).append(PRINTED.get(value, value))
-        return {k: " ".join(found[k.lower()]) for k, v in self.settings.items() if k.lower() in found and found[k.lower()] != [v]}
+        return found
+
+    def differing(self, found):
+        """The settings that this sshd would not obey, and the values that it takes instead."""
+        pairs = {keyword: " ".join(found.get(keyword.lower(), [])) for keyword in self.accepted if keyword.lower() in found}
+        return {keyword: value for keyword, value in pairs.items() if printed(value) not in map(printed, self.accepted[keyword])}
 
     def lines(self, path):
         if path not in self.files:
@@ -166,13 +326,122 @@ def included(value):
         yield from sorted(found | {OURS} if fnmatch.fnmatch(OURS, pattern) else found)
 
 
+def printed(value):
+    """A value as `sshd -T` prints it, to be compared."""
+    value = " ".join(unquoted(value).split())
+    return PRINTED.get(value.lower(), value.lower())
+
+
+def unquoted(value):
+    """Without quotes and what sshd takes for a comment."""
+    return re.sub(r"\s#.*$", "", value).replace('"', "").strip()
+
+
+def is_address(text):
+    try:
+        ipaddress.ip_address(text)
+        return True
+    except ValueError:
+        return False
+
+
+def rsa_bits(key):
+    """Size of the modulus of an `ssh-rsa` public key (RFC 4253, section 6.6)."""
+    rest, parts = base64.b64decode(key.split()[1]), []
+    while rest:
+        size = int.from_bytes(rest[:4], "big")
+        parts.append(rest[4 : 4 + size])
+        rest = rest[4 + size :]
+    return int.from_bytes(parts[2], "big").bit_length()
+
+
+def sample(criteria):
+    """Accounts, addresses and the rest that a `Match` line may be about. One that means everybody else leaves it open."""
+    words = iter(criteria.replace("=", " ").split())
+    accounts, addresses, rest = [], [], {}
+    for criterion in words:
+        # These two stand alone.
+        patterns = "" if criterion.lower() in ("all", "invalid-user") else next(words, "")
+        plain = [pattern.lstrip("!") for pattern in patterns.split(",")]
+        named = [pattern for pattern in plain if not set("*?") & set(pattern)]
+        criterion = criterion.lower()
+        if criterion == "user":
+            accounts += [pattern.partition("@")[0] for pattern in named]
+        elif criterion == "group":
+            accounts += [member for group in named for member in members(group)]
+        elif criterion in ("address", "localaddress"):
+            hosts = [host for host in map(first_host, plain) if host]
+            if criterion == "address":
+                addresses += hosts
+            elif hosts:
+                rest["laddr"] = hosts[0]
+        elif criterion in ("host", "localport", "rdomain") and named:
+            rest[{"host": "host", "localport": "lport", "rdomain": "rdomain"}[criterion]] = named[0]
+    return accounts[:4], addresses[:6], rest
+
+
+def first_host(pattern):
+    """An address within what `Match Address` names: an address, a network, or a pattern such as `10.1.*`."""
+    try:
+        network = ipaddress.ip_network(re.sub(r"[*?]", "1", pattern), strict=False)
+    except ValueError:
+        parts = pattern.split(".")
+        # `10.*` has fewer dots than addresses have.
+        if parts[-1] == "*" and len(parts) < 4:
+            return first_host(".".join(parts[:-1] + ["1"] * (5 - len(parts))))
+        return None
+    return str(network[1] if network.num_addresses > 1 else network[0])
+
+
+def members(group):
+    try:
+        entry = grp.getgrnam(group)
+    except KeyError:
+        return []
+    return [*entry.gr_mem, *(account.pw_name for account in pwd.getpwall() if account.pw_gid == entry.gr_gid)]
+
+
+def groups_of(account):
+    try:
+        entry = pwd.getpwnam(account)
+    except KeyError:
+        return []
+    return [grp.getgrgid(number).gr_name for number in os.getgrouplist(account, entry.pw_gid) if is_group(number)]
+
+
+def is_group(number):
+    try:
+        return bool(grp.getgrgid(number))
+    except KeyError:
+        return False
+
+
+def shuts_out(account, keyword, values):
+    """Whether this keyword keeps the account from a shell by a key in its own authorized_keys."""
+    patterns = " ".join(values).split()
+    if keyword in ("refuseconnection", "maxsessions"):
+        return patterns in (["yes"], ["0"])
+    if keyword in ("forcecommand", "chrootdirectory"):
+        return patterns != ["none"]
+    if keyword == "authorizedkeysfile":
+        home = os.path.expanduser(f"~{account}")
+        return not any(os.path.join(home, file.replace("%h", home).replace("%u", account)) == f"{home}/.ssh/authorized_keys" for file in patterns)
+    names = [account] if keyword.endswith("users") else groups_of(account)
+    listed = any(fnmatch.fnmatchcase(name, pattern.partition("@")[0]) for name in names for pattern in patterns)
+    # With an address of its own (`ops@10.*`) a pattern may hold for others only; sshd decides, and a denial is not taken for granted.
+    return listed and not any("@" in pattern for pattern in patterns) if keyword.startswith("deny") else not listed
+
+
+def until_match(lines):
+    """What holds for everybody."""
+    return itertools.takewhile(lambda line: split(line)[0] != "match", lines)
+
+
 def staged(lines, names):
-    """With each Include that holds for everybody leading to the copies."""
-    everybody = True
+    """With each Include leading to the copies."""
     for line in lines:
         keyword, value = split(line)
-        everybody = everybody and keyword != "match"
-        if keyword == "include" and everybody:
+        if keyword == "include":
             copies = [names[path] for path in included(value) if path in names]
             line = "Include " + " ".join(copies) if copies else ""
         yield line

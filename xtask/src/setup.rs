@@ -41,8 +41,22 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("tmux", "tests of the wizard"),
 ];
 
+/// What `ssh-audit` is installed as, and where: Debian's is years older, and doesn't know today's key exchanges.
+const SSH_AUDIT: (&str, &str) = ("ssh-audit==3.9.0", "target/tools/ssh-audit");
+
 /// Installs what is missing.
 pub fn run_setup(purpose: For) -> Result<(), ShellError> {
+    install_packages(purpose)?;
+    let (wheel, folder) = SSH_AUDIT;
+    if purpose == For::Tests && !std::path::Path::new(folder).exists() {
+        eprintln!("installing: {wheel}");
+        // A folder of its own needs no virtual environment, and no package for making one.
+        run(Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target", folder, wheel]))?;
+    }
+    Ok(())
+}
+
+fn install_packages(purpose: For) -> Result<(), ShellError> {
     let for_tests = if purpose == For::Tests { TEST_PACKAGES } else { &[] };
     let wanted = PACKAGES.iter().chain(for_tests).map(|(name, _)| *name);
     let missing: Vec<&str> = wanted.filter(|name| version(name).is_none()).collect();

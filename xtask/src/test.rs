@@ -75,7 +75,7 @@ fn end_to_end(name: &str) -> Command {
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments);
-    for program in ["MARIADB", "SSHD", "TMUX"] {
+    for program in ["MARIADB", "SSHD", "SSH_AUDIT", "TMUX"] {
         command.env(format!("OSTLER_REQUIRE_{program}"), "1");
     }
     // Only root can make targets; anybody else is told what was skipped.

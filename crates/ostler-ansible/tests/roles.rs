@@ -335,6 +335,21 @@ fn sshd_obeys_whatever_is_configured_already() {
     assert_eq!(settings, "maxauthtries 4\npasswordauthentication no\npermitrootlogin without-password\nport 22\n");
     assert!(bench.apply(&target, json!({}), ssh(22)).is_empty(), "a second run changes something");
 
+    // `Match all` is everybody, and gives way; another block stays. sshd judges nobody without a port where there is `LocalPort`.
+    target.write(
+        "/etc/ssh/sshd_config.d/80-his.conf",
+        "Match LocalPort 22 User ann\n  X11Forwarding yes\nMatch all\n  PasswordAuthentication yes\n",
+    );
+    let mut known = ssh(22);
+    known["ostler_host_keys"] = json!(["ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTY="]);
+    bench.apply(&target, json!({}), known.clone());
+    let judged = "sshd -T -C user=ann,host=x,addr=192.0.2.7,laddr=192.0.2.8,lport=22 | \
+                  grep -E '^(passwordauthentication|x11forwarding|hostkeyalgorithms) ' | sort";
+    let judged = target.exec(judged).ok().stdout;
+    assert!(judged.contains(",rsa-sha2-256,ecdsa-sha2-nistp256\npasswordauthentication no\nx11forwarding yes"), "{judged}");
+    assert!(bench.apply(&target, json!({}), known).is_empty(), "a second run changes something");
+    target.exec("rm /etc/ssh/sshd_config.d/80-his.conf").ok();
+
     // What sshd would not start with is refused, and nothing is written.
     target.write("/etc/ssh/sshd_config.d/90-his.conf", "Nonsense yes\n");
     let before = target.read("/etc/ssh/sshd_config.d/00-ostler.conf");

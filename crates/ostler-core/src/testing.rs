@@ -18,7 +18,7 @@ pub fn server(name: &str) -> ServerSpec {
         password: None,
         authorized_keys: Vec::new(),
         exclusive_keys: false,
-        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::ProhibitPassword, port: 22 },
+        ssh: SshPolicy { root_login: RootLogin::ProhibitPassword, ..SshPolicy::default() },
         modules: Default::default(),
         catalog: None,
         apps: Vec::new(),

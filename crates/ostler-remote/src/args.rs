@@ -110,6 +110,19 @@ pub(crate) fn master(trust: &[String], control: &Path, login: (&str, &str, u16))
     Ok(args)
 }
 
+/// Asks for the method `none` and no other; where that lets us in, nothing is done there. Level DEBUG1 tells what is offered.
+pub(crate) fn question(trust: &[String], login: (&str, &str, u16)) -> Vec<String> {
+    let mut args = vec!["ssh".to_owned()];
+    for option in ["PreferredAuthentications=none", "PubkeyAuthentication=no", "LogLevel=DEBUG1"] {
+        args.extend(["-o".to_owned(), option.to_owned()]);
+    }
+    args.extend_from_slice(trust);
+    args.push("-T".to_owned());
+    args.extend(destination(login));
+    args.push("exit".to_owned());
+    args
+}
+
 /// Asks the master behind `control` to end. The host's name is not used, but ssh wants one.
 pub(crate) fn end_master(control: &Path) -> Result<Vec<String>, RemoteError> {
     let control = format!("ControlPath={}", option_path(control)?);

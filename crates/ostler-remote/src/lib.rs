@@ -19,6 +19,7 @@ mod keys;
 mod known_hosts;
 mod launch;
 mod master;
+mod offered;
 mod openssh;
 mod runtime_dir;
 mod session;

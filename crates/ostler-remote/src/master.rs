@@ -1,8 +1,11 @@
 //! The ControlMaster: the one process that holds a session's connection.
 
-use crate::{args::READY, askpass::Askpass, connect_error, error::one_line, launch::Launcher};
+use crate::{args::READY, askpass::Askpass, connect_error, error::one_line, launch::Launcher, offered};
 use ostler_core::ports::ConnectError;
-use std::process::Stdio;
+use std::{
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
     process::{Child, ChildStderr},
@@ -14,7 +17,11 @@ const KEPT: usize = 64 * 1024;
 /// A master that is logged in. Dropping it kills it.
 pub(crate) struct Master {
     child: Child,
+    said: Said,
 }
+
+/// What ssh has said so far.
+type Said = Arc<Mutex<Vec<u8>>>;
 
 impl Master {
     /// Starts `argv` and waits until it is logged in. `expected`: fingerprints of the pinned host keys.
@@ -33,16 +40,22 @@ impl Master {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             unreachable!("both were asked for as pipes");
         };
-        let said = tokio::spawn(read_to_end(stderr));
+        let said = Said::default();
+        let reading = tokio::spawn(read_to_end(stderr, said.clone()));
         let mut lines = BufReader::new(stdout).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             if line == READY {
-                return Ok(Self { child });
+                return Ok(Self { child, said });
             }
         }
         let _ = child.wait().await;
-        let said = said.await.unwrap_or_default();
-        Err(connect_error::classify(&String::from_utf8_lossy(&said), expected))
+        let _ = reading.await;
+        Err(connect_error::classify(&text(&said), expected))
+    }
+
+    /// The methods of authentication that sshd offered.
+    pub(crate) fn offered_methods(&self) -> Vec<String> {
+        offered::told(&text(&self.said))
     }
 
     /// Kills it and waits until it is gone.
@@ -51,15 +64,18 @@ impl Master {
     }
 }
 
+fn text(said: &Said) -> String {
+    String::from_utf8_lossy(&said.lock().expect("no panic while held")).into_owned()
+}
+
 /// Reads all, so that ssh never blocks on a full pipe, and keeps the beginning.
-async fn read_to_end(mut stderr: ChildStderr) -> Vec<u8> {
-    let mut kept = Vec::new();
+async fn read_to_end(mut stderr: ChildStderr, kept: Said) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stderr.read(&mut buffer).await {
+        let mut kept = kept.lock().expect("no panic while held");
         let room = KEPT - kept.len();
         kept.extend_from_slice(&buffer[..count.min(room)]);
     }
-    kept
 }
 
 #[cfg(test)]

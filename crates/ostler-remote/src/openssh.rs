@@ -10,6 +10,7 @@ use crate::{
     host_keys, keys, known_hosts,
     launch::Launcher,
     master::Master,
+    offered,
     runtime_dir::{self, Leftover, SessionDir},
     session::SshSession,
 };
@@ -55,11 +56,19 @@ impl OpenSsh {
             _ => Vec::new(),
         };
         let prepared = self.prepare(login, &first).map_err(|error| ConnectError::Broken(one_line(&error)))?;
-        let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected } = prepared;
+        let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected, .. } = prepared;
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
         clear(launcher, leftovers).await;
         let master = Master::start(launcher, &master_argv, askpass.as_ref(), &expected).await?;
         Ok(SshSession::new(login, ssh_args, launcher, (master, agent, dir)))
+    }
+
+    async fn offered(&self, login: &Login) -> Result<Vec<String>, ConnectError> {
+        let prepared = self.prepare(login, &[]).map_err(|error| ConnectError::Broken(one_line(&error)))?;
+        let launcher = *self.launcher.get_or_init(Launcher::detect).await;
+        let host = login.address.ip().to_string();
+        let login = (login.user.as_str(), host.as_str(), login.address.port());
+        offered::ask(launcher, &prepared.trust, login, &prepared.expected).await
     }
 
     /// `first`: public keys that are tried before others.
@@ -78,7 +87,7 @@ impl OpenSsh {
         let proof = args::proof(&login.credential, &first)?;
         let master_argv =
             args::master(&[proof, trust.clone()].concat(), &control, (&login.user, &host, login.address.port()))?;
-        let ssh_args = [trust, args::ride(&control)?].concat();
+        let ssh_args = [trust.clone(), args::ride(&control)?].concat();
         let (mut agent, mut askpass) = (None, None);
         match &login.credential {
             Credential::Key(key) => {
@@ -88,7 +97,7 @@ impl OpenSsh {
             Credential::Password(password) => askpass = Some(Askpass::prepare(dir.path(), password).map_err(failed)?),
             Credential::KeyFile { .. } | Credential::Agent { .. } => {}
         }
-        Ok(Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected })
+        Ok(Prepared { agent, dir, leftovers, trust, ssh_args, master_argv, askpass, expected })
     }
 }
 
@@ -113,6 +122,7 @@ struct Prepared {
     agent: Option<Agent>,
     dir: SessionDir,
     leftovers: Vec<Leftover>,
+    trust: Vec<String>,
     ssh_args: Vec<String>,
     master_argv: Vec<String>,
     askpass: Option<Askpass>,
@@ -153,6 +163,13 @@ impl Remote for OpenSsh {
     ) -> Result<Vec<HostKey>, ConnectError> {
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
         host_keys::ask(launcher, address, wanted, timeout).await
+    }
+
+    async fn offered_methods(&self, login: &Login, limit: Duration) -> Result<Vec<String>, ConnectError> {
+        match timeout(limit, self.offered(login)).await {
+            Ok(offered) => offered,
+            Err(_) => Err(ConnectError::NoAnswer(format!("no answer at {} within {limit:?}", login.address))),
+        }
     }
 
     async fn connect(&self, login: &Login, limit: Duration) -> Result<Box<dyn Session>, ConnectError> {

@@ -126,6 +126,10 @@ impl Session for SshSession {
         Ok(self.pipe(script, stdin).await?)
     }
 
+    fn offered_methods(&self) -> Vec<String> {
+        self.master.offered_methods()
+    }
+
     fn transport(&self) -> Transport {
         Transport {
             address: self.address,

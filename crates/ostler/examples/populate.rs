@@ -7,7 +7,7 @@ use ostler_core::{
     model::{MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
     operation::{OperationKind, OperationRecord, OperationState},
     ports::{Keep, Provider, Reporter, Store},
-    spec::{ImageRef, Network, ProviderKind, RootLogin, ServerSpec, Size, SshAuth, SshPolicy},
+    spec::{ImageRef, Network, ProviderKind, ServerSpec, Size, SshPolicy},
 };
 use ostler_providers::local::LocalProvider;
 use ostler_store::SeaStore;
@@ -110,7 +110,7 @@ fn spec(name: ServerName) -> ServerSpec {
         user: "ops".into(),
         password: None,
         authorized_keys: vec!["ssh-ed25519 AAAA".into()],
-        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 },
+        ssh: SshPolicy::default(),
         modules: std::collections::BTreeMap::new(),
         catalog: None,
         apps: Vec::new(),

@@ -9,7 +9,7 @@ use crate::{
     ops::{
         Context, World,
         cause::{self, Cause},
-        confirm, create, host_vars, leftovers, pending_sshd, prefetch, server_log, wait,
+        confirm, create, host_vars, leftovers, pending_sshd, prefetch, promises, server_log, wait,
     },
     ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
     spec::{CatalogSource, ServerSpec, Strategy, Value},
@@ -32,6 +32,9 @@ pub struct Plan {
 pub struct Outputs {
     /// Tasks that changed something.
     pub changed: usize,
+    /// Who gets in may be others than before.
+    #[serde(default)]
+    pub access_in_doubt: bool,
 }
 
 /// The steps, in order.
@@ -172,6 +175,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let reports = observer.into_reports();
         let lost = reports.iter().any(is_lost);
         let log = if lost { String::new() } else { server_log::script(run, &reports) };
+        outputs.access_in_doubt |= promises::in_doubt(&reports);
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
         let settled = armed.settle(session, good, &log).await;
         let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
@@ -199,18 +203,18 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
     })
 }
 
-fn prove_access<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+fn prove_access<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         // The connection that has just proved the new settings, or, where this is gone on with, a new one.
         let left = ctx.base.take_session();
-        match left.filter(|session| session.transport().user == ctx.base.spec.user) {
+        let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
             // It has just become root to stop the server's clock.
-            Some(session) => session.close().await,
-            None => {
-                let session = wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?;
-                create::prove(&ctx.base, session).await?.close().await;
-            }
-        }
+            Some(session) => session,
+            None => create::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
+        };
+        let proved = promises::prove(&ctx.base, session.as_ref(), outputs.access_in_doubt).await;
+        session.close().await;
+        proved?;
         ctx.base
             .update(|record| {
                 record.login_user = ctx.base.spec.user.clone();

@@ -41,6 +41,7 @@ pub(super) fn plain(
     vars.insert("ostler_user".into(), Value::String(spec.user.clone()));
     let keys = spec.authorized_keys.iter().cloned().chain(record.client_key.clone());
     vars.insert("ostler_authorized_keys".into(), strings(keys));
+    vars.insert("ostler_host_keys".into(), strings(record.host_keys.iter().cloned()));
     vars.insert("ostler_exclusive_keys".into(), Value::Bool(spec.exclusive_keys));
     let mut pending: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (role, handler) in &record.pending_handlers {
@@ -156,7 +157,10 @@ mod tests {
         assert_eq!(vars["ostler_packages"], json!(["curl", "sysctl", "ufw"]));
         assert_eq!(
             vars["ssh"],
-            json!({ "enabled": true, "auth": "key-only", "root_login": "prohibit-password", "port": 22 })
+            json!({
+                "enabled": true, "auth": "key-only", "root_login": "prohibit-password", "port": 22, "crypto": "modern",
+                "match_blocks": "keep",
+            })
         );
     }
 

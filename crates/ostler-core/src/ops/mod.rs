@@ -17,6 +17,7 @@ mod password;
 mod patience;
 mod pending_sshd;
 mod prefetch;
+mod promises;
 mod refusal;
 mod server_log;
 pub mod template;

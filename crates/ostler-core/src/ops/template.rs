@@ -13,7 +13,7 @@ use crate::{
         Context, RUN_AS_ROOT, World, destroy,
         up::{self, OnFailure, Resumed},
     },
-    spec::{LocalOptions, ProxmoxOptions, RootLogin, ServerSpec, Settings, SshAuth, SshPolicy},
+    spec::{LocalOptions, ProxmoxOptions, ServerSpec, Settings, SshPolicy},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -59,7 +59,7 @@ pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
         password: None,
         authorized_keys: Vec::new(),
         exclusive_keys: false,
-        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 },
+        ssh: SshPolicy::default(),
         modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(world.modules, &name)))).collect(),
         apps,
         app_params: Default::default(),

@@ -90,6 +90,9 @@ pub enum ConnectError {
     Broken(String),
 }
 
+/// What sshd lets somebody in with who proves nothing (RFC 4252, section 5.2).
+pub const LET_IN: &str = "none";
+
 /// Exit status of `ssh` where it failed itself (ssh(1), EXIT STATUS): the connection is gone, and no other came about.
 pub const SSH_FAILED: i32 = 255;
 
@@ -138,6 +141,10 @@ pub trait Remote: Send + Sync {
         timeout: Duration,
     ) -> Result<Vec<HostKey>, ConnectError>;
 
+    /// The methods of authentication that sshd offers to `login.user`, as it calls them, without any being tried: it counts as no
+    /// failed login. [`LET_IN`] alone where it wants no proof at all.
+    async fn offered_methods(&self, login: &Login, timeout: Duration) -> Result<Vec<String>, ConnectError>;
+
     /// Logs in. `timeout` bounds the whole attempt.
     async fn connect(&self, login: &Login, timeout: Duration) -> Result<Box<dyn Session>, ConnectError>;
 }
@@ -148,6 +155,9 @@ pub trait Session: Send + Sync {
     /// Runs `script` with `sh -c` on the server, `stdin` as its input. A status other than 0 is not an error. Where the
     /// connection is gone, another one is tried for a few seconds.
     async fn run(&self, script: &str, stdin: &[u8]) -> Result<Output>;
+
+    /// The methods of authentication that sshd offered when the login began, as it calls them.
+    fn offered_methods(&self) -> Vec<String>;
 
     /// The same connection's trust and key for another client.
     fn transport(&self) -> Transport;

@@ -1,11 +1,11 @@
 //! From values that have the right shape to the typed spec, with the rules that join several keys.
 
 use super::{
-    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, KeyFault, LocalOptions, Network,
-    ProviderKind, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext,
-    SshAuth, SshPolicy, Strategy, Value, access, apps,
+    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, KeyFault, LocalOptions, MatchBlocks,
+    Network, ProviderKind, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec,
+    SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
-    proxmox, rules,
+    proxmox, rsa, rules,
     walk::Found,
 };
 use crate::{ids::ServerName, model::CatalogIndex};
@@ -152,6 +152,12 @@ impl Converter<'_> {
         let keys = keys.and_then(|keys| access::keys(access::list(keys), self.context, self.faults));
         let ssh = found.get("ssh").and_then(ssh);
         access::check(found, self.faults);
+        if let (Some(found), Some(keys), Some(ssh)) = (found.get("authorized_keys"), &keys, &ssh)
+            && ssh.crypto != SshCrypto::System
+            && let Some(problem) = rsa::refusal(keys)
+        {
+            self.faults.push(found.fault(problem));
+        }
         let (apps, app_params) = apps::resolve(found, self.index, self.context, self.faults);
         let modules = found.get("modules").and_then(|modules| self.modules(modules));
         let local = found.get("local").and_then(|local| self.local(local));
@@ -404,6 +410,15 @@ fn ssh(found: &Found) -> Option<SshPolicy> {
             _ => RootLogin::No,
         },
         port: found.get("port")?.int()?.try_into().ok()?,
+        crypto: match found.get("crypto")?.text()? {
+            "system" => SshCrypto::System,
+            "compatible" => SshCrypto::Compatible,
+            _ => SshCrypto::Modern,
+        },
+        match_blocks: match found.get("match_blocks")?.text()? {
+            "take-over" => MatchBlocks::TakeOver,
+            _ => MatchBlocks::Keep,
+        },
     })
 }
 

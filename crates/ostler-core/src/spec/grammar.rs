@@ -197,6 +197,15 @@ fn ssh() -> Shape {
         Choice::new("yes", "with whatever `auth` allows").also(true),
     ]);
     let port = Shape::Int { min: 1, max: 65535 };
+    let crypto = Shape::Choice(vec![
+        Choice::new("modern", "those without known doubts, safe from quantum computers first"),
+        Choice::new("compatible", "those of older clients too"),
+        Choice::new("system", "as the server is configured"),
+    ]);
+    let match_blocks = Shape::Choice(vec![
+        Choice::new("keep", "they stay, with a warning"),
+        Choice::new("take-over", "their lines that are against the policy become comments"),
+    ]);
     Shape::object(vec![
         Field::new(
             "enabled",
@@ -207,6 +216,13 @@ fn ssh() -> Shape {
         Field::new("auth", auth, text("key-only"), "How users log in"),
         Field::new("root_login", root_login, text("no"), "Whether root may log in"),
         Field::new("port", port, Default(Value::Int(22)), "Its port"),
+        Field::new("crypto", crypto, text("modern"), "Which algorithms a connection may use"),
+        Field::new(
+            "match_blocks",
+            match_blocks,
+            text("keep"),
+            "What becomes of your own `Match` blocks that override the policy for some users or addresses",
+        ),
     ])
 }
 

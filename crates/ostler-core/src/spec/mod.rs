@@ -20,6 +20,7 @@ mod proxmox;
 mod public_key;
 mod question;
 mod reference;
+mod rsa;
 mod rules;
 mod schema;
 mod shape;

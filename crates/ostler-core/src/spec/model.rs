@@ -220,6 +220,50 @@ pub struct SshPolicy {
     pub root_login: RootLogin,
     /// TCP port.
     pub port: u16,
+    /// Which algorithms a connection may use.
+    #[serde(default)]
+    pub crypto: SshCrypto,
+    /// What becomes of somebody's `Match` blocks that override this policy.
+    #[serde(default)]
+    pub match_blocks: MatchBlocks,
+}
+
+/// What a spec means that says nothing.
+impl Default for SshPolicy {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            auth: SshAuth::KeyOnly,
+            root_login: RootLogin::No,
+            port: 22,
+            crypto: SshCrypto::default(),
+            match_blocks: MatchBlocks::default(),
+        }
+    }
+}
+
+/// Algorithms of SSH connections. The lists are the role's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SshCrypto {
+    /// Those that nobody has doubts about, post-quantum key exchange first.
+    #[default]
+    Modern,
+    /// Those of older clients too.
+    Compatible,
+    /// As the server is configured.
+    System,
+}
+
+/// What becomes of `Match` blocks that override the policy for some.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatchBlocks {
+    /// They stay, with a warning.
+    #[default]
+    Keep,
+    /// Their lines that are against the policy become comments.
+    TakeOver,
 }
 
 /// How users log in.

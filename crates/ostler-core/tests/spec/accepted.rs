@@ -1,5 +1,5 @@
 use crate::fixture::{KEY, good, server};
-use ostler_core::spec::{Address, Forward, ImageRef, RootLogin, SecretRef, Size, SshAuth, SshPolicy, Strategy, Value};
+use ostler_core::spec::{Address, Forward, ImageRef, RootLogin, SecretRef, Size, SshPolicy, Strategy, Value};
 use std::path::PathBuf;
 
 const GIB: u64 = 1 << 30;
@@ -15,7 +15,7 @@ fn defaults_fill_a_short_spec() {
     assert_eq!(web1.user, "ops");
     assert_eq!(web1.password, None);
     assert_eq!(web1.authorized_keys, [KEY]);
-    let ssh = SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 };
+    let ssh = SshPolicy::default();
     assert_eq!(web1.ssh, ssh);
     assert!(web1.modules.is_empty() && web1.apps.is_empty() && web1.local.forward.is_empty());
     assert_eq!(web1.ansible.strategy, Strategy::Mitogen);

@@ -111,7 +111,7 @@ pub fn server(text: &str) -> ServerRecord {
             user: "admin".into(),
             password: Some(SecretRef::Secret("admin-password".into())),
             authorized_keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLE someone@somewhere".into()],
-            ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::ProhibitPassword, port: 22 },
+            ssh: SshPolicy { root_login: RootLogin::ProhibitPassword, ..SshPolicy::default() },
             modules: modules.iter().map(|module| (module.to_string(), Some(ufw.clone()))).collect(),
             catalog: None,
             apps: vec!["nginx".into(), "docker".into()],

@@ -38,6 +38,13 @@ impl Remote for FakeWorld {
         Ok(keys.map(|key| HostKey { fingerprint: format!("SHA256:{key}"), key }).collect())
     }
 
+    async fn offered_methods(&self, login: &Login, _: Duration) -> Result<Vec<String>, ConnectError> {
+        match self.machine_at(login.address) {
+            Some(_) => Ok(vec!["publickey".into()]),
+            None => Err(ConnectError::NoAnswer("connection refused".into())),
+        }
+    }
+
     async fn connect(&self, login: &Login, _: Duration) -> Result<Box<dyn Session>, ConnectError> {
         self.faults
             .around("remote.connect", async { Ok(self.log_in(login)) })
@@ -80,6 +87,7 @@ const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_p
 const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
 const PENDING: &str = include_str!("../../../ostler-core/src/ops/scripts/pending_sshd.sh");
 const GENERALISE: &str = include_str!("../../../ostler-core/src/ops/scripts/generalise.sh");
+const ACCESS_FACTS: &str = include_str!("../../../ostler-core/src/ops/scripts/access_facts.sh");
 const PREFETCH: &str = include_str!("../../../ostler-core/src/ops/scripts/prefetch.sh");
 
 struct FakeSession {
@@ -102,6 +110,7 @@ impl Session for FakeSession {
             text if text.contains("rollback disarm") => "session.run disarm",
             text if text.contains("rollback now") => "session.run roll-back",
             PREFETCH => "session.run prefetch",
+            ACCESS_FACTS => "session.run access-facts",
             GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
             text if text.ends_with(PENDING) => "session.run pending",
@@ -113,6 +122,10 @@ impl Session for FakeSession {
             _ => panic!("the world knows no script `{script}` with `{stdin}`"),
         };
         self.world.faults.around(call, async { Ok(self.act(call)) }).await
+    }
+
+    fn offered_methods(&self) -> Vec<String> {
+        vec!["publickey".into()]
     }
 
     fn transport(&self) -> Transport {

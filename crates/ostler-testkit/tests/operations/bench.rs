@@ -120,7 +120,7 @@ pub fn spec(name: &str) -> ServerSpec {
         user: "admin".into(),
         password: None,
         authorized_keys: Vec::new(),
-        ssh: SshPolicy { enabled: true, auth: SshAuth::KeyOnly, root_login: RootLogin::No, port: 22 },
+        ssh: SshPolicy::default(),
         modules: [("ufw".to_owned(), Some(Settings::new()))].into(),
         catalog: None,
         apps: Vec::new(),

@@ -12,6 +12,7 @@ mod output;
 mod names;
 mod packages;
 mod logins;
+mod promises;
 #[path = "../e2e/runs.rs"]
 mod runs;
 mod scale;
