@@ -73,6 +73,21 @@ if os.environ["ANSIBLE_STRATEGY"].startswith("mitogen"):
 
     ansible_mitogen.services.ContextService.get = get
 
+    # A connection that breaks while a module's files are on their way, and not while the module runs, is a lost server too.
+    import ansible_mitogen.planner
+    from ansible.errors import AnsibleConnectionFailure
+
+    invoke_module = ansible_mitogen.planner.invoke
+
+    def invoke(invocation):
+        try:
+            return invoke_module(invocation)
+        except mitogen.core.ChannelError as error:
+            invocation.connection.reset()
+            raise AnsibleConnectionFailure(str(error)) from error
+
+    ansible_mitogen.planner.invoke = invoke
+
     # Interpreters on a server are called as the inventory says, and not by this machine's user and name, so that the next run knows
     # those of an interrupted one from everybody else's.
     ansible_mitogen.connection.get_remote_name = lambda spec: spec.mitogen_mask_remote_name()

@@ -14,6 +14,8 @@ const MOST_OUTPUT: usize = 16 * 1024 * 1024;
 
 /// Stands before what a script of ours writes.
 const MARK: &str = "ostler-begins-here";
+/// What is read: the mark and its line feed come before the output.
+const MOST_READ: usize = MARK.len() + 1 + MOST_OUTPUT;
 /// What of the words of another command is shown, in characters.
 const MOST_WORDS: usize = 300;
 
@@ -82,10 +84,10 @@ impl SshSession {
     async fn collect(&self, from: Option<impl AsyncRead + Unpin>) -> Result<String, RemoteError> {
         let mut bytes = Vec::new();
         if let Some(from) = from {
-            let read = from.take(MOST_OUTPUT as u64 + 1).read_to_end(&mut bytes).await;
+            let read = from.take(MOST_READ as u64 + 1).read_to_end(&mut bytes).await;
             read.map_err(|source| RemoteError::Pipe { server: self.server.clone(), source })?;
         }
-        if bytes.len() > MOST_OUTPUT {
+        if bytes.len() > MOST_READ {
             return Err(RemoteError::TooMuchOutput { server: self.server.clone(), limit: MOST_OUTPUT });
         }
         Ok(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))

@@ -4,7 +4,7 @@ use super::*;
 
 /// How somebody set ufw up. One of each is drawn, then up to two pieces of [`DAMAGE`].
 const SETTINGS: [&[&str]; 5] = [
-    &["IPV6=yes", "IPV6=no", "IPV6=no"].as_slice(),
+    &["IPV6=yes", "IPV6=no", "IPV6=no"],
     &[
         "true",
         "ufw allow 22/tcp",

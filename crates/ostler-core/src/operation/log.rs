@@ -70,7 +70,8 @@ impl<'a> EventLog<'a> {
         let Err(mut failure) = self.store_gathered().await else { return Ok(()) };
         // One that can't be stored keeps back no other. Two in a row: it is not the events' fault.
         let mut in_a_row = 0;
-        for event in self.gathered().clone() {
+        let events = self.gathered().clone();
+        for event in events {
             match self.store.append_events(std::slice::from_ref(&event)).await {
                 Ok(_) => {
                     self.stored(&[event]);

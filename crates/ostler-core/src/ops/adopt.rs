@@ -140,7 +140,9 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, None).await?;
         let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
         let password = sudo.as_ref().map_or("", |password| password.expose());
-        pending_sshd::refuse_first(ctx, session.as_ref(), BECOME_ROOT, &format!("{password}\n")).await?;
+        pending_sshd::refuse_first(ctx, session.as_ref(), BECOME_ROOT, &format!("{password}\n"))
+            .await
+            .map_err(|failure| another_account(failure, &ctx.spec))?;
         root.prepare().await?;
         if ctx.record().await?.unclean {
             leftovers::repair(ctx, session.as_ref(), BECOME_ROOT, &root.first("")).await?;
@@ -260,7 +262,7 @@ impl FirstAccount<'_> {
         let said = output.stderr.trim().lines().last().unwrap_or("sudo fails without a word");
         let mut failure = Failure::new(Blame::Target, said)
             .because_of(format!("sudo does not let {user} of {} become root without a password", ctx.server()));
-        let ours = format!("/etc/sudoers.d/zz-ostler-{}", user.replace('.', ":"));
+        let ours = format!("/etc/sudoers.d/zz-ostler-{}", user.replace('.', "_"));
         let server = ctx.server();
         failure.hint = Some(match output.stdout.trim() {
             file if file == ours => format!("`sudo -l -U {user}` on {server} shows the settings that apply"),

@@ -198,6 +198,7 @@ async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {
         ConnectError::NoAnswer(words)
         | ConnectError::Barred(words)
         | ConnectError::Refused(words)
+        | ConnectError::TooManyKeys { words, .. }
         | ConnectError::Broken(words) => one_line(words),
         ConnectError::HostKey { .. } => "another machine answers there".to_owned(),
     };

@@ -440,9 +440,9 @@ pub fn liveness(owner: &LeaseOwner) -> Liveness {
 
 fn machine_in_short(machine: Machine) -> Json {
     let mut guest = machine.guest.unwrap_or_default();
-    // The client key and the state's id are among the configuration.
+    // Keys and the state's id are among the configuration.
     for config in [&mut guest.config, &mut guest.restarted_with] {
-        for name in ["ostler_authorized_keys", "ostler_mark"] {
+        for name in ["ostler_authorized_keys", "ostler_host_keys", "ostler_mark"] {
             config.as_object_mut().map(|config| config.remove(name));
         }
     }

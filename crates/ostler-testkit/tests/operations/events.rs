@@ -68,6 +68,21 @@ fn a_store_that_fails_some_times_has_each_event_once_and_in_order() {
 }
 
 #[test]
+fn what_can_not_be_stored_together_is_stored_one_by_one_in_the_end() {
+    block_on(async {
+        // Each report asks twice, and so does the end before it goes one by one.
+        let (_dir, store) = store(Some(("store.append_events", Moment::Before, 8))).await;
+        let log = EventLog::new(&store);
+        for number in 0..3 {
+            log.scope(None, None).report(notice(number)).await;
+        }
+        assert_eq!(kinds(&store).await, []);
+        log.flush().await.unwrap();
+        assert_eq!(kinds(&store).await, (0..3).map(notice).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn what_can_not_be_stored_is_kept_and_told() {
     block_on(async {
         let (_dir, store) = store(Some(("store.append_events", Moment::Before, u32::MAX))).await;

@@ -5,6 +5,9 @@ use crate::support::{
 };
 use std::{fs, time::Duration};
 
+/// What lynis must find at least. What is left out of the rest, and why, stands in docs/ssh.md and in the modules' pages.
+const LYNIS: u32 = 70;
+
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
 fn a_life_in_calm() {
@@ -99,6 +102,16 @@ fn a_life_in_calm() {
     assert_eq!(environment.run(&up).ok().changes(), Vec::<String>::new());
     let root = on_server(&environment, "df --output=size -B1M / | tail -n 1");
     assert!(root.trim().parse::<u32>().expect("a size") > 6400, "/ has {root} MiB");
+
+    eprintln!("* lynis looks at it");
+    // What takes minutes under emulation and gives no points is left out: each package, and each certificate's end.
+    let audit = "printf 'skip-test=PKGS-7345\\nskip-test=CRYP-7902\\n' >/tmp/lynis.prf && apt-get -qq update && \
+                 DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install lynis && \
+                 mv /tmp/lynis.prf /etc/lynis/custom.prf && lynis audit system --quick --quiet";
+    on_server(&environment, &format!("sudo sh -c \"{audit}\" >/dev/null 2>&1 || true"));
+    let index = on_server(&environment, "sudo sed -n 's/^hardening_index=//p' /var/log/lynis-report.dat");
+    eprintln!("  hardening index {}", index.trim());
+    assert!(index.trim().parse::<u32>().expect("an index") >= LYNIS, "lynis finds only {index}");
 
     eprintln!("* `destroy` leaves nothing");
     destroy_and_check(&environment);

@@ -8,10 +8,10 @@ mod disturbed;
 mod draws;
 mod faults;
 mod lockout;
-mod output;
-mod names;
-mod packages;
 mod logins;
+mod names;
+mod output;
+mod packages;
 mod promises;
 #[path = "../e2e/runs.rs"]
 mod runs;

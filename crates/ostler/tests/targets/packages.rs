@@ -7,7 +7,6 @@ use ostler_testkit::{
     targets::{Lab, Target, TargetOptions},
 };
 use serde_json::Value;
-use std::time::{Duration, Instant};
 
 type Scenario = fn(&TestEnvironment, &Target);
 
@@ -171,12 +170,10 @@ fn odd_repositories_shells_and_sudo(environment: &TestEnvironment, target: &Targ
 
 fn accounts_that_run_no_command(environment: &TestEnvironment, target: &Target) {
     let login = |key: &str| {
-        let begun = Instant::now();
         let shown = server(target, "").replace("password: { file: password }", key);
         environment.write("cloud.yaml", &spec(&[shown]));
         let refused = environment.run(&["up", "cloud.yaml"]);
         assert_eq!(refused.code, 5, "{}", refused.stderr);
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is said at once");
         environment.run(&["destroy", "cloud", "--yes"]).ok();
         refused.stderr
     };

@@ -17,7 +17,7 @@ rm -rf /etc/systemd/system/ostler-rollback.service /var/lib/ostler/rollback /etc
 apt-get -q clean >/dev/null
 
 # Accounts, and who logged in. It is the account of the very session; who is logged in stays so.
-rm -f /etc/sudoers.d/90-cloud-init-users "/etc/sudoers.d/90-ostler-$user" "/etc/sudoers.d/zz-ostler-$(echo "$user" | tr . :)"
+rm -f /etc/sudoers.d/90-cloud-init-users "/etc/sudoers.d/90-ostler-$user" "/etc/sudoers.d/zz-ostler-$(echo "$user" | tr . _)"
 home=$(getent passwd "$user" | cut -d: -f6)
 if [ -n "$home" ]; then
   quietly userdel -f "$user"
