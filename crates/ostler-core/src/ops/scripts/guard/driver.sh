@@ -19,6 +19,8 @@ cd "$here" || exit 1
 exec 9<>lock
 log=log
 { : >>log; } 2>/dev/null || log=/dev/null
+# There once the clock was watched since the machine was started: from then on daemons run that must be told of files that change.
+running=/run/ostler-rollback-running
 
 # Only what the shell does by itself: this is asked again and again, on slow servers too.
 look_at_clock() {
@@ -149,11 +151,14 @@ now)
   finish
   ;;
 boot)
+  # The unit may also be started again because the watch was killed; what is left to do is the watch's then.
+  [ ! -e $running ] || exit 0
   locked
   if [ -e armed ] && ! is_of_this_boot; then begin "the server was restarted before the new settings were confirmed"; fi
   [ ! -e restoring ] || finish files
   ;;
 watch)
+  : >$running
   pause=2
   while [ -e armed ] || [ -e restoring ]; do
     if [ -e restoring ] || is_due; then
