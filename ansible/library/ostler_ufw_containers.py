@@ -84,7 +84,8 @@ class Containers:
             after |= {RULES[v]: File(chains(v, self.module.params["tuples"].get(str(v), [])), 0o640) for v in self.versions}
             after |= {SCRIPT: File(SCRIPT_TEXT, 0o755), HOOK: self.hooked(before[HOOK])}
         changed = [path for path in paths if before[path] != after[path]]
-        loaded = not on or self.kernel_has(after)
+        # In check mode, iptables may not be there yet.
+        loaded = not on or bool(changed) or self.kernel_has(after)
         if (changed or not loaded) and not self.module.check_mode:
             if not on and before[SCRIPT]:
                 self.command(SCRIPT, "stop")

@@ -35,6 +35,9 @@ class Family:
 
     def rules(self, anew=False):
         """What `iptables -S` says; nothing where the kernel has no such table."""
+        # In check mode, ufw and what it needs may not be there yet.
+        if not os.path.exists(f"/usr/sbin/{self.binary}"):
+            return []
         if self.listing is None or anew:
             code, out, _ = self.run([self.binary, "-S"])
             self.listing = out.splitlines() if code == 0 else []

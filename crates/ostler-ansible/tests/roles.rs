@@ -235,33 +235,47 @@ fn switched_off_gives_back_what_was_there() {
     let Some(bench) = Bench::start() else { return };
     let target = bench.boot(TargetOptions::new("before").package("ufw"));
     let off = json!({
-        "baseline_tools": false, "fail2ban": false, "qemu_guest_agent": false, "sysctl_hardening": false, "time_sync": false,
-        "ufw": false, "unattended_upgrades": false,
+        "accounts": false, "audit": false, "baseline_tools": false, "fail2ban": false, "qemu_guest_agent": false,
+        "sysctl_hardening": false, "time_sync": false, "ufw": false, "unattended_upgrades": false,
     });
     assert!(bench.apply(&target, off.clone(), json!({})).is_empty(), "where nothing was on, something changes");
 
     let look = "sysctl net.ipv4.tcp_rfc1337 net.ipv4.conf.all.send_redirects; cd /etc; ls sysctl.d fail2ban ufw 2>/dev/null; \
                 iptables -S INPUT 2>/dev/null | head -1";
     let before = target.exec("sysctl net.ipv4.tcp_rfc1337 net.ipv4.conf.all.send_redirects").stdout;
+    let texts = "cat /etc/issue /etc/issue.net /etc/login.defs /etc/pam.d/common-password /etc/ufw/sysctl.conf";
+    let texts_before = target.exec(texts).ok().stdout;
     // A firewall that somebody has set up by hand.
     target.exec("ufw limit 22/tcp && ufw allow 9000/tcp && ufw deny 80/tcp && ufw --force enable").ok();
     let sums = "md5sum /etc/ufw/user.rules /etc/ufw/user6.rules /etc/default/ufw /etc/ufw/after.init";
     let his = target.exec(sums).ok().stdout;
 
     let on = json!({
-        "fail2ban": true, "sysctl_hardening": { "extra": ["net.ipv4.tcp_fin_timeout = 17"] }, "time_sync": true,
-        "ufw": { "preset": "web" }, "unattended_upgrades": true,
+        "accounts": true, "audit": true, "fail2ban": true, "time_sync": true, "ufw": { "preset": "web" },
+        "sysctl_hardening": { "extra": ["net.ipv4.tcp_fin_timeout = 17"] }, "unattended_upgrades": true,
     });
     bench.apply(&target, on.clone(), json!({}));
     assert!(bench.apply(&target, on, json!({})).is_empty(), "a second run changes something");
     let state = target.exec(&format!("{look}; systemctl is-active fail2ban; sysctl net.ipv4.tcp_fin_timeout")).stdout;
     assert!(state.contains("90-ostler.conf") && state.contains("\nactive\n") && state.contains("= 17"), "{state}");
+    // A weak password is refused, and what changed in /etc is named.
+    let state = target
+        .exec(
+            "useradd ann; echo ann:Blue-Tractor-17 | chpasswd; su ann -c \"printf 'Blue-Tractor-17\nred5\nred5\n' | passwd\" 2>&1; \
+             grep -c Authorized /etc/issue; sysctl net.ipv4.conf.all.log_martians; \
+             systemctl start ostler-aide; touch /etc/dropped; systemctl start ostler-aide; \
+             journalctl -o cat -u ostler-aide | grep /etc/dropped; systemctl is-active ostler-aide.timer",
+        )
+        .stdout;
+    assert!(state.contains("BAD PASSWORD") && state.contains("1\nnet.ipv4.conf.all.log_martians = 1\n"), "{state}");
+    assert!(state.contains("/etc/dropped\n") && state.ends_with("\nactive\n"), "{state}");
     assert_eq!([22, 9000, 443, 80].map(|port| reached(&target, port)), [EVERYBODY, EVERYBODY, EVERYBODY, NOBODY]);
 
     bench.apply(&target, off.clone(), json!({}));
     assert_eq!(target.exec(sums).ok().stdout, his, "his firewall is not as he left it");
     assert_eq!([22, 9000, 443, 80].map(|port| reached(&target, port)), [EVERYBODY, EVERYBODY, NOBODY, NOBODY]);
     assert_eq!(target.exec("sysctl net.ipv4.tcp_rfc1337 net.ipv4.conf.all.send_redirects").stdout, before);
+    assert_eq!(target.exec(texts).ok().stdout, texts_before);
     let left = target
         .exec(
             "grep -rl 'Managed by Ostler' /etc; systemctl is-active fail2ban; cat /etc/apt/apt.conf.d/20auto-upgrades",

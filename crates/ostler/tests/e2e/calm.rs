@@ -41,6 +41,11 @@ fn a_life_in_calm() {
     for port in ["22/tcp", "80/tcp", "443/tcp"] {
         assert!(firewall.contains(port), "{firewall}");
     }
+    let rules = on_server(&environment, "systemctl is-active auditd; sudo auditctl -l");
+    assert!(
+        rules.starts_with("active\n") && rules.contains("/etc/shadow") && rules.contains("finit_module"),
+        "{rules}"
+    );
     let log = on_server(&environment, "sudo cat /var/log/ansible.log");
     assert!(log.contains("nginx : ") && log.contains("failed=0"), "{log}");
     let seed = on_server(&environment, "sudo sh -c 'cat /dev/sr0 /dev/vd[b-z] 2>/dev/null | grep -ac PRIVATE' || true");

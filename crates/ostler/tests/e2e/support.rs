@@ -31,6 +31,9 @@ pub fn spec(disk: &str) -> String {
       fail2ban: true
       qemu_guest_agent: true
       sysctl_hardening: true
+      time_sync: true
+      accounts: true
+      audit: true
     apps: [ nginx ]
     app_params: {{ nginx: {{ worker_connections: 1024 }} }}
     local: {{ forward: {{ auto: 80 }} }}

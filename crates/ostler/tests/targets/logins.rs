@@ -240,8 +240,10 @@ fn a_server_that_limits_connections_is_taken_over_and_converged_with_few_of_them
     let second = environment.run(&["up", "ostler.yaml", "--rollback-after", "20"]).ok();
     assert!(second.stdout.contains("fail2ban does not answer any more"), "{}", second.stdout);
     for ((target, counter), before) in targets.iter().zip(&counters).zip(before).take(2) {
-        // One for the run, one for the proof, and, as the firewall has changed, one that asks what root is offered.
-        assert_eq!(counter.seen() - before, 3, "{}", target.name());
+        // One for the run, one for the proof, and, as the firewall has changed, one that asks what root is offered. Where sshd lets one
+        // at a time begin, it may meet the server's own probe.
+        let new = counter.seen() - before;
+        assert!((3..=4).contains(&new), "{}: {new}", target.name());
     }
     targets[2].exec("nft delete table inet strict").ok();
     for target in &targets {

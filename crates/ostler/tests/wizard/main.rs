@@ -94,7 +94,7 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
 
     // None but the firewall, whose settings are changed.
     desk.sees("? What shall Ostler take care of?", "08-modules");
-    desk.press(&["Left", "Down", "Down", "Down", "Down", "Space", "Enter"]);
+    desk.press(&["Left", "Down", "Down", "Down", "Down", "Down", "Space", "Enter"]);
     desk.waits_for("? Whose settings");
     desk.press(&["Space", "Enter"]);
     desk.answer("? ufw allow 1", "");
@@ -230,7 +230,7 @@ fn esc_goes_back_the_window_changes_its_size_and_ctrl_c_leaves_nothing() {
     desk.answer("? Port:", "");
     // Rows that fitted would break now: with the next key they fit again, and what comes next is drawn for the window as it is.
     desk.waits_for("? What shall");
-    desk.resize(60, 20);
+    desk.resize(60, 24);
     desk.press(&["Down"]);
     desk.sees("> [x] time_sync", "24-narrowed-list");
     desk.press(&["Enter"]);
