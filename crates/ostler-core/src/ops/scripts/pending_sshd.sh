@@ -70,7 +70,8 @@ for user in $(printf '%s\n' "$account" "$target" | sort -u); do
   fi
   case "$(passwd -S "$user" 2>/dev/null)" in "$user L"*) echo locked ;; esac
 done
+# sshd goes by the private half; only where it can't be read, as one in an agent, by the public one.
 $sshd -T $options 2>/dev/null | sed -n 's/^hostkey //p' | while read -r file; do
-  { cat "$file.pub" 2>/dev/null || ssh-keygen -y -f "$file" </dev/null 2>/dev/null; } | cut -d' ' -f1,2 | sed 's/^/hostkey /'
+  { ssh-keygen -y -P '' -f "$file" </dev/null 2>/dev/null || cat "$file.pub" 2>/dev/null; } | cut -d' ' -f1,2 | sed 's/^/hostkey /'
 done
 exit 0
