@@ -45,7 +45,7 @@ pub fn run_tests(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
     } else {
         stage(
             "tests on servers that are there already",
-            cargo(&["test", "-p", "ostler", "--test", "targets", "--", "--ignored", "--nocapture", "--test-threads=3"]),
+            cargo(&["test", "-p", "ostler", "--test", "targets", "--", "--ignored", "--nocapture", "--test-threads=2"]),
         )?;
         let calm = stage("end-to-end test", end_to_end("calm"))?;
         let limit = arguments.minutes.map(|minutes| Duration::from_secs(minutes * 60));
