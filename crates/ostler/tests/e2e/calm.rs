@@ -89,7 +89,7 @@ fn a_life_in_calm() {
         &environment,
         "sudo sh -c 'cd /etc/ssh && cp -p ssh_host_ed25519_key /root/key && rm ssh_host_ed25519_key && \
          ssh-keygen -q -t ed25519 -N \"\" -f ssh_host_ed25519_key && systemctl reload ssh && \
-         systemd-run -q --on-active=60 sh -c \"cp -p /root/key /etc/ssh/ssh_host_ed25519_key; systemctl reload ssh\"'",
+         systemd-run -q --on-active=60 sh -c \"cp -p /root/key /etc/ssh/ssh_host_ed25519_key; sync; systemctl reload ssh\"'",
     );
     let refused = environment.run(&["up", "ostler.yaml"]);
     assert_eq!(refused.code, 5, "{}", refused.stderr);
