@@ -54,9 +54,11 @@ servers:
       baseline_tools: true
       time_sync: true
       sysctl_hardening: true
+      accounts: true
       unattended_upgrades: true
       ufw: true
       fail2ban: true
+      audit: true
       qemu_guest_agent: true
 ";
     assert_eq!(outcome.text, expected);
