@@ -239,11 +239,14 @@ impl Look {
         let mut failure = Failure::new(Blame::Target, fault.why.clone());
         failure.causes.extend(self.lines_of(fault.keywords));
         failure.lines.clone_from(&self.refused);
-        let nothing = "nothing was changed on the server";
-        let hint = match self.refused.is_empty() {
-            false => format!("{nothing}: mend the file until `sshd -t` says nothing there, then begin again"),
-            true => format!("{nothing}: mend the line, or take it out, then begin again"),
+        let mend = match (self.refused.as_slice(), failure.causes.as_slice(), fault.keywords) {
+            ([_, ..], ..) => "mend the file until `sshd -t` says nothing there",
+            (_, [_, ..], _) => "mend the line, or take it out",
+            // The key files of sshd's defaults stand in no line.
+            (_, [], ["hostkey"]) => "put the private key back whose public half is pinned (/etc/ssh/ssh_host_ed25519_key)",
+            (_, [], _) => "set it in a file of /etc/ssh/sshd_config.d",
         };
+        let hint = format!("nothing was changed on the server: {mend}, then begin again");
         failure
             .because_of(format!("settings of sshd on the disk of {server} are not in force yet, and would lock us out"))
             .with_hint(hint)
