@@ -243,7 +243,9 @@ impl Look {
             ([_, ..], ..) => "mend the file until `sshd -t` says nothing there",
             (_, [_, ..], _) => "mend the line, or take it out",
             // The key files of sshd's defaults stand in no line.
-            (_, [], ["hostkey"]) => "put the private key back whose public half is pinned (/etc/ssh/ssh_host_ed25519_key)",
+            (_, [], ["hostkey"]) => {
+                "put the private key back whose public half is pinned (/etc/ssh/ssh_host_ed25519_key)"
+            }
             (_, [], _) => "set it in a file of /etc/ssh/sshd_config.d",
         };
         let hint = format!("nothing was changed on the server: {mend}, then begin again");

@@ -5,8 +5,8 @@ use crate::support::{
 };
 use std::{fs, time::Duration};
 
-/// What lynis must find at least. What is left out of the rest, and why, stands in docs/ssh.md and in the modules' pages.
-const LYNIS: u32 = 70;
+/// The least hardening index that lynis may find. docs/ssh.md and the modules' pages say what is left out of the rest, and why.
+const LYNIS: u32 = 80;
 
 #[test]
 #[ignore = "boots a real virtual machine; `cargo xtask test` runs it"]
@@ -109,8 +109,9 @@ fn a_life_in_calm() {
     assert!(root.trim().parse::<u32>().expect("a size") > 6400, "/ has {root} MiB");
 
     eprintln!("* lynis looks at it");
-    // What takes minutes under emulation and gives no points is left out: each package, and each certificate's end.
-    let audit = "printf 'skip-test=PKGS-7345\\nskip-test=CRYP-7902\\n' >/tmp/lynis.prf && apt-get -qq update && \
+    // Left out: what takes minutes under emulation and gives no points (each package, each certificate's end), and TLS of nginx, which is
+    // an app and no module: certificates come with sites.
+    let audit = "printf 'skip-test=PKGS-7345\\nskip-test=CRYP-7902\\nskip-test=HTTP-6710\\n' >/tmp/lynis.prf && apt-get -qq update && \
                  DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends install lynis && \
                  mv /tmp/lynis.prf /etc/lynis/custom.prf && lynis audit system --quick --quiet";
     on_server(&environment, &format!("sudo sh -c \"{audit}\" >/dev/null 2>&1 || true"));
