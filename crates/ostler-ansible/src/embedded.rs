@@ -1,7 +1,7 @@
 //! What build.rs put into the binary.
 
 use crate::AnsibleError;
-use ostler_core::model::{CatalogIndex, ModuleMeta};
+use ostler_core::spec::{CatalogIndex, ModuleMeta};
 
 /// A file in the binary.
 #[derive(Clone, Copy)]

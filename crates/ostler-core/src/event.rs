@@ -3,8 +3,7 @@
 use crate::{
     error::Failure,
     ids::{EventId, EventNumber, OperationId, RunId, ServerName},
-    model::Phase,
-    operation::{OperationKind, OperationState},
+    model::{OperationKind, OperationState, Phase},
 };
 use serde::{Deserialize, Serialize};
 

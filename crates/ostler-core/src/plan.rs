@@ -3,9 +3,7 @@
 use crate::{
     error::{Blame, Failure},
     ids::ServerName,
-    model::{Finding, Observed, Power, Reshape, ServerRecord},
-    operation::{OperationRecord, OperationState, StepState},
-    ops::create,
+    model::{Finding, Observed, OperationRecord, OperationState, Power, Reshape, ServerRecord, StepState},
     spec::{ProviderKind, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, ServerSpec, Value},
 };
 use serde::Serialize;
@@ -131,8 +129,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
         }
         OperationState::Running | OperationState::Failed => {
             refuse_fatal(spec, &known.preflight)?;
-            let planned = create::planned_spec(creation)?;
-            if other_machine(&planned, spec).is_empty() {
+            if other_machine(&record.desired, spec).is_empty() {
                 let next = creation.steps.iter().find(|s| s.state != StepState::Done);
                 actions.push(Action::ResumeCreate { step: next.map(|s| s.name.clone()).unwrap_or_default() });
             } else {

@@ -1,7 +1,7 @@
 //! Keys: made here, so that no `ssh-keygen` writes one to disk.
 
 use crate::RemoteError;
-use ostler_core::{ports::KeyPair, secret::Secret};
+use ostler_core::{model::KeyPair, secret::Secret};
 use ssh_key::{
     Algorithm, HashAlg, LineEnding, PrivateKey, PublicKey, authorized_keys, private::KeypairData, rand_core::OsRng,
 };

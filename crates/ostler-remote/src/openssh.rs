@@ -18,7 +18,8 @@ use async_trait::async_trait;
 use ostler_core::{
     Result,
     ids::ServerName,
-    ports::{ConnectError, Credential, HostKey, KeyPair, Login, Remote, Session},
+    model::KeyPair,
+    ports::{ConnectError, Credential, HostKey, Login, Remote, Session},
 };
 use ssh_agent_lib::{agent::Session as _, client::Client};
 use std::{

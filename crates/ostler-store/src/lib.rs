@@ -28,8 +28,7 @@ use ostler_core::{
     error::{Failure, Result},
     event::{Event, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
-    model::{ServerOverview, ServerRecord},
-    operation::{OperationRecord, OperationState, StepRecord, StepState},
+    model::{OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
 };

@@ -11,7 +11,7 @@ use ostler_core::{
     error::Failure,
     event::NewEvent,
     ids::{OperationId, ServerName},
-    operation::{OperationRecord, OperationState, StepRecord, StepState},
+    model::{OperationRecord, OperationState, StepRecord, StepState},
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,

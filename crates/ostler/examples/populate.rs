@@ -4,8 +4,7 @@
 use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName},
-    model::{MachineOrder, MachineRecord, Phase, Seed, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState},
+    model::{MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord},
     ports::{Keep, Provider, Reporter, Store},
     spec::{ImageRef, Network, ProviderKind, ServerSpec, Size, SshPolicy},
 };

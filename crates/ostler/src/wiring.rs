@@ -12,13 +12,13 @@ use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEng
 use ostler_core::{
     Blame, Failure, Result,
     ids::{ServerName, StateId},
-    model::{ModuleMeta, Power, ServerRecord},
+    model::{Power, ServerRecord},
     operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
-    ops::{Providers, WaitOptions, World, resolve},
     ports::{Lease, Provider, Store},
     secret::Secret,
-    spec::{ProviderKind, SecretRef},
+    spec::{ModuleMeta, ProviderKind, SecretRef},
     text::plain,
+    world::{Providers, WaitOptions, World, resolve},
 };
 use ostler_providers::{
     existing::ExistingProvider,

@@ -2,10 +2,7 @@
 
 use super::{CatalogError, vault};
 use crate::embedded::OWN_ROLES;
-use ostler_core::{
-    model::CatalogIndex,
-    spec::{Fault, RolePlace, SpecFaults, read_index, yaml_fault},
-};
+use ostler_core::spec::{CatalogIndex, Fault, RolePlace, SpecFaults, read_index, yaml_fault};
 use std::{
     fs, io,
     path::{Path, PathBuf},

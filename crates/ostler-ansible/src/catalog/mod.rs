@@ -17,7 +17,7 @@ pub use new::new_catalog;
 pub use store::CatalogStore;
 
 use crate::AnsibleError;
-use ostler_core::{model::CatalogIndex, spec::CatalogSource};
+use ostler_core::spec::{CatalogIndex, CatalogSource};
 use std::{
     fs::File,
     path::{Path, PathBuf},

@@ -8,7 +8,7 @@
 use super::{Catalog, CatalogError, check_catalog, checkout::checkout, git};
 use crate::unpack::sync_all;
 use jiff::Timestamp;
-use ostler_core::{model::CatalogIndex, spec::CatalogSource};
+use ostler_core::spec::{CatalogIndex, CatalogSource};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{

@@ -7,7 +7,7 @@ use super::*;
 fn apps(names: &[&str], mut params: Value) -> Value {
     let index = ostler_ansible::catalog_index().unwrap();
     let chosen = || index.apps.iter().filter(|app| names.contains(&app.name.as_str()));
-    let port = |app: &ostler_core::model::AppMeta| {
+    let port = |app: &ostler_core::spec::AppMeta| {
         let name_and_packages = json!({ "app": app.name, "packages": app.packages });
         let mut ports = json!(app.ports);
         for port in ports.as_array_mut().unwrap() {

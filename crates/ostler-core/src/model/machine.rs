@@ -2,8 +2,8 @@
 
 use crate::{
     ids::{OperationId, ServerName, StateId},
-    model::TemplateDigest,
-    spec::{ExistingOptions, ImageRef, LocalOptions, Network, ProxmoxOptions, Size},
+    secret::Secret,
+    spec::{ExistingOptions, ImageRef, LocalOptions, Network, ProxmoxOptions, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
@@ -116,4 +116,23 @@ pub struct Reshape {
     pub changes: Vec<String>,
     /// What stands in the way.
     pub findings: Vec<Finding>,
+}
+
+/// MAC address of a server's network card: locally administered, under QEMU's and KVM's usual prefix 52:54:00, and the
+/// same for the life of the server.
+pub fn mac_address(owner: StateId, server: &str, index: usize) -> String {
+    // FNV-1a, 64 bits: a stable spread of ids is all that is needed here.
+    let text = format!("{owner}/{server}/{index}");
+    let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let [a, b, c, ..] = hash.to_be_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+/// An ed25519 key pair.
+#[derive(Clone, Debug)]
+pub struct KeyPair {
+    /// OpenSSH format, PEM.
+    pub private: Secret,
+    /// `ssh-ed25519 AAAA...`, without comment.
+    pub public: String,
 }

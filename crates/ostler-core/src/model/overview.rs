@@ -3,8 +3,7 @@
 use crate::{
     error::Failure,
     ids::{OperationId, ServerName},
-    model::{MachineRecord, Phase},
-    operation::{OperationKind, OperationState, StepRecord},
+    model::{MachineRecord, OperationKind, OperationState, Phase, StepRecord},
     spec::ProviderKind,
 };
 

@@ -12,9 +12,8 @@ use crate::{
     error::{Blame, Failure, Result},
     event::EventKind,
     ids::{OperationId, ServerName},
-    operation::{
-        Change, OperationKind, OperationRecord, OperationState, ScopedReporter, Step, StepFn, StepRecord, StepState,
-    },
+    model::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
+    operation::{Change, ScopedReporter, Step, StepFn},
     ports::{Reporter, Store},
 };
 use serde::{Serialize, de::DeserializeOwned};

@@ -12,7 +12,7 @@ use crate::{
     error::{Blame, Failure, Result},
     event::{Event, EventKind, NewEvent},
     ids::{EventNumber, OperationId, ServerName},
-    operation::{OperationState, StepState},
+    model::{OperationState, StepState},
     ports::{EventFilter, Reporter, Store},
 };
 use async_trait::async_trait;

@@ -6,11 +6,9 @@
 mod driver;
 mod lease;
 mod log;
-mod record;
 mod step;
 
 pub use driver::*;
 pub use lease::*;
 pub use log::*;
-pub use record::*;
 pub use step::*;

@@ -2,9 +2,9 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Reshape, TemplateDigest},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
     ports::{Images, Reporter},
-    spec::{LocalOptions, ServerSpec, Size},
+    spec::{LocalOptions, ServerSpec, Size, TemplateDigest},
 };
 use async_trait::async_trait;
 use std::path::PathBuf;

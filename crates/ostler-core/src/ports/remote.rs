@@ -1,6 +1,6 @@
 //! SSH.
 
-use crate::{error::Result, ids::ServerName, secret::Secret};
+use crate::{error::Result, ids::ServerName, model::KeyPair, secret::Secret};
 use async_trait::async_trait;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -49,15 +49,6 @@ pub struct HostKey {
     pub key: String,
     /// `SHA256:...`
     pub fingerprint: String,
-}
-
-/// An ed25519 key pair.
-#[derive(Clone, Debug)]
-pub struct KeyPair {
-    /// OpenSSH format, PEM.
-    pub private: Secret,
-    /// `ssh-ed25519 AAAA...`, without comment.
-    pub public: String,
 }
 
 /// Why a login did not come about. The texts are what the server and ssh said, fit to be shown, in a few lines; the last one says

@@ -4,8 +4,7 @@ use crate::{
     error::{Failure, Result},
     event::{Event, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
-    model::{ServerOverview, ServerRecord},
-    operation::{OperationRecord, OperationState, StepRecord, StepState},
+    model::{OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::ChildRecord,
     secret::Secret,
 };

@@ -44,10 +44,10 @@ use ostler_core::{
     Result,
     event::{EventKind, Level},
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape, TemplateDigest},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Images, Keep, Provider, Reporter},
     secret::Secret,
-    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size},
+    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{

@@ -12,8 +12,8 @@ use super::{
     wire::{self, Resource, Storage, VmConfig},
 };
 use ostler_core::{
-    model::{Finding, MachineOrder, TemplateDigest},
-    spec::ProxmoxOptions,
+    model::{Finding, MachineOrder},
+    spec::{ProxmoxOptions, TemplateDigest},
 };
 use std::{
     fmt,

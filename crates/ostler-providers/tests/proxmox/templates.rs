@@ -3,8 +3,9 @@
 use crate::lab::{Lab, MIB, said};
 use ostler_core::{
     ids::ServerName,
-    model::{MachineOrder, Power, TemplateDigest, mac_address},
+    model::{MachineOrder, Power, mac_address},
     ports::Provider,
+    spec::TemplateDigest,
 };
 use ostler_testkit::pve::{Fault, TaskFault};
 use std::sync::Arc;

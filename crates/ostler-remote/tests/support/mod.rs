@@ -2,7 +2,8 @@
 
 use ostler_core::{
     ids::ServerName,
-    ports::{KeyPair, Login, Remote, Session},
+    model::KeyPair,
+    ports::{Login, Remote, Session},
     secret::Secret,
 };
 use ostler_remote::OpenSsh;

@@ -3,8 +3,10 @@
 use ostler_core::{
     event::{EventKind, Level, NewEvent},
     ids::{LeaseToken, OperationId, RunId, ServerName},
-    model::{MachineRecord, OperationOverview, Phase, ServerOverview, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
+    model::{
+        MachineRecord, OperationKind, OperationOverview, OperationRecord, OperationState, Phase, ServerOverview,
+        ServerRecord, StepRecord, StepState,
+    },
     ports::{ChildRecord, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
     spec::*,

@@ -6,7 +6,7 @@ use crate::fixtures::*;
 use ostler_core::{
     event::EventKind,
     ids::{EventNumber, LeaseToken},
-    operation::StepState,
+    model::StepState,
     ports::{EventFilter, LeaseAnswer, Store},
     secret::Secret,
 };

@@ -5,8 +5,7 @@ use ostler_core::{
     Blame, Failure,
     event::{EventKind, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId},
-    model::{MachineRecord, Phase},
-    operation::{OperationState, StepState},
+    model::{MachineRecord, OperationState, Phase, StepState},
     ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
 };

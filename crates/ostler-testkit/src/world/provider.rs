@@ -4,9 +4,9 @@ use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape, TemplateDigest},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Keep, Provider, Reporter},
-    spec::{LocalOptions, Size},
+    spec::{LocalOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
 use std::time::Duration;

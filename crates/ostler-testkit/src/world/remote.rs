@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use ostler_core::{
     Result,
     ids::{OperationId, ServerName},
-    ports::{ConnectError, Credential, HostKey, KeyPair, Login, Output, Remote, Session, Transport},
+    model::KeyPair,
+    ports::{ConnectError, Credential, HostKey, Login, Output, Remote, Session, Transport},
     secret::Secret,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -77,18 +78,18 @@ impl FakeWorld {
     }
 }
 
-const PREPARE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_prepare.sh");
-const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/ops/scripts/host_key_activate.sh");
-const LIMITS: &str = include_str!("../../../ostler-core/src/ops/scripts/limits.sh");
-const REFUSAL: &str = include_str!("../../../ostler-core/src/ops/scripts/refusal.py");
-const REPAIR: &str = include_str!("../../../ostler-core/src/ops/scripts/repair.sh");
-const CHECK_SUDO: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_check_sudo.sh");
-const PREPARE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_prepare.sh");
-const RELEASE: &str = include_str!("../../../ostler-core/src/ops/scripts/adopt_release.sh");
-const PENDING: &str = include_str!("../../../ostler-core/src/ops/scripts/pending_sshd.sh");
-const GENERALISE: &str = include_str!("../../../ostler-core/src/ops/scripts/generalise.sh");
-const ACCESS_FACTS: &str = include_str!("../../../ostler-core/src/ops/scripts/access_facts.sh");
-const PREFETCH: &str = include_str!("../../../ostler-core/src/ops/scripts/prefetch.sh");
+const PREPARE_KEY: &str = include_str!("../../../ostler-core/src/reach/scripts/host_key_prepare.sh");
+const ACTIVATE_KEY: &str = include_str!("../../../ostler-core/src/reach/scripts/host_key_activate.sh");
+const LIMITS: &str = include_str!("../../../ostler-core/src/reach/scripts/limits.sh");
+const REFUSAL: &str = include_str!("../../../ostler-core/src/reach/scripts/refusal.py");
+const REPAIR: &str = include_str!("../../../ostler-core/src/converge/scripts/repair.sh");
+const CHECK_SUDO: &str = include_str!("../../../ostler-core/src/server/scripts/adopt_check_sudo.sh");
+const PREPARE: &str = include_str!("../../../ostler-core/src/server/scripts/adopt_prepare.sh");
+const RELEASE: &str = include_str!("../../../ostler-core/src/server/scripts/adopt_release.sh");
+const PENDING: &str = include_str!("../../../ostler-core/src/converge/scripts/pending_sshd.sh");
+const GENERALISE: &str = include_str!("../../../ostler-core/src/server/scripts/generalise.sh");
+const ACCESS_FACTS: &str = include_str!("../../../ostler-core/src/converge/scripts/access_facts.sh");
+const PREFETCH: &str = include_str!("../../../ostler-core/src/converge/scripts/prefetch.sh");
 
 struct FakeSession {
     world: FakeWorld,

@@ -6,8 +6,7 @@ use ostler_core::{
     Failure, Result,
     event::{Event, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
-    model::{ServerOverview, ServerRecord},
-    operation::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
+    model::{OperationKind, OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
 };

@@ -6,17 +6,18 @@ use ostler_core::{
     Result,
     event::EventKind,
     ids::{EventNumber, OperationId, ServerName, StateId},
-    model::{CatalogIndex, Seed},
-    operation::{EventLog, Interrupt, LEASE_TTL, Leaser, OperationState},
-    ops::{
-        Providers, WaitOptions, World, destroy,
+    model::{OperationState, Seed},
+    operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
+    ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
+    secret::Secret,
+    server::{
+        destroy,
         drift::{self, Check},
         template,
         up::{self, OnFailure},
     },
-    ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
-    secret::Secret,
-    spec::*,
+    spec::{CatalogIndex, *},
+    world::{Providers, WaitOptions, World},
 };
 use ostler_process::{ProcessId, machine_id};
 use ostler_store::SeaStore;

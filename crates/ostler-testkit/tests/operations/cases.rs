@@ -1,8 +1,9 @@
 //! The cases of a table, worked on side by side, with the failed ones named.
 
 use ostler_core::{
-    operation::{OperationKind, Step, StepState},
-    ops::{apply, create, template},
+    model::{OperationKind, StepState},
+    operation::Step,
+    server::{apply, create, template},
     spec::ProviderKind,
 };
 use ostler_testkit::world::{Call, Effect, Fault, Moment, set_step};

@@ -4,7 +4,7 @@ use crate::{
     bench::{Bench, Verb, empty, finished, up, web, with_memory, with_module},
     cases::{after_each, at, block_on, each, faults_around, steps_of},
 };
-use ostler_core::operation::{OperationKind, StepState};
+use ostler_core::model::{OperationKind, StepState};
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
 /// A disturbance of an `up`, and how it is gone on with.

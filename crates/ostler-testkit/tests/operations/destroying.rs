@@ -6,8 +6,8 @@ use crate::{
 };
 use ostler_core::{
     Blame, Failure,
-    operation::{OperationKind, OperationState, StepState},
-    ops::create,
+    model::{OperationKind, OperationState, StepState},
+    server::create,
     spec::ProviderKind,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
@@ -45,7 +45,7 @@ async fn assert_stuck(bench: &Bench, failure: &Failure) {
     assert_eq!((refusal.blame, refusal.message.as_str()), (Blame::User, "web is half destroyed"));
 }
 
-async fn store_creation(store: &impl ostler_core::ports::Store) -> ostler_core::operation::OperationRecord {
+async fn store_creation(store: &impl ostler_core::ports::Store) -> ostler_core::model::OperationRecord {
     let server = store.server(&web().name).await.unwrap().unwrap();
     store.operation(server.created_by).await.unwrap().unwrap()
 }

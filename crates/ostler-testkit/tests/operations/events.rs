@@ -5,8 +5,8 @@ use ostler_core::{
     Result,
     event::{EventKind, Level},
     ids::{EventNumber, OperationId},
-    model::Phase,
-    operation::{Driver, EventLog, Interrupt, OperationKind, OperationRecord, OperationState, Step, StepFuture, begun},
+    model::{OperationKind, OperationRecord, OperationState, Phase},
+    operation::{Driver, EventLog, Interrupt, Step, StepFuture, begun},
     ports::{EventFilter, Reporter, Store},
 };
 use ostler_store::SeaStore;

@@ -10,8 +10,7 @@ use crate::{
     templates::template,
 };
 use ostler_core::{
-    model::ServerRecord,
-    operation::{OperationKind, OperationRecord, StepRecord, StepState},
+    model::{OperationKind, OperationRecord, ServerRecord, StepRecord, StepState},
     ports::Store,
     secret::Secret,
 };

@@ -6,8 +6,8 @@ use crate::{
 };
 use ostler_core::{
     Blame,
-    ops::drift::{Check, Findings},
     ports::Store,
+    server::drift::{Check, Findings},
     spec::ServerSpec,
 };
 use ostler_testkit::world::{Effect, Moment};

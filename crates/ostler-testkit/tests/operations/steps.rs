@@ -5,11 +5,8 @@ use ostler_core::{
     Failure, Result,
     event::EventKind,
     ids::EventNumber,
-    model::Phase,
-    operation::{
-        Driver, EventLog, Interrupt, OperationKind, OperationRecord, OperationState, Step, StepFuture, StepRecord,
-        StepState, begun,
-    },
+    model::{OperationKind, OperationRecord, OperationState, Phase, StepRecord, StepState},
+    operation::{Driver, EventLog, Interrupt, Step, StepFuture, begun},
     ports::{EventFilter, Store},
 };
 use ostler_store::SeaStore;

@@ -6,8 +6,8 @@ use crate::{
     creating::{Case, cases, disturb},
 };
 use ostler_core::{
-    model::TemplateContents,
-    operation::{OperationKind, StepState},
+    model::{OperationKind, StepState},
+    spec::TemplateContents,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 

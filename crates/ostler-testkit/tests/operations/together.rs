@@ -8,7 +8,7 @@ use ostler_core::{
     Blame,
     event::EventKind,
     ids::EventNumber,
-    operation::{OperationKind, OperationState, StepState},
+    model::{OperationKind, OperationState, StepState},
     ports::{EventFilter, Store},
     spec::CatalogSource,
 };

@@ -6,7 +6,7 @@ use crate::{
 };
 use ostler_core::{
     Blame,
-    operation::{OperationKind, StepState},
+    model::{OperationKind, StepState},
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 

@@ -11,7 +11,7 @@ use crate::{
 use ostler_core::{
     Blame, Failure, Result,
     ids::ServerName,
-    ops::{destroy, up::Resumed},
+    server::{destroy, up::Resumed},
 };
 use std::{
     io::{BufRead, IsTerminal, Write},

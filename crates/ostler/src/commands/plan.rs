@@ -14,13 +14,13 @@ use ostler_core::{
     Failure, Result,
     event::AnsibleReport,
     ids::ServerName,
-    ops::{
-        World,
+    plan::{Action, ServerPlan},
+    server::{
         drift::{self, Check, Findings},
         up,
     },
-    plan::{Action, ServerPlan},
     spec::ServerSpec,
+    world::World,
 };
 use serde::Serialize;
 use std::{path::PathBuf, process::ExitCode};

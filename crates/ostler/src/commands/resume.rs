@@ -11,8 +11,8 @@ use crate::{
 use ostler_core::{
     Result,
     ids::ServerName,
-    ops::{destroy, up},
     ports::Store,
+    server::{destroy, up},
 };
 use std::process::ExitCode;
 

@@ -5,8 +5,7 @@ use ostler_ansible::{Catalog, CatalogStore};
 use ostler_core::{
     Blame, Failure, Result,
     ids::ServerName,
-    model::CatalogIndex,
-    spec::{self, CatalogSource, ServerSpec, Spec, SpecContext, SpecFaults},
+    spec::{self, CatalogIndex, CatalogSource, ServerSpec, Spec, SpecContext, SpecFaults},
 };
 use std::{io, path::Path};
 

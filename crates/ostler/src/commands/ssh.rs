@@ -8,10 +8,11 @@ use crate::{
 use ostler_core::{
     Blame, Failure, Result,
     ids::{OperationId, ServerName},
-    model::{Power, ServerRecord},
-    operation::OperationState,
-    ops::{Context, World, create, destroy, up},
+    model::{OperationState, Power, ServerRecord},
     ports::Store,
+    reach::wait,
+    server::{create, destroy, up},
+    world::{Context, World},
 };
 use std::{io::IsTerminal, os::unix::process::ExitStatusExt, process::ExitCode};
 
@@ -37,7 +38,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         .with_world(async |world| {
             check_up(world, &record).await?;
             let context = Context::new(world, OperationId::new(), record.desired.clone());
-            let login = context.log_in().await?;
+            let login = wait::for_login(&context).await?;
             let tty =
                 std::io::stdin().is_terminal() && (arguments.command.is_empty() || std::io::stdout().is_terminal());
             let argv = ostler_remote::interactive_argv(&login.transport(), tty, &arguments.command);

@@ -10,10 +10,9 @@ use futures::future::join_all;
 use ostler_core::{
     Blame, Failure, Result,
     ids::{OperationId, ServerName},
-    model::{Observed, OperationOverview, Phase, Power, ServerOverview},
-    operation::{OperationKind, OperationState},
-    ops::destroy,
+    model::{Observed, OperationKind, OperationOverview, OperationState, Phase, Power, ServerOverview},
     ports::Store,
+    server::destroy,
 };
 use serde::Serialize;
 use std::{collections::HashMap, process::ExitCode};
@@ -120,7 +119,7 @@ type Seen = HashMap<ServerName, Observed>;
 type Unseen = HashMap<ServerName, String>;
 
 async fn last_operation(session: &Session, server: &ServerName, operation: OperationOverview) -> Result<LastOperation> {
-    use ostler_core::operation::StepState;
+    use ostler_core::model::StepState;
     let at_work = matches!(operation.state, OperationState::Running | OperationState::Unwinding);
     // Only an operation that claims to be at work needs a look at its lease.
     let interrupted = at_work && !session.is_at_work(server).await?;

@@ -8,11 +8,7 @@ use crate::{
 };
 use futures::{StreamExt, stream};
 use ostler_core::{
-    Failure, Result,
-    ids::ServerName,
-    operation::Interrupt,
-    ops::{World, up::Resumed},
-    ports::Store,
+    Failure, Result, ids::ServerName, operation::Interrupt, ports::Store, server::up::Resumed, world::World,
 };
 use std::{
     process::ExitCode,

@@ -11,7 +11,7 @@ use crate::{
 use ostler_core::{
     Result,
     ids::ServerName,
-    ops::up::{self, OnFailure, Resumed},
+    server::up::{self, OnFailure, Resumed},
     spec::ServerSpec,
 };
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};

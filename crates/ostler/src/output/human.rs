@@ -14,9 +14,8 @@ use ostler_core::{
     Blame, Failure, Result,
     event::{AnsibleReport, Diff, Event, EventKind, Level, ProgressUnit, TaskOutcome, TaskResult},
     ids::ServerName,
-    model::Phase,
-    operation::OperationKind,
-    ops::up::{Outcome, Resumed},
+    model::{OperationKind, Phase},
+    server::up::{Outcome, Resumed},
     text::plain,
 };
 use std::{

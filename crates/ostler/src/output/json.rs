@@ -3,7 +3,7 @@
 use super::{Ended, Face, Stage};
 use ostler_core::{
     event::{Event, EventKind},
-    ops::up::Resumed,
+    server::up::Resumed,
 };
 use serde::Serialize;
 use serde_json::json;

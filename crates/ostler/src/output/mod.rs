@@ -13,7 +13,7 @@ pub use stage::Stage;
 pub use table::Table;
 
 use crate::cli::Output;
-use ostler_core::{Failure, Result, event::Event, ids::ServerName, ops::up::Resumed, text::plain};
+use ostler_core::{Failure, Result, event::Event, ids::ServerName, server::up::Resumed, text::plain};
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 

@@ -5,7 +5,7 @@ use ostler_core::{
     Failure,
     event::Diff,
     ids::ServerName,
-    ops::drift::{Change, Check, Findings, Unpredicted},
+    server::drift::{Change, Check, Findings, Unpredicted},
     text::plain,
 };
 

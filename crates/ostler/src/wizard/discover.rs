@@ -3,10 +3,9 @@
 use crate::commands::{key::new::public_half, spec_file};
 use ostler_core::{
     Result,
-    model::{CatalogIndex, ModuleMeta},
     ports::Store,
     secret::Secret,
-    spec::ProxmoxEndpoint,
+    spec::{CatalogIndex, ModuleMeta, ProxmoxEndpoint},
     text::plain,
 };
 use ostler_providers::proxmox::{Host, Inventory, Offers, host_fingerprint, shown_fingerprint};

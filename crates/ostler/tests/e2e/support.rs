@@ -1,7 +1,7 @@
 //! What both tests need: an image, a spec, and looks at the server from inside and outside.
 
 use crate::runs::runs;
-use ostler_core::{ops::create, spec::ProviderKind};
+use ostler_core::{server::create, spec::ProviderKind};
 use ostler_testkit::environment::{TestEnvironment, marked_processes};
 use serde_json::Value;
 use std::{

@@ -4,7 +4,7 @@ use crate::{
     runs::RunWatch,
     support::{FULL, bare, environment, server, spec},
 };
-use ostler_core::ops::apply;
+use ostler_core::server::apply;
 use ostler_testkit::{
     environment::TestEnvironment,
     targets::{Lab, Target},

@@ -197,7 +197,7 @@ fn lets_in(environment: &TestEnvironment, target: &Target, port: u16) -> bool {
 }
 
 fn install(target: &Target) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ostler-core/src/ops/scripts/guard");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ostler-core/src/converge/scripts/guard");
     let folder = "/var/lib/ostler/rollback";
     target.exec(&format!("install -d -m 0700 /var/lib/ostler {folder} {folder}/guard.d")).ok();
     for (name, path) in [

@@ -2,7 +2,7 @@
 
 use super::server::{Server, copy, succeed};
 use crate::catalog_index;
-use ostler_core::model::Proto;
+use ostler_core::spec::Proto;
 use saphyr::{LoadableYamlNode as _, Yaml};
 use serde_json::json;
 use std::{

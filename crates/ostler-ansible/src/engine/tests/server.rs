@@ -4,9 +4,9 @@ use super::*;
 use ostler_core::{
     event::TaskResult,
     ids::ServerName,
-    model::{AppMeta, CatalogIndex, Facts},
     ports::{RunHost, Transport},
     secret::Secret,
+    spec::{AppMeta, CatalogIndex, Facts},
 };
 use ostler_testkit::targets::{Lab, Target, TargetOptions};
 use serde_json::json;

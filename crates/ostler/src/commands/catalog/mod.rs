@@ -10,7 +10,7 @@ use crate::{cli::Global, commands::spec_file};
 use ostler_ansible::Catalog;
 use ostler_core::{
     Result,
-    model::{AppMeta, Proto, Scope},
+    spec::{AppMeta, Proto, Scope},
 };
 use std::{path::Path, process::ExitCode};
 
@@ -51,7 +51,7 @@ pub async fn named(global: &Global, path: Option<&Path>, offline: bool) -> Resul
 
 /// `80/tcp`, and who may reach it unless everybody may.
 pub fn ports(app: &AppMeta) -> Vec<String> {
-    let port = |port: &ostler_core::model::AppPort| {
+    let port = |port: &ostler_core::spec::AppPort| {
         let proto = if port.proto == Proto::Tcp { "tcp" } else { "udp" };
         let scope = match port.scope {
             Scope::Public => "",

@@ -6,8 +6,7 @@ use crate::{
 };
 use ostler_core::{
     Blame, Failure, Result,
-    model::AppMeta,
-    spec::{self, Parameter, Strategy},
+    spec::{self, AppMeta, Parameter, Strategy},
 };
 use std::{path::PathBuf, process::ExitCode};
 

@@ -5,10 +5,7 @@ use crate::{
     commands::catalog::ports,
     wizard::{dialog::Dialog, prompt::Ask, talk::Step},
 };
-use ostler_core::{
-    model::{AppMeta, CatalogIndex},
-    spec::QuestionKind,
-};
+use ostler_core::spec::{AppMeta, CatalogIndex, QuestionKind};
 
 /// Asks.
 pub fn ask(dialog: &mut Dialog<'_>) -> Step<()> {

@@ -2,10 +2,7 @@
 
 use super::{MODULES, choices, defaults, picked, target::Target};
 use crate::wizard::{dialog::Dialog, prompt::Ask, talk::Step};
-use ostler_core::{
-    model::ModuleMeta,
-    spec::{QuestionKind, Value},
-};
+use ostler_core::spec::{ModuleMeta, QuestionKind, Value};
 
 /// Asks.
 pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {

@@ -8,9 +8,8 @@ use crate::wizard::{
 use Act::{CtrlC, Enter, Esc};
 use ostler_core::{
     Failure,
-    model::{CatalogIndex, ModuleMeta},
     secret::Secret,
-    spec::{self, ServerSpec, SpecContext},
+    spec::{self, CatalogIndex, ModuleMeta, ServerSpec, SpecContext},
 };
 use ostler_providers::proxmox::Host;
 use std::{

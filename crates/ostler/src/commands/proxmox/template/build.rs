@@ -11,7 +11,7 @@ use crate::{
 use ostler_core::{
     Blame, Failure, Result,
     ids::ServerName,
-    ops::template,
+    server::template,
     spec::{ProviderKind, ServerSpec},
 };
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};

@@ -8,7 +8,7 @@ use crate::{
 use ostler_core::{
     Result,
     ids::ServerName,
-    operation::{OperationKind, OperationState},
+    model::{OperationKind, OperationState},
     ports::Store,
     spec::{ImageRef, ServerSpec},
 };

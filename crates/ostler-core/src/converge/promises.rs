@@ -1,0 +1,300 @@
+//! What a spec promises about logging in is proved by doing it, from here, by each family of addresses that leads to the server.
+//!
+//! The key's login is proved by the session that the run ends with, and sshd has told that one which methods it offers: so what is
+//! refused costs no connection. One more asks for root's, and one is the login by password where it is promised. None is a failed
+//! login that fail2ban would count. It is done after a run that changed who gets in, and once for each new promise; what a `Match`
+//! block says to addresses that we don't come from is asked of sshd by the role.
+
+use crate::{
+    converge::{diagnosis::is_change, host_vars},
+    error::{Blame, Failure, Result},
+    event::{AnsibleReport, EventKind, Level},
+    ports::{ConnectError, Credential, LET_IN, Login, Reporter, Session},
+    reach::RUN_AS_ROOT,
+    secret::Secret,
+    spec::{RootLogin, SshAuth},
+    world::Context,
+};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+const FACTS: &str = include_str!("scripts/access_facts.sh");
+/// Roles whose changes put a promise in doubt.
+const ROLES: [&str; 3] = ["ssh_policy", "target_user", "ufw"];
+/// Name of the secret that says what was proved last.
+const PROVED: &str = "promises-proved";
+/// How long one login may take, where the machine is not emulated.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same at an address of the other family, to which there may be no way from here.
+const ELSEWHERE: Duration = Duration::from_secs(5);
+
+/// Whether a run changed something of who gets in.
+pub(crate) fn in_doubt(reports: &[AnsibleReport]) -> bool {
+    reports.iter().any(|report| match report {
+        AnsibleReport::TaskResult(task) => {
+            is_change(report) && task.role.as_deref().is_some_and(|role| ROLES.contains(&role))
+        }
+        _ => false,
+    })
+}
+
+/// Proves the promises of the spec, if that is due. `session`: as the target user, by a connection made after the run.
+pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session, in_doubt: bool) -> Result<()> {
+    if !ctx.spec.ssh.enabled {
+        return Ok(());
+    }
+    let promise = promise(ctx).await?;
+    let store = ctx.world.store;
+    if !in_doubt && store.secret(Some(ctx.server()), PROVED).await?.as_ref() == Some(&promise) {
+        return Ok(());
+    }
+    let slowness = ctx.observe().await?.slowness.max(1);
+    let addresses = prove_way(ctx, session, slowness).await?;
+    let reached = session.transport().address;
+    if let Some(other) = addresses.into_iter().find(|address| address.is_ipv4() != reached.is_ipv4()) {
+        prove_elsewhere(ctx, SocketAddr::new(other, ctx.spec.ssh.port), slowness).await?;
+    }
+    store.put_secret(Some(ctx.server()), PROVED, &promise).await
+}
+
+/// All that the promises follow from, as a digest. Where it changes, they are proved anew.
+async fn promise(ctx: &Context<'_>) -> Result<Secret> {
+    let spec = &ctx.spec;
+    let hash = host_vars::secret(ctx.world, spec).await?;
+    let hash = hash.get("ostler_user_password_hash").map_or("", |hash| hash.expose());
+    let all = serde_json::json!([spec.ssh, spec.user, spec.authorized_keys, spec.exclusive_keys, hash]).to_string();
+    Ok(Secret::new(uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, all.as_bytes()).to_string()))
+}
+
+/// The same at the server's address of the other family, as far as a way leads there from here.
+async fn prove_elsewhere(ctx: &Context<'_>, address: SocketAddr, slowness: u32) -> Result<()> {
+    let login = ctx.login(address, &ctx.spec.user).await?;
+    match ctx.world.remote.connect(&login, ELSEWHERE * slowness).await {
+        Ok(session) => {
+            let proved = prove_way(ctx, session.as_ref(), slowness).await;
+            session.close().await;
+            proved.map(drop)
+        }
+        Err(ConnectError::Refused(words)) => {
+            let message = format!("{} can't log in at {}: {}", ctx.spec.user, address.ip(), one_line(&words));
+            notice(ctx, Level::Warning, message).await;
+            Ok(())
+        }
+        Err(error) => {
+            not_proved(ctx, &format!("logins at {}", address.ip()), &error).await;
+            Ok(())
+        }
+    }
+}
+
+/// Proves them by the way that `session` came; returns the server's own addresses.
+async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> Result<Vec<IpAddr>> {
+    let (spec, remote) = (&ctx.spec, ctx.world.remote);
+    let facts = Facts::ask(session, &spec.user).await?;
+    let login = ctx.login(session.transport().address, &spec.user).await?;
+    let patience = PATIENCE * slowness;
+
+    let mut offered = session.offered_methods();
+    if offered.is_empty() {
+        match remote.offered_methods(&login, patience).await {
+            Ok(methods) => offered = methods,
+            Err(error) => {
+                not_proved(ctx, &format!("what {} is offered at {}", spec.user, login.address.ip()), &error).await;
+                return Ok(facts.addresses);
+            }
+        }
+    }
+    let fault = fault(spec.ssh.auth, &spec.user, &offered);
+    let password_offered = fault.is_none();
+    judge(ctx, &facts, &spec.user, fault).await?;
+    if spec.ssh.auth == SshAuth::KeyAndPassword
+        && password_offered
+        && let Some(reference) = &spec.password
+    {
+        let credential = Credential::Password(ctx.world.resolve(reference).await?);
+        let login = Login { credential, ..login.clone() };
+        match remote.connect(&login, patience).await {
+            Ok(by_password) => by_password.close().await,
+            Err(ConnectError::Refused(words)) => return Err(refused(ctx, session, &words).await),
+            Err(error) => not_proved(ctx, &format!("the login by password at {}", login.address.ip()), &error).await,
+        }
+    }
+
+    // Where passwords are offered to all who may log in, sshd's own word on root is all that there is.
+    if spec.ssh.auth == SshAuth::KeyOnly && spec.user != "root" {
+        let login = Login { user: "root".to_owned(), ..login };
+        match remote.offered_methods(&login, patience).await {
+            Ok(offered) => judge(ctx, &facts, "root", self::fault(SshAuth::KeyOnly, "root", &offered)).await?,
+            Err(error) => not_proved(ctx, &format!("what root is refused at {}", login.address.ip()), &error).await,
+        }
+    }
+    let wanted = match spec.ssh.root_login {
+        RootLogin::No => "no",
+        RootLogin::ProhibitPassword => "without-password",
+        RootLogin::Yes => "yes",
+    };
+    if let Some(word) = facts.says("root", "permitrootlogin").filter(|word| *word != wanted) {
+        let message = format!("sshd has PermitRootLogin `{word}` for root from here, by a `Match` block of your own");
+        notice(ctx, Level::Warning, message).await;
+    }
+    Ok(facts.addresses)
+}
+
+/// What is wrong with the methods that sshd offers to an account.
+fn fault(auth: SshAuth, account: &str, offered: &[String]) -> Option<String> {
+    if offered == [LET_IN] {
+        return Some(format!("sshd lets {account} in without any proof"));
+    }
+    match auth {
+        SshAuth::KeyOnly => {
+            let others: Vec<&str> =
+                offered.iter().map(String::as_str).filter(|method| *method != "publickey").collect();
+            (!others.is_empty()).then(|| {
+                format!("sshd offers {account} a login by {}, though `ssh.auth` is `key-only`", others.join(", "))
+            })
+        }
+        SshAuth::KeyAndPassword => (!offered.iter().any(|method| method == "password")).then(|| {
+            format!(
+                "sshd offers {account} no login by password, but {}, though `ssh.auth` is `key-and-password`",
+                offered.join(", ")
+            )
+        }),
+    }
+}
+
+/// A fault that sshd's configuration has for us alone is somebody's `Match` block, for the role sees to all others.
+async fn judge(ctx: &Context<'_>, facts: &Facts, account: &str, fault: Option<String>) -> Result<()> {
+    let Some(fault) = fault else { return Ok(()) };
+    if facts.are_against(account, ctx.spec.ssh.auth) {
+        notice(ctx, Level::Warning, format!("{fault}: a `Match` block of your own says so to us")).await;
+        return Ok(());
+    }
+    Err(Failure::new(Blame::Target, fault)
+        .because_of(format!("{} does not do what its spec promises about logging in", ctx.server()))
+        .with_hint(format!(
+            "its configuration says otherwise, so look whether another sshd runs there: \
+             `ostler ssh {} -- sudo ss -tlnp`",
+            ctx.server()
+        )))
+}
+
+/// The password is offered and does not let in. The server's log says why.
+async fn refused(ctx: &Context<'_>, session: &dyn Session, words: &str) -> Failure {
+    let (server, user) = (ctx.server(), &ctx.spec.user);
+    let log = "exec sudo -n journalctl -q -o cat --since=-2min -n 8 -t sshd -t sshd-session -t sshd-auth";
+    let said = session.run(log, b"").await.map(|output| output.stdout).unwrap_or_default();
+    Failure::new(Blame::Target, one_line(words))
+        .because_of(format!("{user} can't log in to {server} by the password, though `ssh.auth` is `key-and-password`"))
+        .with_lines(said.lines().filter(|line| line.contains(user.as_str())).map(one_line).collect())
+        .with_hint(format!(
+            "sshd asks PAM, so look at /etc/pam.d/sshd and at `sudo chage -l {user}` there; \
+             `ssh: {{ auth: key-only }}` does without passwords. Then `ostler resume {server}`"
+        ))
+}
+
+async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {
+    let why = match error {
+        ConnectError::NoAnswer(words)
+        | ConnectError::Barred(words)
+        | ConnectError::Refused(words)
+        | ConnectError::TooManyKeys { words, .. }
+        | ConnectError::Broken(words) => one_line(words),
+        ConnectError::HostKey { .. } => "another machine answers there".to_owned(),
+    };
+    notice(ctx, Level::Info, format!("not proved: {what} ({why})")).await;
+}
+
+async fn notice(ctx: &Context<'_>, level: Level, message: String) {
+    ctx.reporter.report(EventKind::Notice { level, message }).await;
+}
+
+/// A text of a server's, for people.
+fn one_line(text: &str) -> String {
+    const MOST: usize = 240;
+    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect()
+}
+
+/// What the server says of itself.
+#[derive(Debug, Default)]
+struct Facts {
+    /// For each account, sshd's keywords and their values for somebody who comes the way that we do.
+    accounts: BTreeMap<String, BTreeMap<String, String>>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Facts {
+    async fn ask(session: &dyn Session, user: &str) -> Result<Self> {
+        let command = format!("{RUN_AS_ROOT} -- \"$SSH_CONNECTION\" {user} root");
+        Ok(Self::read(&session.run(&command, FACTS.as_bytes()).await?.stdout))
+    }
+
+    fn read(text: &str) -> Self {
+        let mut facts = Self::default();
+        let mut account = "";
+        for (keyword, value) in text.lines().filter_map(|line| line.trim().split_once(' ')) {
+            match keyword {
+                "account" => account = value,
+                "address" => facts.addresses.extend(value.parse::<IpAddr>()),
+                _ => {
+                    facts.accounts.entry(account.to_owned()).or_default().insert(keyword.to_owned(), value.to_owned());
+                }
+            }
+        }
+        facts
+    }
+
+    fn says(&self, account: &str, keyword: &str) -> Option<&str> {
+        Some(self.accounts.get(account)?.get(keyword)?)
+    }
+
+    /// Whether sshd's configuration has this account log in by other methods than the policy.
+    fn are_against(&self, account: &str, auth: SshAuth) -> bool {
+        let password = if auth == SshAuth::KeyAndPassword { "yes" } else { "no" };
+        let is = |keyword, fine: &[&str]| self.says(account, keyword).is_none_or(|value| fine.contains(&value));
+        !(is("passwordauthentication", &[password])
+            && is("kbdinteractiveauthentication", &["no"])
+            && is("permitemptypasswords", &["no"])
+            && is("authenticationmethods", if password == "yes" { &["any"] } else { &["any", "publickey"] }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(methods: &str) -> Vec<String> {
+        methods.split(',').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn what_is_offered_must_be_what_is_promised() {
+        for good in [(SshAuth::KeyOnly, "publickey"), (SshAuth::KeyAndPassword, "publickey,password")] {
+            assert_eq!(fault(good.0, "ops", &offered(good.1)), None, "{good:?}");
+        }
+        for bad in [
+            (SshAuth::KeyOnly, "publickey,password"),
+            (SshAuth::KeyOnly, "publickey,keyboard-interactive"),
+            (SshAuth::KeyOnly, "none"),
+            (SshAuth::KeyAndPassword, "publickey"),
+            (SshAuth::KeyAndPassword, "none"),
+        ] {
+            assert!(fault(bad.0, "ops", &offered(bad.1)).is_some(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn facts_tell_a_match_block_from_an_sshd_that_does_not_obey() {
+        let facts = Facts::read(
+            "account ops\npasswordauthentication no\nauthenticationmethods any\naccount root\npermitrootlogin yes\n\
+             passwordauthentication yes\naddress 10.0.0.5\naddress 2001:db8::5\nnonsense\naddress x\n",
+        );
+        assert!(!facts.are_against("ops", SshAuth::KeyOnly));
+        assert!(facts.are_against("root", SshAuth::KeyOnly) && facts.are_against("ops", SshAuth::KeyAndPassword));
+        assert!(!facts.are_against("nobody", SshAuth::KeyOnly), "what is not known explains nothing");
+        assert_eq!(facts.says("root", "permitrootlogin"), Some("yes"));
+        assert_eq!(facts.addresses.len(), 2);
+    }
+}

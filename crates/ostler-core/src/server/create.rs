@@ -1,0 +1,288 @@
+//! Makes a server that can be logged in to: keys, image, machine, first boot, trust, access.
+
+use crate::{
+    converge::access,
+    error::{Blame, Failure, Result},
+    event::{EventKind, Level},
+    ids::{OperationId, ServerName},
+    model::{
+        KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
+    },
+    operation::{self, Step, StepFuture},
+    ports::{Keep, Reporter},
+    reach::{cloud_init, host_key, wait},
+    server::{adopt, template},
+    spec::{ProviderKind, ServerSpec},
+    world::{Context, World, secret_name},
+};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The recorded plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// What is to be made.
+    pub spec: ServerSpec,
+}
+
+/// What the steps find out.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outputs {
+    /// The image's file.
+    image: Option<PathBuf>,
+}
+
+/// The steps, in order. A server that is there already is not made, but adopted.
+pub fn steps<'a>(provider: ProviderKind) -> Vec<Step<Context<'a>, Outputs>> {
+    if provider == ProviderKind::Existing {
+        return vec![
+            Step::with_undo("keys", Phase::Create, make_keys, forget_keys),
+            Step::with_undo("machine", Phase::Create, create_machine, remove_machine),
+            Step::new("trust", Phase::Connect, adopt::pin_host_key),
+            Step::with_undo("access", Phase::Access, adopt::give_access, adopt::take_access),
+            Step::new("prove-access", Phase::Access, prove_access),
+        ];
+    }
+    vec![
+        Step::with_undo("keys", Phase::Create, make_keys, forget_keys),
+        Step::new("image", Phase::Create, get_image),
+        Step::with_undo("machine", Phase::Create, create_machine, remove_machine),
+        Step::precondition("boot", Phase::Create, boot),
+        Step::new("address", Phase::Connect, await_address),
+        Step::new("ssh", Phase::Connect, await_ssh),
+        Step::new("cloud-init", Phase::Connect, await_cloud_init),
+        Step::new("host-key", Phase::Access, replace_host_key),
+        Step::new("scrub-seed", Phase::Access, scrub_seed),
+        Step::new("prove-access", Phase::Access, prove_access),
+    ]
+}
+
+/// Journals a new creation: the operation and the server's record, before anything is made.
+///
+/// In this order: a record that names an operation which is not there could be neither resumed nor destroyed, while an
+/// operation that no server names is only a line of history.
+pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
+    let plan = Plan { spec: spec.clone() };
+    let record = operation::begun(&spec.name, OperationKind::Create, &plan, &steps(spec.provider));
+    world.store.begin_operation(&record).await?;
+    world
+        .store
+        .put_server(&ServerRecord {
+            name: spec.name.clone(),
+            provider: spec.provider,
+            phase: Phase::Create,
+            created_by: record.id,
+            desired: spec.clone(),
+            login_user: spec.user.clone(),
+            machine: None,
+            machine_next: None,
+            host_keys: Vec::new(),
+            client_key: None,
+            pending_handlers: Vec::new(),
+            unclean: false,
+        })
+        .await?;
+    Ok(record)
+}
+
+/// The operation that created a server. Until that is done, its plan is what the last `up` wished for: the machine is the same, or it would
+/// have been undone, and how one comes into it may have been mended since.
+pub async fn operation_of(world: &World<'_>, server: &ServerRecord) -> Result<OperationRecord> {
+    let mut operation = world.store.operation(server.created_by).await?.ok_or_else(|| {
+        Failure::new(Blame::Bug, format!("the operation that created {} is missing from the state", server.name))
+    })?;
+    if matches!(operation.state, OperationState::Running | OperationState::Failed) {
+        operation.plan = operation::to_json(&Plan { spec: server.desired.clone() });
+    }
+    Ok(operation)
+}
+
+/// The spec that a creation recorded as its plan.
+pub fn planned_spec(creation: &OperationRecord) -> Result<ServerSpec> {
+    Ok(creation.read_plan::<Plan>()?.spec)
+}
+
+/// What a provider is asked for. With an empty seed it still names what is to be removed.
+pub fn order(
+    world: &World<'_>,
+    spec: &ServerSpec,
+    operation: OperationId,
+    image: PathBuf,
+    seed: Seed,
+    found: Option<MachineRecord>,
+) -> MachineOrder {
+    MachineOrder {
+        server: spec.name.clone(),
+        operation,
+        owner: world.owner,
+        size: spec.size,
+        networks: spec.networks.clone(),
+        image_ref: spec.image.clone(),
+        image,
+        template: spec.template.is_none().then(|| template::contents(world, spec).digest),
+        seed,
+        local: spec.local.clone(),
+        existing: spec.existing.clone(),
+        proxmox: spec.proxmox.clone(),
+        found,
+    }
+}
+
+fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let store = ctx.world.store;
+        let server = Some(ctx.server());
+        let client = ctx.world.remote.generate_key()?;
+        store.put_secret(server, secret_name::CLIENT_KEY, &client.private).await?;
+        ctx.update(|record| record.client_key = Some(client.public)).await?;
+        if ctx.spec.provider == ProviderKind::Existing {
+            return Ok(());
+        }
+        let host = ctx.world.remote.generate_key()?;
+        store.put_secret(server, secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
+        ctx.update(|record| record.host_keys = vec![host.public]).await?;
+        Ok(())
+    })
+}
+
+fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        for name in [secret_name::CLIENT_KEY, secret_name::BOOTSTRAP_HOST_KEY] {
+            ctx.world.store.remove_secret(Some(ctx.server()), name).await?;
+        }
+        ctx.world.remote.forget(ctx.server()).await
+    })
+}
+
+fn get_image<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), None);
+        outputs.image = Some(ctx.provider().image(&order, ctx.world.images, &ctx.reporter).await?);
+        Ok(())
+    })
+}
+
+fn create_machine<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let seed = seed(ctx).await?;
+        let found = ctx.record().await?.machine;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, outputs.image.clone().unwrap_or_default(), seed, found);
+        let machine = ctx.provider().create(&order, &Keeper(ctx), &ctx.reporter).await?;
+        ctx.update(|record| record.machine = Some(machine)).await?;
+        Ok(())
+    })
+}
+
+/// Keeps what is chosen in the subject's record.
+struct Keeper<'a, 'w>(&'a Context<'w>);
+
+#[async_trait::async_trait]
+impl Keep for Keeper<'_, '_> {
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
+        self.0.update(|record| record.machine = Some(chosen.clone())).await?;
+        Ok(())
+    }
+}
+
+/// What cloud-init is told, where there is one that can be told anything.
+async fn seed(ctx: &Context<'_>) -> Result<Seed> {
+    if ctx.spec.provider == ProviderKind::Existing {
+        return Ok(Seed::empty());
+    }
+    let record = ctx.record().await?;
+    let host_key = KeyPair {
+        private: ctx.secret(secret_name::BOOTSTRAP_HOST_KEY).await?,
+        public: record.host_keys.first().cloned().unwrap_or_default(),
+    };
+    let client_key = record.client_key.unwrap_or_default();
+    Ok(cloud_init::seed(&ctx.spec, ctx.world.owner, ctx.operation, &host_key, &client_key))
+}
+
+fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let found = ctx.record().await?.machine;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), found);
+        ctx.provider().remove(&order).await?;
+        ctx.update(|record| record.machine = None).await?;
+        Ok(())
+    })
+}
+
+/// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
+pub(super) async fn left(world: &World<'_>, server: &ServerName) -> Vec<String> {
+    let Ok(Some(record)) = world.store.server(server).await else { return Vec::new() };
+    let order = order(world, &record.desired, record.created_by, PathBuf::new(), Seed::empty(), record.machine);
+    world.provider(record.provider).left(&order).await
+}
+
+fn boot<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let machine = ctx.provider().start(&ctx.machine().await?, &ctx.reporter).await?;
+        ctx.update(|record| {
+            record.machine = Some(machine);
+            record.phase = Phase::Connect;
+        })
+        .await?;
+        say_slowness(ctx).await
+    })
+}
+
+/// Tells the user why waiting takes longer than the usual limit.
+async fn say_slowness(ctx: &Context<'_>) -> Result<()> {
+    let slowness = ctx.observe().await?.slowness;
+    if slowness > 1 && !ctx.world.wait.exact {
+        let limit = ctx.world.wait.limit(slowness).as_secs();
+        let message = format!("the machine is emulated: waiting up to {limit} s for each stage");
+        ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+    }
+    Ok(())
+}
+
+fn await_address<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(wait::for_address(ctx))
+}
+
+fn await_ssh<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        wait::for_login(ctx).await?.close().await;
+        Ok(())
+    })
+}
+
+fn await_cloud_init<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        wait::for_cloud_init(ctx).await?;
+        ctx.update(|record| record.phase = Phase::Access).await?;
+        Ok(())
+    })
+}
+
+fn replace_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        host_key::replace(ctx).await?;
+        ctx.world.store.remove_secret(Some(ctx.server()), secret_name::BOOTSTRAP_HOST_KEY).await?;
+        Ok(())
+    })
+}
+
+fn scrub_seed<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move { ctx.provider().scrub_seed(&ctx.machine().await?).await })
+}
+
+fn prove_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let first = ctx.take_session();
+        let proved = async { access::prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await };
+        match proved.await {
+            Ok(session) => {
+                if let Some(first) = first {
+                    first.close().await;
+                }
+                // What comes next works over it: firewalls count connections.
+                ctx.leave_session(session);
+                Ok(())
+            }
+            Err(failure) => Err(adopt::explained(ctx, first, failure).await),
+        }
+    })
+}

@@ -1,0 +1,47 @@
+//! Destroys a server: undoes its creation, step by step, last first.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    ids::ServerName,
+    model::OperationState,
+    operation::Driver,
+    server::{apply, create},
+    world::{Context, World},
+};
+
+/// Undoes everything that was created for `name`. May be repeated after a failure: what is undone stays undone.
+///
+/// The caller holds the lease.
+pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
+    let record = world.store.server(name).await?.ok_or_else(|| unknown(name))?;
+    end_children(world, name).await?;
+    apply::close_interrupted(world, name).await?;
+    let mut creation = create::operation_of(world, &record).await?;
+    if creation.state != OperationState::Undone {
+        let spec = create::planned_spec(&creation)?;
+        let ctx = Context::new(world, creation.id, spec);
+        let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
+        driver.unwind(&mut creation, &create::steps(ctx.spec.provider), &ctx).await.map_err(|failure| {
+            let mend = failure.hint.clone().unwrap_or_else(|| "mend the cause".to_owned());
+            failure
+                .because_of(format!("{name} is not wholly destroyed"))
+                .with_hint(format!("{mend}, then `ostler destroy {name}` again: it goes on with what is left"))
+        })?;
+    }
+    world.store.remove_server(name).await
+}
+
+/// Ends what an interrupted run left on this machine, without a word: it would go on talking to a server that is being removed, or
+/// looked at.
+pub(super) async fn end_children(world: &World<'_>, name: &ServerName) -> Result<()> {
+    for child in world.store.children(name).await? {
+        world.engine.end_leftovers(&child).await?;
+        world.store.remove_child(&child).await?;
+    }
+    Ok(())
+}
+
+/// There is no such server.
+pub fn unknown(name: &ServerName) -> Failure {
+    Failure::new(Blame::User, format!("there is no server `{name}`")).with_hint("`ostler status` lists them")
+}

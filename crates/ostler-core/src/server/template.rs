@@ -1,0 +1,145 @@
+//! Makes a template: a server without what makes it that one server, for others to be cloned from.
+//!
+//! It is created and applied as any server is, from a spec of its own ([`server_for`]), and what this operation adds takes its identity out
+//! of it. `destroy` undoes its creation, as ever. The guest says itself that it is done, over the session that there is, and is then
+//! cut off: so that is never guessed from a machine being off, which a power cut explains as well. Where the word did not come, the disk
+//! may be half of a server and half of a template, and is made anew.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    model::{OperationKind, OperationRecord, OperationState, Phase, Power, StepState},
+    operation::{self, Driver, Step, StepFuture},
+    reach::{RUN_AS_ROOT, wait},
+    server::{
+        destroy,
+        up::{self, OnFailure, Resumed},
+    },
+    spec::{
+        LocalOptions, ModuleMeta, ProxmoxOptions, ServerSpec, Settings, SshPolicy, TemplateContents, TemplateDigest,
+    },
+    world::{Context, World},
+};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// The recorded plan.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Plan {
+    /// What the server was made from.
+    pub spec: ServerSpec,
+}
+
+/// What the steps find out: nothing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outputs {}
+
+/// The steps, in order.
+pub fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
+    vec![
+        Step::new(GENERALISE, Phase::Ready, generalise),
+        Step::new("off", Phase::Ready, power_off),
+        Step::new("template", Phase::Ready, make_template),
+    ]
+}
+
+/// The step that is never run again once it was begun.
+const GENERALISE: &str = "generalise";
+const SCRIPT: &str = include_str!("scripts/generalise.sh");
+/// The template's own account while it is made.
+const USER: &str = "ostler-template";
+
+/// What a template for servers like `spec` holds.
+pub fn contents(world: &World<'_>, spec: &ServerSpec) -> TemplateContents {
+    TemplateContents::of(spec, world.catalog, world.roles)
+}
+
+/// The spec of the server that becomes the template for `spec`: on its network and place, with nothing that is its own.
+pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
+    let TemplateContents { digest, modules, apps } = contents(world, spec);
+    let place = |options: ProxmoxOptions| ProxmoxOptions { vmid: None, tags: Vec::new(), ..options };
+    ServerSpec {
+        name: digest.server_name(),
+        user: USER.to_owned(),
+        password: None,
+        authorized_keys: Vec::new(),
+        exclusive_keys: false,
+        ssh: SshPolicy::default(),
+        modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(world.modules, &name)))).collect(),
+        apps,
+        app_params: Default::default(),
+        local: LocalOptions::default(),
+        proxmox: spec.proxmox.clone().map(place),
+        template: Some(digest),
+        ..spec.clone()
+    }
+}
+
+/// The settings of a module where a spec says nothing.
+fn defaults(modules: &[ModuleMeta], name: &str) -> Settings {
+    let meta = modules.iter().find(|meta| meta.name == name);
+    let settings = meta.into_iter().flat_map(|meta| &meta.settings);
+    settings.map(|(key, setting)| (key.clone(), setting.default.clone())).collect()
+}
+
+/// Makes the template of `spec`, which [`server_for`] made, from wherever it stands. The caller holds the lease.
+pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
+    let begun = world.store.latest_operation(&spec.name).await?.filter(|op| op.kind == OperationKind::Template);
+    if let (Some(record), Some(mut operation)) = (world.store.server(&spec.name).await?, begun) {
+        let generalised = operation.steps.iter().find(|step| step.name == GENERALISE).map(|step| step.state);
+        match (operation.state, generalised) {
+            (OperationState::Succeeded, _) => {
+                let seen = up::look_at_machine(world, &record).await?;
+                if seen.is_some_and(|seen| seen.power != Power::Absent) {
+                    return Ok(Resumed::Template);
+                }
+            }
+            (_, Some(StepState::Started)) => destroy::destroy(world, &spec.name).await?,
+            _ => return run(world, &mut operation).await,
+        }
+    }
+    up::up(world, spec, OnFailure::Keep).await?;
+    run(world, &mut begin(world, spec).await?).await
+}
+
+/// Journals it.
+async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
+    let plan = Plan { spec: spec.clone() };
+    let record = operation::begun(&spec.name, OperationKind::Template, &plan, &steps());
+    world.store.begin_operation(&record).await?;
+    Ok(record)
+}
+
+async fn run(world: &World<'_>, operation: &mut OperationRecord) -> Result<Resumed> {
+    let ctx = Context::new(world, operation.id, operation.read_plan::<Plan>()?.spec);
+    let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
+    driver.forward(operation, &steps(), &ctx).await?;
+    Ok(Resumed::Template)
+}
+
+fn generalise<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let session = wait::for_login(ctx).await?;
+        let output = session.run(&format!("{RUN_AS_ROOT} -- {}", ctx.spec.user), SCRIPT.as_bytes()).await?;
+        session.close().await;
+        if output.status == 0 {
+            return Ok(());
+        }
+        let server = ctx.server();
+        Err(Failure::new(Blame::Target, output.stderr.trim())
+            .because_of(format!("{server} could not be made general (status {})", output.status))
+            .with_hint(format!("mend the cause, then `ostler resume {server}` makes it anew")))
+    })
+}
+
+fn power_off<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move { ctx.provider().stop(&ctx.machine().await?, Duration::ZERO).await })
+}
+
+fn make_template<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move { ctx.provider().make_template(&ctx.machine().await?, digest(ctx)?).await })
+}
+
+fn digest<'a>(ctx: &'a Context<'_>) -> Result<&'a TemplateDigest> {
+    let missing = || Failure::new(Blame::Bug, format!("{} is to become no template", ctx.server()));
+    ctx.spec.template.as_ref().ok_or_else(missing)
+}

@@ -1,0 +1,239 @@
+//! What every operation works with.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    ids::{OperationId, ServerName, StateId},
+    model::{MachineRecord, Observed, Power, ServerRecord},
+    operation::{EventLog, Interrupt, Leaser, ScopedReporter},
+    ports::{Ask, Credential, Engine, Images, Login, Provider, Remote, Session, Store},
+    secret::Secret,
+    spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
+};
+use std::{path::PathBuf, sync::Mutex, time::Duration};
+
+/// Where servers come from, by kind. Every kind that a spec can name has one.
+pub type Providers = std::collections::HashMap<ProviderKind, Box<dyn Provider>>;
+
+/// The ports, joined by the binary's `wiring.rs`, and the options of this invocation.
+pub struct World<'a> {
+    /// The state.
+    pub store: &'a dyn Store,
+    /// The event log over it.
+    pub log: &'a EventLog<'a>,
+    /// Takes leases for this process.
+    pub leaser: &'a Leaser<'a>,
+    /// Where servers come from.
+    pub providers: Providers,
+    /// What they boot from.
+    pub images: &'a dyn Images,
+    /// SSH.
+    pub remote: &'a dyn Remote,
+    /// Ansible.
+    pub engine: &'a dyn Engine,
+    /// Resolves `{ env: ... }` and `{ file: ... }`.
+    pub outside_secret: &'a (dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    /// Tells the version of the roles that this Ostler ships.
+    pub roles: &'a str,
+    /// Modules that this Ostler ships.
+    pub modules: &'a [ModuleMeta],
+    /// The catalog of apps.
+    pub catalog: &'a CatalogIndex,
+    /// Folder with its files; `None`: it ships with Ostler.
+    pub catalog_tree: Option<PathBuf>,
+    /// The person in front of the terminal.
+    pub ask: &'a dyn Ask,
+    /// The user's own ssh-agent, if there is one.
+    pub user_agent: Option<PathBuf>,
+    /// Take the host key of an existing server as it is shown, if nobody can say whether it is the right one.
+    pub accept_new_host_keys: bool,
+    /// The spec file as the user would name it again in a shell, where one was named.
+    pub spec_file: Option<String>,
+    /// Ctrl-C.
+    pub interrupt: &'a Interrupt,
+    /// How long to wait for servers.
+    pub wait: WaitOptions,
+    /// Id of the state.
+    pub owner: StateId,
+}
+
+impl World<'_> {
+    /// What to do after a failure whose cause may lie in the spec: `up` takes the file as it is then, and `resume` the plan on record.
+    pub(crate) fn way_on(&self, server: &ServerName) -> String {
+        match &self.spec_file {
+            Some(file) => format!("mend the cause, then `ostler up {file}`"),
+            None => format!(
+                "mend the cause, then `ostler resume {server}`; where the spec is at fault, mend that, then `ostler up FILE`"
+            ),
+        }
+    }
+
+    /// The provider of a kind.
+    pub fn provider(&self, kind: ProviderKind) -> &dyn Provider {
+        self.providers[&kind].as_ref()
+    }
+
+    /// The value of a secret that the spec names.
+    pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
+        resolve(self.store, self.outside_secret, reference).await
+    }
+}
+
+/// The value of a secret that the spec names: from the store, or by `outside`.
+pub async fn resolve(
+    store: &dyn Store,
+    outside: &(dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    reference: &SecretRef,
+) -> Result<Secret> {
+    let SecretRef::Secret(name) = reference else { return outside(reference) };
+    store.secret(None, name).await?.ok_or_else(|| {
+        Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
+            .with_hint(format!("`ostler secret set {name}` stores it"))
+    })
+}
+
+/// The world as one operation on one server sees it.
+pub struct Context<'a> {
+    /// The world.
+    pub world: &'a World<'a>,
+    /// The operation.
+    pub operation: OperationId,
+    /// What the server shall be, as the operation's plan recorded it.
+    pub spec: ServerSpec,
+    /// Takes the operation's events.
+    pub reporter: ScopedReporter<'a>,
+    /// The login that one step leaves to the next.
+    session: Mutex<Option<Box<dyn Session>>>,
+}
+
+/// Names of a server's own secrets in the store.
+pub(crate) mod secret_name {
+    /// Ostler's private client key.
+    pub const CLIENT_KEY: &str = "client-key";
+    /// Private half of the host key that only bootstraps trust.
+    pub const BOOTSTRAP_HOST_KEY: &str = "bootstrap-host-key";
+}
+
+impl<'a> Context<'a> {
+    /// For one operation.
+    pub fn new(world: &'a World<'a>, operation: OperationId, spec: ServerSpec) -> Self {
+        let reporter = world.log.scope(Some(&spec.name), Some(operation));
+        Self { world, operation, spec, reporter, session: Mutex::default() }
+    }
+
+    /// Leaves a login to what comes next.
+    pub(crate) fn leave_session(&self, session: Box<dyn Session>) {
+        *self.session.lock().expect("no panic while held") = Some(session);
+    }
+
+    /// The login that was left, if there is one.
+    pub(crate) fn take_session(&self) -> Option<Box<dyn Session>> {
+        self.session.lock().expect("no panic while held").take()
+    }
+
+    /// The subject.
+    pub fn server(&self) -> &ServerName {
+        &self.spec.name
+    }
+
+    /// The provider of the subject.
+    pub fn provider(&self) -> &'a dyn Provider {
+        self.world.provider(self.spec.provider)
+    }
+
+    /// The subject's record.
+    pub async fn record(&self) -> Result<ServerRecord> {
+        self.world.store.server(self.server()).await?.ok_or_else(|| {
+            Failure::new(Blame::Bug, format!("{} is missing from the state while it is worked on", self.server()))
+        })
+    }
+
+    /// Changes the subject's record.
+    pub async fn update(&self, change: impl FnOnce(&mut ServerRecord)) -> Result<ServerRecord> {
+        let mut record = self.record().await?;
+        change(&mut record);
+        self.world.store.put_server(&record).await?;
+        Ok(record)
+    }
+
+    /// The provider's record of the subject.
+    pub async fn machine(&self) -> Result<MachineRecord> {
+        self.record()
+            .await?
+            .machine
+            .ok_or_else(|| Failure::new(Blame::Bug, format!("{} has no machine on record", self.server())))
+    }
+
+    /// What the machine is seen to be doing.
+    pub async fn observe(&self) -> Result<Observed> {
+        let machine = self.machine().await?;
+        let mut observed = self.provider().observe(&[&machine]).await?;
+        Ok(observed.pop().unwrap_or(Observed {
+            power: Power::Absent,
+            ssh: None,
+            detail: String::new(),
+            forwards: Vec::new(),
+            slowness: 1,
+        }))
+    }
+
+    /// How to log in to the subject, at an address that was observed.
+    pub async fn login(&self, address: std::net::SocketAddr, user: &str) -> Result<Login> {
+        let record = self.record().await?;
+        let key = self.secret(secret_name::CLIENT_KEY).await?;
+        Ok(Login {
+            server: self.server().clone(),
+            address,
+            user: user.to_owned(),
+            host_keys: record.host_keys,
+            credential: Credential::Key(key),
+        })
+    }
+
+    /// One of the subject's own secrets.
+    pub async fn secret(&self, name: &str) -> Result<Secret> {
+        self.world.store.secret(Some(self.server()), name).await?.ok_or_else(|| {
+            Failure::new(Blame::Bug, format!("secret `{name}` of {} is missing from the state", self.server()))
+        })
+    }
+}
+
+/// How long, and how often, to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaitOptions {
+    /// Longest wait for each of SSH and cloud-init. Multiplied by the provider's slowness unless `exact`. An `exact` one also
+    /// bounds the wait for other package managers.
+    pub timeout: Duration,
+    /// Longest pause between two tries.
+    pub interval: Duration,
+    /// The user said how long: no stretching.
+    pub exact: bool,
+    /// How long a server waits for new settings of SSH and firewall to be confirmed before it puts the old ones back.
+    /// Multiplied by the provider's slowness.
+    pub rollback_after: Duration,
+}
+
+impl Default for WaitOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(120),
+            interval: Duration::from_secs(3),
+            exact: false,
+            rollback_after: Duration::from_secs(60),
+        }
+    }
+}
+
+impl WaitOptions {
+    /// The limit for a machine of this slowness.
+    pub fn limit(&self, slowness: u32) -> Duration {
+        if self.exact { self.timeout } else { self.timeout * slowness.max(1) }
+    }
+
+    /// The limit for another package manager that is at work on the server, such as unattended-upgrades.
+    pub fn lock_limit(&self) -> Duration {
+        if self.exact { self.timeout } else { LOCKED }
+    }
+}
+
+/// What unattended-upgrades usually needs. While a server waits for it, it says so.
+const LOCKED: Duration = Duration::from_secs(300);

@@ -1,0 +1,94 @@
+//! What a catalog's `index.json` declares of its apps.
+
+use crate::Strategy;
+use serde::{Deserialize, Serialize};
+
+/// `index.json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CatalogIndex {
+    /// The apps.
+    pub apps: Vec<AppMeta>,
+}
+
+/// One app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppMeta {
+    /// Key in the spec.
+    pub name: String,
+    /// What the playbook includes: a role under `roles/apps/`, or `NAMESPACE.COLLECTION.ROLE`.
+    pub role: String,
+    /// One line.
+    #[serde(default)]
+    pub description: String,
+    /// Of the role.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// Debian packages that the role installs; a run installs those of all its roles at once.
+    #[serde(default)]
+    pub packages: Vec<String>,
+    /// Ports that it listens on.
+    #[serde(default)]
+    pub ports: Vec<AppPort>,
+    /// Apps that run before it.
+    #[serde(default)]
+    pub depends: Vec<String>,
+    /// `linear` if the role does not work under mitogen.
+    #[serde(default)]
+    pub strategy: Strategy,
+    /// What the role counts on knowing of the server before it begins.
+    #[serde(default)]
+    pub facts: Facts,
+    /// A template may hold it: run without parameters, the role leaves neither a secret nor data of its own on the server.
+    #[serde(default)]
+    pub template: bool,
+    /// JSON Schema of its parameters; an object schema.
+    #[serde(default)]
+    pub params: Option<serde_json::Value>,
+}
+
+/// Facts that are gathered before a role runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Facts {
+    /// All of `ansible.builtin.setup`, and python3-apt for the `apt` module: what roles from elsewhere count on.
+    #[default]
+    All,
+    /// Those of the release, which every run has; the role installs its packages by `ostler_packages`.
+    Release,
+}
+
+/// A port of an app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AppPort {
+    /// 1 to 65535.
+    pub port: u16,
+    /// Transport.
+    pub proto: Proto,
+    /// Who may reach it.
+    pub scope: Scope,
+}
+
+/// Transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proto {
+    /// TCP
+    Tcp,
+    /// UDP
+    Udp,
+}
+
+/// Who may reach a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Everybody.
+    Public,
+    /// RFC 1918 and ULA addresses.
+    Lan,
+    /// The server itself only.
+    Local,
+}
