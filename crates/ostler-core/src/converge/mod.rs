@@ -3,13 +3,12 @@
 pub(crate) mod access;
 pub(crate) mod cause;
 pub(crate) mod confirm;
-
+pub mod diagnosis;
 pub(crate) mod guard;
 pub(crate) mod host_vars;
 pub(crate) mod leftovers;
 pub(crate) mod pending_sshd;
 pub(crate) mod prefetch;
 pub(crate) mod promises;
-
+pub(crate) mod run;
 pub(crate) mod server_log;
-pub(crate) use crate::server::apply::{self as run, self as diagnosis};

@@ -2,23 +2,22 @@
 
 use crate::{
     converge::{
-        access,
-        cause::{self, Cause},
-        confirm, host_vars, leftovers, pending_sshd, prefetch, promises, server_log,
+        access, confirm,
+        diagnosis::{self, Around},
+        host_vars, leftovers, pending_sshd, prefetch, promises, run, server_log,
     },
     error::{Blame, Failure, Result},
-    event::{AnsibleReport, EventKind, Level, TaskOutcome, TaskResult},
-    ids::{RunId, ServerName},
-    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord},
+    event::{EventKind, Level},
+    ids::ServerName,
+    model::{OperationKind, OperationRecord, OperationState, Phase, Power},
     operation::{self, Step, StepFuture},
-    ports::{ChildRecord, Playbook, Reporter, RunHost, RunObserver, RunRequest, RunSummary, Session, Transport},
+    ports::{Reporter, Session},
     reach::wait,
-    spec::{CatalogSource, ServerSpec, Strategy, Value},
+    spec::{CatalogSource, ServerSpec},
     world::{Context, World},
 };
-use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::{sync::Mutex, time::Duration};
+use std::time::Duration;
 
 /// The recorded plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,7 +91,7 @@ pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
 }
 
 /// Closes what was done to `name` after its creation and whose Ostler ended before it did, so that nothing looks at work.
-pub(crate) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> Result<()> {
+pub(super) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> Result<()> {
     let latest = world.store.latest_operation(name).await?;
     if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
         let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
@@ -158,9 +157,9 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             let commit = commit.as_deref().unwrap_or("unknown");
             notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
         }
-        let request = request(base, &before, session.transport(), false).await?;
+        let request = run::request(base, &before, session.transport(), false).await?;
         let run = request.run;
-        let observer = Observer::new(base, run, &before.pending_handlers);
+        let observer = run::Observer::new(base, run, &before.pending_handlers);
         let packages = host_vars::packages(base.world.modules, base.world.catalog, &base.spec);
         let machine = base.machine().await?;
         let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
@@ -175,7 +174,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let pending = observer.pending();
         let heard = observer.heard().max(Some(armed.heard()));
         let reports = observer.into_reports();
-        let lost = reports.iter().any(is_lost);
+        let lost = reports.iter().any(diagnosis::is_lost);
         let log = if lost { String::new() } else { server_log::script(run, &reports) };
         outputs.access_in_doubt |= promises::in_doubt(&reports);
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
@@ -187,7 +186,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             record.unclean = unclean;
         })
         .await?;
-        let verdict = result.and_then(|summary| judge(base, Phase::Provision, &summary, &reports, &around));
+        let verdict = result.and_then(|summary| diagnosis::judge(base, Phase::Provision, &summary, &reports, &around));
         match (verdict, settled) {
             (verdict, Ok(session)) => {
                 base.leave_session(session);
@@ -200,7 +199,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             }
             (_, Err(unsettled)) => return Err(unsettled),
         }
-        outputs.changed = reports.iter().filter(|r| is_change(r)).count();
+        outputs.changed = reports.iter().filter(|r| diagnosis::is_change(r)).count();
         Ok(())
     })
 }
@@ -227,215 +226,6 @@ fn prove_access<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> Step
     })
 }
 
-/// What Ansible is asked for: everything that the spec says, to be done or only looked at.
-pub(crate) async fn request(
-    ctx: &Context<'_>,
-    record: &ServerRecord,
-    transport: Transport,
-    check: bool,
-) -> Result<RunRequest> {
-    Ok(RunRequest {
-        playbook: Playbook::Site,
-        run: RunId::new(),
-        hosts: vec![host(ctx, record, transport).await?],
-        strategy: strategy(ctx),
-        catalog: ctx.world.catalog_tree.clone(),
-        check,
-    })
-}
-
-/// The server as Ansible is told of it.
-pub(crate) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Transport) -> Result<RunHost> {
-    let mut vars = host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record);
-    let seconds = ctx.world.wait.lock_limit().as_secs();
-    vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
-    vars.insert("ostler_mark".into(), Value::String(leftovers::mark(ctx)));
-    Ok(RunHost {
-        name: ctx.server().clone(),
-        transport,
-        vars,
-        secrets: host_vars::secret_params(ctx.world, &ctx.spec).await?,
-        secret_vars: host_vars::secret(ctx.world, &ctx.spec).await?,
-    })
-}
-
-/// Mitogen, unless the user or one of the chosen roles wants Ansible's own.
-fn strategy(ctx: &Context<'_>) -> Strategy {
-    let chosen = |name: &str| ctx.spec.modules.get(name).is_some_and(Option::is_some);
-    let linear_module = ctx.world.modules.iter().any(|m| m.strategy == Strategy::Linear && chosen(&m.name));
-    let linear_app =
-        ctx.world.catalog.apps.iter().any(|app| app.strategy == Strategy::Linear && ctx.spec.apps.contains(&app.name));
-    if linear_module || linear_app { Strategy::Linear } else { ctx.spec.ansible.strategy }
-}
-
-/// Whether a report is of a task (or loop item) that changed something.
-pub fn is_change(report: &AnsibleReport) -> bool {
-    matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Changed && !t.aggregate)
-}
-
-/// Whether the server could not be reached any more.
-pub(crate) fn is_lost(report: &AnsibleReport) -> bool {
-    matches!(report, AnsibleReport::TaskResult(t) if t.result == TaskOutcome::Unreachable)
-}
-
-/// The task that a run failed at.
-fn failed_task(reports: &[AnsibleReport]) -> Option<&TaskResult> {
-    reports.iter().rev().find_map(|report| match report {
-        AnsibleReport::TaskResult(t)
-            if !t.ignored && !t.aggregate && matches!(t.result, TaskOutcome::Failed | TaskOutcome::Unreachable) =>
-        {
-            Some(&**t)
-        }
-        _ => None,
-    })
-}
-
-/// The cause of a failed task, where it is one of those that lie around the server.
-fn cause_of(task: &TaskResult) -> Option<Cause> {
-    [&task.msg, &task.stderr, &task.stdout].into_iter().flatten().find_map(|text| Cause::of(text))
-}
-
-/// What is known of a server besides what Ansible says of it.
-#[derive(Debug, Default)]
-pub(crate) struct Around {
-    /// Its file systems that are full, if a task failed for want of space.
-    full: Vec<String>,
-    /// Its last sign of life, if it was lost.
-    heard: Option<jiff::Timestamp>,
-}
-
-impl Around {
-    /// Asks the server what the reports leave open.
-    pub async fn of(reports: &[AnsibleReport], session: Option<&dyn Session>, heard: Option<jiff::Timestamp>) -> Self {
-        let is_about_space = failed_task(reports).and_then(cause_of) == Some(Cause::NoSpace);
-        let full = match session.filter(|_| is_about_space) {
-            Some(session) => cause::full_disks(session).await,
-            None => Vec::new(),
-        };
-        Self { full, heard }
-    }
-}
-
-/// Names the failed task and its cause, or says why there was none.
-pub(crate) fn judge(
-    ctx: &Context<'_>,
-    phase: Phase,
-    summary: &RunSummary,
-    reports: &[AnsibleReport],
-    around: &Around,
-) -> Result<()> {
-    let server = ctx.server();
-    // A failed task that a block rescued is no failure of the run.
-    if summary.status == 0 && summary.hosts.contains_key(server.as_str()) {
-        return Ok(());
-    }
-    let Some(task) = failed_task(reports) else {
-        // A shell's way to say it, which the engine keeps to.
-        if let Some(signal) = summary.status.checked_sub(128).filter(|signal| (1..65).contains(signal)) {
-            let message = format!(
-                "phase {}: Ansible was killed on this machine (signal {signal}) before it was done with {server}",
-                phase.as_str()
-            );
-            let mut failure = Failure::new(Blame::User, message)
-                .with_hint(format!("`ostler resume {server}` clears up after it and tries again"));
-            failure.causes.extend((signal == 9).then(|| "most likely this machine is out of memory".to_owned()));
-            return Err(failure);
-        }
-        let message = format!(
-            "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not come that far",
-            phase.as_str(),
-            summary.status
-        );
-        return Err(Failure::new(Blame::Bug, message)
-            .with_lines(summary.stderr_tail.clone())
-            .with_hint(format!("`ostler logs {server}` has all that it said; `ostler resume {server}` tries again")));
-    };
-    let lost = task.result == TaskOutcome::Unreachable;
-    let word = if lost { "was lost at" } else { "failed at" };
-    let mut failure = Failure::new(
-        Blame::Target,
-        format!("phase {}: {server} {word} `{}` ({})", phase.as_str(), task.place(), task.module),
-    );
-    if let Some(since) = around.heard.filter(|_| lost) {
-        failure.causes.push(wait::silence(since));
-        return Err(failure.with_hint(wait::silent_hint(server)));
-    }
-    let own_words = task.msg.as_deref().map(str::trim).filter(|words| !words.is_empty());
-    if let Some(cause) = cause_of(task) {
-        failure.causes.push(cause.words(&around.full));
-        failure.causes.extend(own_words.and_then(|words| words.lines().next()).map(shortened));
-        return Err(failure.with_hint(cause.hint(server)));
-    }
-    failure.causes.extend(own_words.map(str::to_owned));
-    let output = task.stderr.as_deref().filter(|s| !s.trim().is_empty()).or(task.stdout.as_deref()).unwrap_or_default();
-    failure.lines = output.trim().lines().rev().take(12).map(str::to_owned).collect();
-    failure.lines.reverse();
-    Err(failure.with_hint(format!("{}; `ostler logs {server}` has the whole run", ctx.world.way_on(server))))
-}
-
-/// A line that people are to read beside others; the log has it whole.
-fn shortened(line: &str) -> String {
-    const MOST: usize = 240;
-    if line.chars().count() <= MOST { line.to_owned() } else { line.chars().take(MOST).chain("...".chars()).collect() }
-}
-
 async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
     ctx.reporter.report(EventKind::Notice { level, message: message.to_owned() }).await;
-}
-
-/// Puts the run's reports into the log, and its process into the journal.
-pub(crate) struct Observer<'a> {
-    ctx: &'a Context<'a>,
-    run: RunId,
-    /// Handlers that earlier runs left.
-    before: &'a [(String, String)],
-    reports: Mutex<Vec<AnsibleReport>>,
-    /// When the server last finished a task.
-    heard: Mutex<Option<jiff::Timestamp>>,
-}
-
-impl<'a> Observer<'a> {
-    /// For one run; `before`: handlers that earlier runs left.
-    pub fn new(ctx: &'a Context<'a>, run: RunId, before: &'a [(String, String)]) -> Self {
-        Self { ctx, run, before, reports: Mutex::default(), heard: Mutex::default() }
-    }
-
-    /// When the server last finished a task.
-    pub fn heard(&self) -> Option<jiff::Timestamp> {
-        *self.heard.lock().expect("no panic while held")
-    }
-
-    /// What was reported.
-    pub fn into_reports(self) -> Vec<AnsibleReport> {
-        self.reports.into_inner().expect("no panic while held")
-    }
-
-    /// Handlers that are still to run.
-    pub fn pending(&self) -> Vec<(String, String)> {
-        let reports = self.reports.lock().expect("no panic while held");
-        self.ctx.world.engine.pending_handlers(self.before, &reports)
-    }
-}
-
-#[async_trait]
-impl RunObserver for Observer<'_> {
-    async fn child_started(&self, pid: u32, start_ticks: u64, boot: String) -> Result<()> {
-        let child = ChildRecord { server: self.ctx.server().clone(), run: self.run, pid, start_ticks, boot };
-        self.ctx.world.store.put_child(&child).await
-    }
-
-    async fn report(&self, report: AnsibleReport) {
-        let notice = matches!(&report, AnsibleReport::TaskResult(t) if t.handler || !t.notify.is_empty());
-        if matches!(&report, AnsibleReport::TaskResult(t) if t.result != TaskOutcome::Unreachable) {
-            *self.heard.lock().expect("no panic while held") = Some(jiff::Timestamp::now());
-        }
-        self.reports.lock().expect("no panic while held").push(report.clone());
-        if notice {
-            // At once: if Ostler is killed, the next run still knows which services to restart. Where it can't be
-            // recorded now, it is again at the end of the run, and fails there.
-            let pending = self.pending();
-            let _ = self.ctx.update(|record| record.pending_handlers = pending).await;
-        }
-        self.ctx.reporter.report(EventKind::Ansible { run: self.run, report }).await;
-    }
 }
