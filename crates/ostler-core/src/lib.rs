@@ -1,36 +1,35 @@
 //! What Ostler knows and decides, without touching the world.
 //!
-//! This crate does no I/O: it names the things (`ids`, `model`), declares what it needs from the outside as traits (`ports`), keeps
-//! the journal's rules (`operation`), knows the way to a server (`reach`) and how it becomes what its spec says (`converge`),
-//! decides what to do (`plan`), and holds the operations of servers (`server`). Each of these modules uses only those above it in
-//! the list below. Adapters (`ostler-store`, `ostler-providers`, `ostler-remote`, `ostler-ansible`) implement the ports and depend on
-//! this crate, never on one another; the binary's `wiring.rs` joins them.
-
-pub use ostler_spec::{self as spec, error};
-
-pub mod ids;
-pub mod secret;
-pub mod text;
-
-pub mod model;
-
-pub mod event;
-
-pub mod ports;
-
-pub mod operation;
-
-pub mod world;
-
-pub mod reach;
+//! This crate does no I/O. Its modules, lowest first; each uses only those before it, and `tests/architecture.rs` keeps it so:
+//!
+//! - `spec` and `error`, which are the crate `ostler-spec`; `ids`, `secret`, `text`
+//! - `model`: what is recorded and observed
+//! - `plan`: what `up` would do, a pure function of both
+//! - `event`: what happened
+//! - `ports`: what the outside must offer, as traits
+//! - `operation`: the rules of the journal, and the driver of steps
+//! - `world`: the ports and options that every operation works with
+//! - `reach`: the way to a server
+//! - `converge`: a run of Ansible, and what keeps the server whole around it
+//! - `server`: the operations of servers
+//!
+//! Adapters (`ostler-store`, `ostler-providers`, `ostler-remote`, `ostler-ansible`) implement the ports and depend on this crate, never
+//! on one another; the binary's `wiring.rs` joins them.
 
 pub mod converge;
-
+pub mod event;
+pub mod ids;
+pub mod model;
+pub mod operation;
 pub mod plan;
-
+pub mod ports;
+pub mod reach;
+pub mod secret;
 pub mod server;
-
 #[cfg(test)]
 mod testing;
+pub mod text;
+pub mod world;
 
 pub use error::{Blame, Classify, Failure, Result};
+pub use ostler_spec::{self as spec, error};
