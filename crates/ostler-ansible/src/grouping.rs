@@ -191,29 +191,29 @@ async fn begin(
     let ids: Vec<RunId> = members.iter().map(|member| member.request.run).collect();
     let hosts = members.iter().flat_map(|member| member.request.hosts.iter().cloned()).collect();
     let request = RunRequest { hosts, ..members[0].request.clone() };
-    let seats = members.into_iter().map(|Member { request, words }| {
+    let recipients = members.into_iter().map(|Member { request, words }| {
         let hosts = request.hosts.iter().map(|host| host.name.to_string()).collect();
-        Seat { hosts, words }
+        Recipient { hosts, words }
     });
-    player.play(&ids, &request, &Everybody(seats.collect())).await
+    player.play(&ids, &request, &SharedObserver(recipients.collect())).await
 }
 
 /// The observer of a joined run: passes on to each request what is its own.
-struct Everybody(Vec<Seat>);
+struct SharedObserver(Vec<Recipient>);
 
-struct Seat {
+struct Recipient {
     hosts: Vec<String>,
     words: mpsc::Sender<Word>,
 }
 
 #[async_trait]
-impl RunObserver for Everybody {
+impl RunObserver for SharedObserver {
     async fn child_started(&self, pid: u32, start_ticks: u64, boot: String) -> Result<()> {
         let mut answers = Vec::new();
-        for seat in &self.0 {
+        for recipient in &self.0 {
             let (recorded, answer) = oneshot::channel();
             let word = Word::Started { pid, start_ticks, boot: boot.clone(), recorded };
-            if seat.words.send(word).await.is_ok() {
+            if recipient.words.send(word).await.is_ok() {
                 answers.push(answer);
             }
         }
@@ -229,9 +229,11 @@ impl RunObserver for Everybody {
             let _ = only.words.send(Word::Report(report)).await;
             return;
         }
-        for seat in &self.0 {
-            if let Some(part) = share::report(&report, &seat.hosts, || self.0.iter().flat_map(|seat| &seat.hosts)) {
-                let _ = seat.words.send(Word::Report(part)).await; // it may have been given up
+        for recipient in &self.0 {
+            if let Some(part) =
+                share::report(&report, &recipient.hosts, || self.0.iter().flat_map(|recipient| &recipient.hosts))
+            {
+                let _ = recipient.words.send(Word::Report(part)).await; // it may have been given up
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The inventory: hosts, how to reach them, and their variables, told over a private socket so that no secret is on disk, in an
+//! The inventory: hosts, how to reach them, and their variables, exchange over a private socket so that no secret is on disk, in an
 //! argument or in an environment.
 
 use crate::AnsibleError;
@@ -47,7 +47,7 @@ fn host_vars(host: &RunHost) -> Value {
         ("mitogen_ssh_keepalive_interval".to_owned(), json!(10)),
         ("mitogen_ssh_keepalive_count".to_owned(), json!(3)),
     ]);
-    vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), told(value, &host.secrets))));
+    vars.extend(host.vars.iter().map(|(name, value)| (name.clone(), exchange(value, &host.secrets))));
     // The launcher makes it the name of mitogen's interpreters on the server.
     vars.extend(vars.get("ostler_mark").cloned().map(|mark| ("mitogen_mask_remote_name".to_owned(), mark)));
     vars.extend(host.secret_vars.iter().map(|(name, secret)| (name.clone(), marked(secret))));
@@ -55,14 +55,14 @@ fn host_vars(host: &RunHost) -> Value {
 }
 
 /// A value with the texts of the secrets that it names.
-fn told(value: &spec::Value, secrets: &BTreeMap<SecretRef, Secret>) -> Value {
+fn exchange(value: &spec::Value, secrets: &BTreeMap<SecretRef, Secret>) -> Value {
     match value {
         spec::Value::Secret(name) => {
             marked(secrets.get(name).expect("a run is given the secrets that its variables name"))
         }
-        spec::Value::List(items) => items.iter().map(|item| told(item, secrets)).collect(),
+        spec::Value::List(items) => items.iter().map(|item| exchange(item, secrets)).collect(),
         spec::Value::Map(map) => {
-            Value::Object(map.iter().map(|(key, value)| (key.clone(), told(value, secrets))).collect())
+            Value::Object(map.iter().map(|(key, value)| (key.clone(), exchange(value, secrets))).collect())
         }
         plain => json!(plain),
     }
@@ -81,10 +81,10 @@ fn quoted(arguments: &[String]) -> String {
 /// Answers until it is dropped.
 pub(crate) struct Server {
     task: JoinHandle<()>,
-    told: Arc<Told>,
+    exchange: Arc<Exchange>,
 }
 
-struct Told {
+struct Exchange {
     document: Secret,
     /// Why the plugin can't do with it.
     refused: OnceLock<String>,
@@ -94,21 +94,21 @@ impl Server {
     /// Listens at `path`, which lies in a folder of this user's alone.
     pub fn start(path: &Path, document: Secret) -> Result<Self, AnsibleError> {
         let listener = UnixListener::bind(path).map_err(AnsibleError::at(path))?;
-        let told = Arc::new(Told { document, refused: OnceLock::new() });
-        let shared = Arc::clone(&told);
+        let exchange = Arc::new(Exchange { document, refused: OnceLock::new() });
+        let shared = Arc::clone(&exchange);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let told = Arc::clone(&shared);
+                let exchange = Arc::clone(&shared);
                 // A peer that fails to ask or to listen shows it by itself: Ansible then has no inventory.
-                tokio::spawn(async move { answer(stream, &told).await });
+                tokio::spawn(async move { answer(stream, &exchange).await });
             }
         });
-        Ok(Self { task, told })
+        Ok(Self { task, exchange })
     }
 
     /// Why the inventory plugin ended the run before it began, if it did.
     pub fn refused(&self) -> Option<&str> {
-        self.told.refused.get().map(String::as_str)
+        self.exchange.refused.get().map(String::as_str)
     }
 }
 
@@ -119,7 +119,7 @@ impl Drop for Server {
 }
 
 /// Answers one request of a process of the same user; the folder's mode alone would let root's processes in as well.
-async fn answer(mut stream: UnixStream, told: &Told) -> io::Result<()> {
+async fn answer(mut stream: UnixStream, exchange: &Exchange) -> io::Result<()> {
     if stream.peer_cred()?.uid() != rustix::process::geteuid().as_raw() {
         return Ok(());
     }
@@ -127,9 +127,9 @@ async fn answer(mut stream: UnixStream, told: &Told) -> io::Result<()> {
     let line = crate::events::next_line(&mut BufReader::new(reader), REQUEST_LIMIT).await?.unwrap_or_default();
     let request: Value = serde_json::from_slice(&line).unwrap_or_default();
     match (request["request"].as_str(), request["why"].as_str()) {
-        (Some("inventory"), _) => writer.write_all(told.document.expose().as_bytes()).await?,
+        (Some("inventory"), _) => writer.write_all(exchange.document.expose().as_bytes()).await?,
         (Some("refuse"), Some(why)) => {
-            let _ = told.refused.set(why.to_owned()); // the first reason is the one that counts
+            let _ = exchange.refused.set(why.to_owned()); // the first reason is the one that counts
             writer.write_all(b"{}").await?;
         }
         _ => writer.write_all(br#"{"error":"the requests are inventory and refuse"}"#).await?,

@@ -29,9 +29,23 @@ pub fn plain(text: &str) -> String {
     out
 }
 
+/// Most characters of a line that people read beside others.
+pub const LINE: usize = 300;
+
+/// The same in one line of at most [`LINE`] characters.
+pub fn one_line(text: &str) -> String {
+    plain(text).split_whitespace().collect::<Vec<_>>().join(" ").chars().take(LINE).collect()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_and_not_long() {
+        assert_eq!(one_line(" \u{1b}[1mno way\r\n\tin\u{7} \n"), "no way in");
+        assert_eq!(one_line(&"\u{e4}".repeat(5000)).chars().count(), LINE);
+    }
 
     #[test]
     fn control_sequences_vanish() {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Result,
     ports::{Login, Output, SSH_FAILED, Session, Transport},
+    text::one_line,
 };
 use std::{io, net::SocketAddr, process::Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -16,8 +17,6 @@ const MOST_OUTPUT: usize = 16 * 1024 * 1024;
 const MARK: &str = "ostler-begins-here";
 /// What is read: the mark and its line feed come before the output.
 const MOST_READ: usize = MARK.len() + 1 + MOST_OUTPUT;
-/// What of the words of another command is shown, in characters.
-const MOST_WORDS: usize = 300;
 
 /// Fields are dropped in this order: the connection, the key, the sockets.
 pub(crate) struct SshSession {
@@ -117,9 +116,8 @@ fn words(outputs: &[&str], inputs: &[&[u8]]) -> String {
         inputs.iter().flat_map(|input| input.lines()).map(str::trim).filter(|l| l.len() > 2).collect();
     let lines = outputs.iter().flat_map(|output| output.lines()).map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !ours.iter().any(|our| line.contains(our)));
-    let text = lines.collect::<Vec<_>>().join(" ");
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST_WORDS).collect();
-    if plain.is_empty() { "nothing".to_owned() } else { plain.trim().to_owned() }
+    let text = one_line(&lines.collect::<Vec<_>>().join(" "));
+    if text.is_empty() { "nothing".to_owned() } else { text }
 }
 
 #[async_trait]
@@ -151,6 +149,7 @@ impl Session for SshSession {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ostler_core::text::LINE;
 
     #[test]
     fn what_a_login_prints_is_no_output_of_ours() {
@@ -162,8 +161,8 @@ mod tests {
     #[test]
     fn words_of_another_command_are_short_and_never_our_input() {
         let said = ["\u{1b}[1mno way in\r\n\nhunter22: Command not found.\n", "sh: 1: hunter22: not found"];
-        assert_eq!(words(&said, &[b"IFS= read -r password", b"hunter22\nset -eu\n"]), "[1mno way in");
+        assert_eq!(words(&said, &[b"IFS= read -r password", b"hunter22\nset -eu\n"]), "no way in");
         assert_eq!(words(&[""], &[b"true"]), "nothing");
-        assert_eq!(words(&[&"x".repeat(5000)], &[]).len(), MOST_WORDS);
+        assert_eq!(words(&[&"x".repeat(5000)], &[]).len(), LINE);
     }
 }

@@ -1,7 +1,7 @@
 //! How failures travel: typed errors in each adapter, one shape where they meet.
 //!
 //! An adapter keeps a typed error enum whose variants carry the path or id, and says for each variant who is to blame and
-//! what to do next ([`Classify`]). At a port it becomes a [`Failure`]: what the journal records and what a face shows.
+//! what to do next ([`Classify`]). At a port it becomes a [`Failure`]: what the journal records and what a frontend shows.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

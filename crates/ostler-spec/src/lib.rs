@@ -111,9 +111,9 @@ impl crate::error::Classify for ReadError {
 
 /// Reads a spec, or says everything that is wrong with it.
 pub fn read(text: &str, context: &SpecContext<'_>) -> Result<Spec, ReadError> {
-    match look(text, context, Some(context.catalog))? {
-        Looked { spec: Some(spec), faults, .. } if faults.is_empty() => Ok(spec),
-        Looked { faults, .. } => Err(SpecFaults::new(&context.path, faults).into()),
+    match parse(text, context, Some(context.catalog))? {
+        Parsed { spec: Some(spec), faults, .. } if faults.is_empty() => Ok(spec),
+        Parsed { faults, .. } => Err(SpecFaults::new(&context.path, faults).into()),
     }
 }
 
@@ -121,10 +121,10 @@ pub fn read(text: &str, context: &SpecContext<'_>) -> Result<Spec, ReadError> {
 /// ships with Ostler. Where a spec names another one, everything in it but the apps is checked as well, for a file that is at
 /// fault is no reason to fetch anything. `context.catalog` is not looked at.
 pub fn read_catalog(text: &str, context: &SpecContext<'_>) -> Result<Option<CatalogSource>, ReadError> {
-    match look(text, context, None)? {
-        Looked { spec: Some(spec), faults, .. } if faults.is_empty() => Ok(spec.catalog),
-        Looked { names_catalog: false, .. } => Ok(None),
-        Looked { faults, .. } => Err(SpecFaults::new(&context.path, faults).into()),
+    match parse(text, context, None)? {
+        Parsed { spec: Some(spec), faults, .. } if faults.is_empty() => Ok(spec.catalog),
+        Parsed { names_catalog: false, .. } => Ok(None),
+        Parsed { faults, .. } => Err(SpecFaults::new(&context.path, faults).into()),
     }
 }
 
@@ -137,8 +137,8 @@ pub fn check_source(source: &CatalogSource) -> Result<(), Fault> {
     faults.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// A text that was looked at.
-struct Looked {
+/// What came of a text.
+struct Parsed {
     /// Whole only where there are no faults.
     spec: Option<Spec>,
     faults: Vec<Fault>,
@@ -146,7 +146,7 @@ struct Looked {
     names_catalog: bool,
 }
 
-fn look(text: &str, context: &SpecContext<'_>, catalog: Option<&CatalogIndex>) -> Result<Looked, ShapeError> {
+fn parse(text: &str, context: &SpecContext<'_>, catalog: Option<&CatalogIndex>) -> Result<Parsed, ShapeError> {
     let shape = grammar::spec(context.modules, catalog)?;
     let mut faults = Vec::new();
     let mut names_catalog = false;
@@ -167,7 +167,7 @@ fn look(text: &str, context: &SpecContext<'_>, catalog: Option<&CatalogIndex>) -
             None
         }
     };
-    Ok(Looked { spec, faults, names_catalog })
+    Ok(Parsed { spec, faults, names_catalog })
 }
 
 /// JSON Schema (draft 2020-12) of the spec, for editors.

@@ -1,4 +1,4 @@
-//! The keys of the spec as questions, for a face that asks a person: the very shapes that the answers are checked with, so that it
+//! The keys of the spec as questions, for a frontend that asks a person: the very shapes that the answers are checked with, so that it
 //! can neither ask for what the file can't say nor explain it in other words.
 
 use super::{

@@ -48,7 +48,7 @@ pub struct SeenRequest {
 #[derive(Debug)]
 pub struct ImageSite {
     address: SocketAddr,
-    shelf: Shared,
+    site: Shared,
     server: JoinHandle<()>,
 }
 
@@ -57,13 +57,13 @@ impl ImageSite {
     pub async fn start() -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
-        let shelf = Shared::default();
-        let app = Router::new().fallback(answer).with_state(shelf.clone());
+        let site = Shared::default();
+        let app = Router::new().fallback(answer).with_state(site.clone());
         let server = tokio::spawn(async move {
             // Only ends with the task.
             let _ = axum::serve(listener, app).await;
         });
-        Ok(Self { address, shelf, server })
+        Ok(Self { address, site, server })
     }
 
     /// Base URL, without a final slash.
@@ -73,22 +73,22 @@ impl ImageSite {
 
     /// Offers a file under this path, and its right checksum beside it.
     pub fn publish(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.shelf.lock().publish(path, bytes.into());
+        self.site.lock().publish(path, bytes.into());
     }
 
     /// Changes a file, but not the checksum beside it.
     pub fn corrupt(&self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.shelf.lock().files.insert(path.to_owned(), Bytes::from(bytes.into()));
+        self.site.lock().files.insert(path.to_owned(), Bytes::from(bytes.into()));
     }
 
     /// Lets the next request for this path go wrong; several faults of a path hit one request each, in order.
     pub fn fail(&self, path: &str, fault: Fault) {
-        self.shelf.lock().faults.entry(path.to_owned()).or_default().push_back(fault);
+        self.site.lock().faults.entry(path.to_owned()).or_default().push_back(fault);
     }
 
     /// All requests so far, in order.
     pub fn requests(&self) -> Vec<SeenRequest> {
-        self.shelf.lock().requests.clone()
+        self.site.lock().requests.clone()
     }
 
     /// First bytes of the requests for this path: `None` where no range was asked for.
@@ -104,7 +104,7 @@ impl Drop for ImageSite {
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+struct SiteState {
     files: BTreeMap<String, Bytes>,
     /// Path to SHA-512 in hexadecimal.
     sums: BTreeMap<String, String>,
@@ -112,7 +112,7 @@ struct Shelf {
     requests: Vec<SeenRequest>,
 }
 
-impl Shelf {
+impl SiteState {
     fn publish(&mut self, path: &str, bytes: Vec<u8>) {
         let sum = Sha512::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         self.sums.insert(path.to_owned(), sum);
@@ -131,24 +131,24 @@ impl Shelf {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Shared(Arc<Mutex<Shelf>>);
+struct Shared(Arc<Mutex<SiteState>>);
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
+    fn lock(&self) -> MutexGuard<'_, SiteState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn answer(State(shelf): State<Shared>, _: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
+async fn answer(State(shared): State<Shared>, _: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let path = uri.path().trim_start_matches('/').to_owned();
     let from = headers.get(header::RANGE).and_then(|range| first_byte(range.to_str().ok()?));
-    let mut shelf = shelf.lock();
-    shelf.requests.push(SeenRequest { path: path.clone(), from });
+    let mut site = shared.lock();
+    site.requests.push(SeenRequest { path: path.clone(), from });
     let bytes = match path.strip_suffix("/SHA512SUMS") {
-        Some(folder) => shelf.sum_list(folder),
-        None => shelf.files.get(&path).cloned(),
+        Some(folder) => site.sum_list(folder),
+        None => site.files.get(&path).cloned(),
     };
-    let fault = shelf.faults.get_mut(&path).and_then(VecDeque::pop_front);
+    let fault = site.faults.get_mut(&path).and_then(VecDeque::pop_front);
     let Some(bytes) = bytes else { return status(StatusCode::NOT_FOUND, None) };
     match fault {
         None => part(bytes, from),
@@ -161,7 +161,7 @@ async fn answer(State(shelf): State<Shared>, _: Method, uri: Uri, headers: Heade
         }
         Some(Fault::StallAfter(count)) => cut(part(bytes, from), count, stream::pending()),
         Some(Fault::ThenReplace(newer)) => {
-            shelf.publish(&path, newer);
+            site.publish(&path, newer);
             part(bytes, from)
         }
     }

@@ -40,7 +40,7 @@ impl Terminal {
         if self.interrupt.is_set() {
             return Err(Interrupt::failure());
         }
-        let _hush = self.stage.hush();
+        let _question = self.stage.open_question();
         let stage = self.stage.clone();
         let ask = move || {
             stage.wait_quiet();

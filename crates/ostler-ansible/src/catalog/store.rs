@@ -56,40 +56,40 @@ impl CatalogStore {
     }
 
     fn sync_now(&self, source: &CatalogSource, offline: bool) -> Result<Catalog, CatalogError> {
-        let shelf = Shelf::open(&self.root, source)?;
-        shelf.clear_leftovers()?;
+        let folder = RepositoryFolder::open(&self.root, source)?;
+        folder.clear_leftovers()?;
         if let Some(commit) = &source.commit
-            && shelf.tree(commit).is_dir()
+            && folder.tree(commit).is_dir()
         {
-            return shelf.catalog(commit, Vec::new());
+            return folder.catalog(commit, Vec::new());
         }
-        let mut known = shelf.known();
+        let mut known = folder.known();
         let last = known.branches.get(&source.branch).filter(|_| source.commit.is_none()).cloned();
         let failure = if offline {
             CatalogError::NotAtHand { url: source.url.clone() }
         } else {
-            match shelf.refresh() {
+            match folder.refresh() {
                 Ok((commit, notes)) => {
                     if source.commit.is_none() {
                         let newest = Known { commit: commit.clone(), at: Timestamp::now() };
                         known.branches.insert(source.branch.clone(), newest);
-                        shelf.remember(&known)?;
+                        folder.remember(&known)?;
                     }
-                    let catalog = shelf.catalog(&commit, notes)?;
-                    shelf.remove_unused(&known, &commit)?;
+                    let catalog = folder.catalog(&commit, notes)?;
+                    folder.remove_unused(&known, &commit)?;
                     return Ok(catalog);
                 }
                 Err(error) => error,
             }
         };
-        let Some(last) = last.filter(|last| shelf.tree(&last.commit).is_dir()) else { return Err(failure) };
+        let Some(last) = last.filter(|last| folder.tree(&last.commit).is_dir()) else { return Err(failure) };
         let used = format!("using commit {} of {} ago", short(&last.commit), age(last.at, Timestamp::now()));
         let warning = if offline {
             format!("the catalog was not refreshed (--offline); {used}")
         } else {
             format!("the catalog could not be refreshed ({}); {used}", failure.in_one_line())
         };
-        shelf.catalog(&last.commit, vec![warning])
+        folder.catalog(&last.commit, vec![warning])
     }
 }
 
@@ -109,13 +109,13 @@ struct Known {
 }
 
 /// The folder of one repository, locked.
-struct Shelf<'a> {
+struct RepositoryFolder<'a> {
     path: PathBuf,
     source: &'a CatalogSource,
     _one_at_a_time: File,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> RepositoryFolder<'a> {
     /// Waits while another Ostler has it.
     fn open(root: &Path, source: &'a CatalogSource) -> Result<Self, CatalogError> {
         let hash: String = Sha256::digest(&source.url).iter().take(8).map(|byte| format!("{byte:02x}")).collect();

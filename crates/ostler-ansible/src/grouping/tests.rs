@@ -13,7 +13,7 @@ use tokio::{sync::Notify, task::yield_now};
 
 /// Plays at once, or for ever; remembers with whom.
 #[derive(Default)]
-struct Pretender {
+struct FakePlayer {
     plays: Mutex<Vec<(Vec<RunId>, Vec<String>)>>,
     for_ever: bool,
     began: Notify,
@@ -21,7 +21,7 @@ struct Pretender {
 }
 
 #[async_trait]
-impl Player for Pretender {
+impl Player for FakePlayer {
     async fn play(&self, ids: &[RunId], request: &RunRequest, observer: &dyn RunObserver) -> Result<RunSummary> {
         let _under_way = Arc::clone(&self.ended);
         let hosts: Vec<String> = request.hosts.iter().map(|host| host.name.to_string()).collect();
@@ -43,7 +43,7 @@ impl Player for Pretender {
 }
 
 #[async_trait]
-impl Engine for Pretender {
+impl Engine for FakePlayer {
     async fn run(&self, request: RunRequest, observer: &dyn RunObserver) -> Result<RunSummary> {
         self.play(&[request.run], &request, observer).await
     }
@@ -84,8 +84,8 @@ impl RunObserver for Listener {
     }
 }
 
-fn bench(for_ever: bool) -> (GroupingEngine, Arc<Pretender>) {
-    let player = Arc::new(Pretender { for_ever, ..Pretender::default() });
+fn bench(for_ever: bool) -> (GroupingEngine, Arc<FakePlayer>) {
+    let player = Arc::new(FakePlayer { for_ever, ..FakePlayer::default() });
     (GroupingEngine::over(player.clone()), player)
 }
 
@@ -218,17 +218,17 @@ async fn nothing_begins_unless_every_journal_has_it() {
 }
 
 /// A playbook of a test's own with the real Ansible.
-struct Theatre(Bench);
+struct BenchPlayer(Bench);
 
 #[async_trait]
-impl Player for Theatre {
+impl Player for BenchPlayer {
     async fn play(&self, ids: &[RunId], request: &RunRequest, observer: &dyn RunObserver) -> Result<RunSummary> {
         self.0.play(ids, request, observer).await
     }
 }
 
 #[async_trait]
-impl Engine for Theatre {
+impl Engine for BenchPlayer {
     async fn run(&self, request: RunRequest, observer: &dyn RunObserver) -> Result<RunSummary> {
         self.play(&[request.run], &request, observer).await
     }
@@ -274,7 +274,7 @@ async fn each_server_comes_out_on_its_own(strategy: Strategy) {
         }
         request
     });
-    let engine = GroupingEngine::over(Arc::new(Theatre(bench)));
+    let engine = GroupingEngine::over(Arc::new(BenchPlayer(bench)));
     let _expected = expect(&engine, &names);
     let listeners = [(); 4].map(|()| Listener::default());
     let runs = requests.iter().zip(&listeners).map(|(request, listener)| engine.run(request.clone(), listener));

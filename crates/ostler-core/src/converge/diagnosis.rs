@@ -39,14 +39,14 @@ fn cause_of(task: &TaskResult) -> Option<Cause> {
 
 /// What is known of a server besides what Ansible says of it.
 #[derive(Debug, Default)]
-pub(crate) struct Around {
+pub(crate) struct Diagnosis {
     /// Its file systems that are full, if a task failed for want of space.
     full: Vec<String>,
     /// Its last sign of life, if it was lost.
     heard: Option<jiff::Timestamp>,
 }
 
-impl Around {
+impl Diagnosis {
     /// Asks the server what the reports leave open.
     pub async fn of(reports: &[AnsibleReport], session: Option<&dyn Session>, heard: Option<jiff::Timestamp>) -> Self {
         let is_about_space = failed_task(reports).and_then(cause_of) == Some(Cause::NoSpace);
@@ -64,7 +64,7 @@ pub(crate) fn judge(
     phase: Phase,
     summary: &RunSummary,
     reports: &[AnsibleReport],
-    around: &Around,
+    diagnosis: &Diagnosis,
 ) -> Result<()> {
     let server = ctx.server();
     // A failed task that a block rescued is no failure of the run.
@@ -98,13 +98,13 @@ pub(crate) fn judge(
         Blame::Target,
         format!("phase {}: {server} {word} `{}` ({})", phase.as_str(), task.place(), task.module),
     );
-    if let Some(since) = around.heard.filter(|_| lost) {
+    if let Some(since) = diagnosis.heard.filter(|_| lost) {
         failure.causes.push(wait::silence(since));
         return Err(failure.with_hint(wait::silent_hint(server)));
     }
     let own_words = task.msg.as_deref().map(str::trim).filter(|words| !words.is_empty());
     if let Some(cause) = cause_of(task) {
-        failure.causes.push(cause.words(&around.full));
+        failure.causes.push(cause.words(&diagnosis.full));
         failure.causes.extend(own_words.and_then(|words| words.lines().next()).map(shortened));
         return Err(failure.with_hint(cause.hint(server)));
     }

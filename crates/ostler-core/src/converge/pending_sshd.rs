@@ -10,6 +10,7 @@ use crate::{
     ids::ServerName,
     ports::Session,
     reach::RUN_AS_ROOT,
+    text::one_line,
     world::Context,
 };
 use std::net::IpAddr;
@@ -100,7 +101,7 @@ impl Look {
                     look.address = words.next().unwrap_or_default();
                     look.port = words.next().and_then(|port| port.parse().ok()).unwrap_or_default();
                 }
-                ("refused", _) => look.refused.push(shown(rest)),
+                ("refused", _) => look.refused.push(one_line(rest)),
                 ("socket", _) => look.socket = true,
                 ("armed", _) => look.armed = true,
                 ("newer", _) => look.newer.push(rest.to_owned()),
@@ -267,7 +268,7 @@ impl Look {
                 let is_old = !self.newer.iter().any(|newer| newer == file);
                 keywords
                     .contains(&keyword.as_str())
-                    .then(|| (is_old, format!("{file}, line {number}: {}", shown(text.trim()))))
+                    .then(|| (is_old, format!("{file}, line {number}: {}", one_line(text))))
             })
             .collect();
         found.sort_by_key(|(is_old, _)| *is_old);
@@ -297,11 +298,6 @@ impl User {
     fn is(&self, keyword: &str, value: &str) -> bool {
         self.only(keyword) == Some(value)
     }
-}
-
-/// A server's words as a terminal may have them.
-fn shown(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(240).collect()
 }
 
 /// ssh_config(5), PATTERNS: `*` is any text, `?` any character.

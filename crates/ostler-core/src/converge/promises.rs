@@ -13,6 +13,7 @@ use crate::{
     reach::RUN_AS_ROOT,
     secret::Secret,
     spec::{RootLogin, SshAuth},
+    text::one_line,
     world::Context,
 };
 use std::{
@@ -209,12 +210,6 @@ async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {
 
 async fn notice(ctx: &Context<'_>, level: Level, message: String) {
     ctx.reporter.report(EventKind::Notice { level, message }).await;
-}
-
-/// A text of a server's, for people.
-fn one_line(text: &str) -> String {
-    const MOST: usize = 240;
-    text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(MOST).collect()
 }
 
 /// What the server says of itself.

@@ -1,4 +1,4 @@
-//! The event log as an operation writes it and a face follows it.
+//! The event log as an operation writes it and a frontend follows it.
 //!
 //! A transaction costs the same for one event as for many, and there is one writer at a time. So while one event is being
 //! stored, those of other operations gather, and whoever is next stores them all. Each report still returns only once its

@@ -1,7 +1,7 @@
 //! Operations: journaled, resumable, undoable pieces of long work.
 //!
 //! An operation is a list of [`Step`]s over a context. The [`Driver`] runs them and writes the journal; what an
-//! operation does stands in `ops/`, one file each, in the same order: plan and outputs, steps, implementations.
+//! operation does stands in `server/`, one file each, in the same order: plan and outputs, steps, implementations.
 
 mod driver;
 mod lease;

@@ -3,7 +3,7 @@
 use crate::{
     converge::{
         cause::Cause,
-        diagnosis::{self, Around},
+        diagnosis::{self, Diagnosis},
         leftovers, pending_sshd, run,
     },
     error::{Blame, Failure, Result},
@@ -163,10 +163,10 @@ pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepF
         let result = waiting::told(ctx, session.as_ref(), ctx.world.engine.run(request, &observer)).await;
         let heard = observer.heard();
         let reports: Vec<AnsibleReport> = observer.into_reports();
-        let around = Around::of(&reports, Some(session.as_ref()), heard).await;
+        let diagnosis = Diagnosis::of(&reports, Some(session.as_ref()), heard).await;
         let unclean = !leftovers::run_ended(ctx, &result, &reports).await?;
         ctx.update(|record| record.unclean = unclean).await?;
-        let judged = result.and_then(|summary| diagnosis::judge(ctx, Phase::Access, &summary, &reports, &around));
+        let judged = result.and_then(|summary| diagnosis::judge(ctx, Phase::Access, &summary, &reports, &diagnosis));
         let checked = match judged {
             Ok(()) => root.check_sudo().await,
             failed => failed,

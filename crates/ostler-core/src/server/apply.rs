@@ -3,7 +3,7 @@
 use crate::{
     converge::{
         access, confirm,
-        diagnosis::{self, Around},
+        diagnosis::{self, Diagnosis},
         host_vars, leftovers, pending_sshd, prefetch, promises, run, server_log,
     },
     error::{Blame, Failure, Result},
@@ -179,14 +179,15 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         outputs.access_in_doubt |= promises::in_doubt(&reports);
         let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
         let settled = armed.settle(session, good, &log).await;
-        let around = Around::of(&reports, settled.as_deref().ok(), heard).await;
+        let diagnosis = Diagnosis::of(&reports, settled.as_deref().ok(), heard).await;
         let unclean = !leftovers::run_ended(base, &result, &reports).await?;
         base.update(|record| {
             record.pending_handlers = pending;
             record.unclean = unclean;
         })
         .await?;
-        let verdict = result.and_then(|summary| diagnosis::judge(base, Phase::Provision, &summary, &reports, &around));
+        let verdict =
+            result.and_then(|summary| diagnosis::judge(base, Phase::Provision, &summary, &reports, &diagnosis));
         match (verdict, settled) {
             (verdict, Ok(session)) => {
                 base.leave_session(session);

@@ -5,7 +5,7 @@
 
 use crate::{
     converge::{
-        diagnosis::{self, Around},
+        diagnosis::{self, Diagnosis},
         leftovers, pending_sshd, run,
     },
     error::{Blame, Failure, Result},
@@ -95,16 +95,16 @@ pub struct Unpredicted {
 }
 
 /// Who hears the reports of a look while it lasts.
-pub type Told<'a> = &'a (dyn Fn(&AnsibleReport) + Sync);
+pub type OnReport<'a> = &'a (dyn Fn(&AnsibleReport) + Sync);
 
 /// Looks at what `up` would let Ansible change, if the plan, which nothing refuses, leaves anything to look at. The caller holds the
-/// lease. `told` hears each report of Ansible as it comes.
-pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan, told: Told<'_>) -> Check {
+/// lease. `on_report` hears each report of Ansible as it comes.
+pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan, on_report: OnReport<'_>) -> Check {
     if let Some(answer) = without_looking(spec, plan) {
         return answer;
     }
     let findings = Mutex::default();
-    let result = look(world, spec, &findings, told).await;
+    let result = look(world, spec, &findings, on_report).await;
     let until_then = findings.into_inner().expect("no panic while held");
     match result {
         Ok(true) => Check::Done(until_then),
@@ -124,7 +124,12 @@ pub fn without_looking(spec: &ServerSpec, plan: &ServerPlan) -> Option<Check> {
 }
 
 /// `false` if the machine is off.
-async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, told: Told<'_>) -> Result<bool> {
+async fn look(
+    world: &World<'_>,
+    spec: &ServerSpec,
+    findings: &Mutex<Findings>,
+    on_report: OnReport<'_>,
+) -> Result<bool> {
     let name = &spec.name;
     let record = world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))?;
     if up::look_at_machine(world, &record).await?.is_none_or(|seen| seen.power != Power::On) {
@@ -143,7 +148,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, 
     })?;
     pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = run::request(&ctx, &record, session.transport(), true).await?;
-    let observer = Observer { world, server: name, run: request.run, findings, told, reports: Mutex::default() };
+    let observer = Observer { world, server: name, run: request.run, findings, on_report, reports: Mutex::default() };
     // Nothing is half done when a look is given up, so it need not come to its end first.
     let result = tokio::select! {
         biased;
@@ -159,7 +164,7 @@ async fn look(world: &World<'_>, spec: &ServerSpec, findings: &Mutex<Findings>, 
 
 /// A task that fails in check mode ends the look at its server.
 fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> Result<()> {
-    diagnosis::judge(ctx, Phase::Provision, summary, reports, &Around::default()).map_err(|failure| {
+    diagnosis::judge(ctx, Phase::Provision, summary, reports, &Diagnosis::default()).map_err(|failure| {
         let server = ctx.server();
         let changes = reports.iter().any(diagnosis::is_change);
         let hint = if changes {
@@ -177,7 +182,7 @@ struct Observer<'a> {
     server: &'a ServerName,
     run: RunId,
     findings: &'a Mutex<Findings>,
-    told: Told<'a>,
+    on_report: OnReport<'a>,
     reports: Mutex<Vec<AnsibleReport>>,
 }
 
@@ -189,7 +194,7 @@ impl RunObserver for Observer<'_> {
     }
 
     async fn report(&self, report: AnsibleReport) {
-        (self.told)(&report);
+        (self.on_report)(&report);
         self.findings.lock().expect("no panic while held").add(&report);
         self.reports.lock().expect("no panic while held").push(report);
     }

@@ -13,7 +13,7 @@ use super::{
 use std::net::IpAddr;
 
 /// Where addresses are looked for.
-pub struct Lookout<'a> {
+pub struct AddressFinder<'a> {
     /// This machine.
     pub host: &'a Host,
     /// Whom it sees.
@@ -24,23 +24,23 @@ pub struct Lookout<'a> {
 
 /// What is known of an address.
 #[derive(Debug)]
-pub enum Whereabouts {
+pub enum GuestAddress {
     /// It.
-    At(IpAddr),
+    Known(IpAddr),
     /// Nothing yet; where it was looked for, and what may help.
     Unknown(String),
 }
 
-impl Lookout<'_> {
+impl AddressFinder<'_> {
     /// The address of the first card of a VM that runs.
-    pub async fn find(&self, vm: &Vm<'_>, config: &VmConfig) -> Result<Whereabouts, ProxmoxError> {
+    pub async fn find(&self, vm: &Vm<'_>, config: &VmConfig) -> Result<GuestAddress, ProxmoxError> {
         let mac = vm.machine.mac.as_str();
         if let Some(address) = best(&told_by_agent(vm, mac).await?) {
-            return Ok(Whereabouts::At(address));
+            return Ok(GuestAddress::Known(address));
         }
         let node = &vm.machine.node;
         if !self.host.is(node) {
-            return Ok(Whereabouts::Unknown(format!(
+            return Ok(GuestAddress::Unknown(format!(
                 "its guest agent has not said an address yet, and nobody else can from here: run Ostler on {node}, or give it a \
                  fixed one under `network`"
             )));
@@ -55,7 +55,7 @@ impl Lookout<'_> {
         if best(&found).is_none() {
             found = self.consoles.addresses(vm.machine.vmid, mac);
         }
-        Ok(best(&found).map_or_else(|| Whereabouts::Unknown(nowhere(&bridge, mac)), Whereabouts::At))
+        Ok(best(&found).map_or_else(|| GuestAddress::Unknown(nowhere(&bridge, mac)), GuestAddress::Known))
     }
 }
 

@@ -23,7 +23,7 @@ use ostler_core::{
 const TRIES: u32 = 50;
 
 /// One machine that is to be made.
-pub struct Making<'a> {
+pub struct CreateRequest<'a> {
     /// How the node is reached.
     pub client: &'a Client,
     /// This machine.
@@ -38,7 +38,7 @@ pub struct Making<'a> {
     pub reporter: &'a dyn Reporter,
 }
 
-impl Making<'_> {
+impl CreateRequest<'_> {
     /// Makes it, or finds what an earlier attempt made.
     pub async fn make(&self) -> Result<MachineRecord> {
         if let Some(record) = &self.order.found {

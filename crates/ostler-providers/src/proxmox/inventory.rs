@@ -1,4 +1,4 @@
-//! What a node or cluster has to offer, for a face that lets a person choose: asked over the API, or on the host itself by `pvesh`,
+//! What a node or cluster has to offer, for a frontend that lets a person choose: asked over the API, or on the host itself by `pvesh`,
 //! which asks the same endpoints and takes no token.
 
 use super::{

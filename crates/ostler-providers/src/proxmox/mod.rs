@@ -35,7 +35,7 @@ pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, hos
 pub use setup::{Made, Setup, TOKEN, USER};
 
 use crate::image::ImageStore;
-use address::{Lookout, Whereabouts};
+use address::{AddressFinder, GuestAddress};
 use async_trait::async_trait;
 use client::Client;
 use console::Consoles;
@@ -198,16 +198,16 @@ impl ProxmoxProvider {
         if !vm.runs().await? {
             return Ok(observed(Power::Off, None, format!("{detail}, off")));
         }
-        let lookout = Lookout { host: &self.host, neighbours: &self.neighbours, consoles: &self.consoles };
+        let finder = AddressFinder { host: &self.host, neighbours: &self.neighbours, consoles: &self.consoles };
         let whereabouts = match machine.address {
-            Some(address) => Whereabouts::At(address),
-            None => lookout.find(&vm, &config).await?,
+            Some(address) => GuestAddress::Known(address),
+            None => finder.find(&vm, &config).await?,
         };
         Ok(match whereabouts {
-            Whereabouts::At(address) => {
+            GuestAddress::Known(address) => {
                 observed(Power::On, Some(SocketAddr::new(address, machine.ssh)), format!("{detail}, {address}"))
             }
-            Whereabouts::Unknown(words) => observed(Power::On, None, format!("{detail}; {words}")),
+            GuestAddress::Unknown(words) => observed(Power::On, None, format!("{detail}; {words}")),
         })
     }
 }
@@ -249,7 +249,7 @@ impl Provider for ProxmoxProvider {
     async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        create::Making { client: &client, host: &self.host, order, options, keep, reporter }.make().await
+        create::CreateRequest { client: &client, host: &self.host, order, options, keep, reporter }.make().await
     }
 
     fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {

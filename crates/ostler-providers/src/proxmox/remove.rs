@@ -7,7 +7,7 @@ use super::{
     form::{Form, encode},
     host::Host,
     storage, task,
-    vm::{Found, Glance, Silent, Vm},
+    vm::{Found, Lookup, Silent, Vm},
     wire::Volume,
 };
 
@@ -74,12 +74,12 @@ pub async fn left(client: &Client, machine: &Machine) -> Vec<String> {
 }
 
 async fn seen(client: &Client, machine: &Machine, name: &str) -> Result<Vec<String>, ProxmoxError> {
-    let (vm, mut volumes) = match Vm::of(client, machine).glance().await? {
-        Glance::Settled(Found::Other) => (None, Vec::new()),
-        Glance::Settled(Found::Absent) => (None, made_since(client, machine).await?),
-        Glance::Settled(Found::Whole(config)) => (Some(name.to_owned()), config.volume("scsi0").into_iter().collect()),
-        Glance::Settled(Found::Broken) => (Some(format!("{name}, half made")), made_since(client, machine).await?),
-        Glance::Making(_) => (Some(format!("{name}, being made")), made_since(client, machine).await?),
+    let (vm, mut volumes) = match Vm::of(client, machine).look_up().await? {
+        Lookup::Settled(Found::Other) => (None, Vec::new()),
+        Lookup::Settled(Found::Absent) => (None, made_since(client, machine).await?),
+        Lookup::Settled(Found::Whole(config)) => (Some(name.to_owned()), config.volume("scsi0").into_iter().collect()),
+        Lookup::Settled(Found::Broken) => (Some(format!("{name}, half made")), made_since(client, machine).await?),
+        Lookup::InProgress(_) => (Some(format!("{name}, being made")), made_since(client, machine).await?),
     };
     if is_there(client, machine, &machine.seed).await? {
         volumes.push(machine.seed.clone());

@@ -32,11 +32,11 @@ pub enum Found {
 }
 
 /// The same at one moment.
-pub enum Glance {
+pub enum Lookup {
     /// Nothing works on it.
     Settled(Found),
     /// The task of this UPID makes ours.
-    Making(String),
+    InProgress(String),
 }
 
 impl<'a> Vm<'a> {
@@ -91,8 +91,8 @@ impl<'a> Vm<'a> {
     pub async fn find(&self, reporter: &dyn Reporter) -> Result<Found, ProxmoxError> {
         let mut waited = false;
         loop {
-            match self.glance().await? {
-                Glance::Making(upid) => {
+            match self.look_up().await? {
+                Lookup::InProgress(upid) => {
                     // How it ends is seen by what there is then.
                     let what = format!("create VM {}", self.machine.vmid);
                     match task::finish(self.client, &upid, &what, reporter).await {
@@ -101,23 +101,23 @@ impl<'a> Vm<'a> {
                     }
                 }
                 // It may have ended between the two looks.
-                Glance::Settled(Found::Broken) if !waited => {
+                Lookup::Settled(Found::Broken) if !waited => {
                     waited = true;
                     tokio::time::sleep(self.client.patience.poll).await;
                 }
-                Glance::Settled(found) => return Ok(found),
+                Lookup::Settled(found) => return Ok(found),
             }
         }
     }
 
     /// What there is at this moment.
-    pub async fn glance(&self) -> Result<Glance, ProxmoxError> {
-        let Some(config) = self.config().await? else { return Ok(Glance::Settled(Found::Absent)) };
+    pub async fn look_up(&self) -> Result<Lookup, ProxmoxError> {
+        let Some(config) = self.config().await? else { return Ok(Lookup::Settled(Found::Absent)) };
         if self.is_marked(&config) {
-            return Ok(Glance::Settled(Found::Whole(config)));
+            return Ok(Lookup::Settled(Found::Whole(config)));
         }
         if config.text("lock").as_deref() != Some(self.machine.lock()) {
-            return Ok(Glance::Settled(Found::Other));
+            return Ok(Lookup::Settled(Found::Other));
         }
         let Machine { node, vmid, template, cloning, seen, .. } = self.machine;
         let ours = match cloning {
@@ -129,16 +129,16 @@ impl<'a> Vm<'a> {
             }
         };
         if ours.is_empty() {
-            return Ok(Glance::Settled(Found::Other));
+            return Ok(Lookup::Settled(Found::Other));
         }
         for upid in ours {
             if task::runs(self.client, &upid).await? {
-                return Ok(Glance::Making(upid));
+                return Ok(Lookup::InProgress(upid));
             }
         }
         // Which of several clonings of one template made this VM, no task says afterwards: it may be somebody's who cloned another.
         let certain = template.is_none() || cloning.is_some();
-        Ok(Glance::Settled(if certain { Found::Broken } else { Found::Other }))
+        Ok(Lookup::Settled(if certain { Found::Broken } else { Found::Other }))
     }
 
     /// Whether it runs.

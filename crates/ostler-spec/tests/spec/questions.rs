@@ -1,4 +1,4 @@
-//! What a face that asks is told of the keys.
+//! What a frontend that asks is told of the keys.
 
 use crate::fixture::{catalog, modules};
 use ostler_spec::{QuestionKind, Questions, Value};

@@ -1,6 +1,6 @@
-//! Shows what is in the event log while work goes on: the only way in which a face learns anything.
+//! Shows what is in the event log while work goes on: the only way in which a frontend learns anything.
 
-use crate::{log_file::LogFile, output::Face};
+use crate::{log_file::LogFile, output::Frontend};
 use ostler_core::{
     Result,
     event::Event,
@@ -13,14 +13,14 @@ use std::{collections::BTreeSet, convert::Infallible, future::Future, time::Dura
 /// How long to wait for an event of this process before looking again.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Shows a face what happens.
+/// Shows a frontend what happens.
 pub struct Follower<'a> {
     log: &'a EventLog<'a>,
     filter: EventFilter,
     /// Of these servers only; what another Ostler does to others is its own affair.
     servers: Option<BTreeSet<ServerName>>,
     after: EventNumber,
-    face: &'a mut dyn Face,
+    frontend: &'a mut dyn Frontend,
     log_file: Option<&'a LogFile>,
     /// It was said that events can't be read.
     failed: bool,
@@ -32,10 +32,10 @@ impl<'a> Follower<'a> {
         log: &'a EventLog<'a>,
         filter: EventFilter,
         after: EventNumber,
-        face: &'a mut dyn Face,
+        frontend: &'a mut dyn Frontend,
         log_file: Option<&'a LogFile>,
     ) -> Self {
-        Self { log, filter, servers: None, after, face, log_file, failed: false }
+        Self { log, filter, servers: None, after, frontend, log_file, failed: false }
     }
 
     /// The same for the events of these servers.
@@ -43,12 +43,12 @@ impl<'a> Follower<'a> {
         log: &'a EventLog<'a>,
         servers: &[ServerName],
         after: EventNumber,
-        face: &'a mut dyn Face,
+        frontend: &'a mut dyn Frontend,
         log_file: Option<&'a LogFile>,
     ) -> Self {
         let only = if let [only] = servers { Some(only.clone()) } else { None };
         let filter = EventFilter { server: only, operation: None };
-        Self { servers: Some(servers.iter().cloned().collect()), ..Self::new(log, filter, after, face, log_file) }
+        Self { servers: Some(servers.iter().cloned().collect()), ..Self::new(log, filter, after, frontend, log_file) }
     }
 
     /// Shows events as they come, for ever. May be dropped at any time, and gone on with.
@@ -59,7 +59,7 @@ impl<'a> Follower<'a> {
                 Err(failure) => {
                     // That something can't be shown is no reason to give up the work.
                     if !std::mem::replace(&mut self.failed, true) {
-                        self.face.warning(&format!("events can't be read, and are shown later: {failure}"));
+                        self.frontend.warning(&format!("events can't be read, and are shown later: {failure}"));
                     }
                     tokio::time::sleep(PATIENCE).await;
                 }
@@ -83,9 +83,9 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// What else the face is to be told.
-    pub fn face(&mut self) -> &mut dyn Face {
-        self.face
+    /// What else the frontend is to be told.
+    pub fn frontend(&mut self) -> &mut dyn Frontend {
+        self.frontend
     }
 
     fn show(&mut self, events: &[Event]) {
@@ -99,9 +99,9 @@ impl<'a> Follower<'a> {
         if let Some(file) = self.log_file
             && let Err(error) = file.append(&events)
         {
-            self.face.warning(&format!("the log file can't be written: {error}"));
+            self.frontend.warning(&format!("the log file can't be written: {error}"));
         }
-        events.into_iter().for_each(|event| self.face.event(event));
+        events.into_iter().for_each(|event| self.frontend.event(event));
     }
 }
 
@@ -110,11 +110,11 @@ pub async fn while_working<T>(
     log: &EventLog<'_>,
     filter: &EventFilter,
     after: EventNumber,
-    face: &mut dyn Face,
+    frontend: &mut dyn Frontend,
     log_file: Option<&LogFile>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut follower = Follower::new(log, filter.clone(), after, face, log_file);
+    let mut follower = Follower::new(log, filter.clone(), after, frontend, log_file);
     let result = tokio::select! {
         biased;
         never = follower.follow() => match never {},

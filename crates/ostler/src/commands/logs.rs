@@ -62,14 +62,14 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         }
     };
     let log = EventLog::new(&session.store);
-    let mut face = output::face(global.output, 1, &session.stage);
+    let mut frontend = output::frontend(global.output, 1, &session.stage);
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.
         let at_work = arguments.follow && session.is_at_work(name).await?;
         let events = log.next(after, &filter, if at_work { PATIENCE } else { Duration::ZERO }).await?;
         for event in &events {
             after = event.number;
-            face.event(event);
+            frontend.event(event);
         }
         // Nobody waits for this one: it goes as fast as it is read, and ends with its reader.
         session.stage.written().await;

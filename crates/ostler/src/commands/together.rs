@@ -41,12 +41,12 @@ pub async fn work_on(
     ParallelArguments { parallel }: ParallelArguments,
     work: impl AsyncFn(&World<'_>, &ServerName) -> Result<Resumed>,
 ) -> Result<ExitCode> {
-    let mut face = output::face(output, servers.len(), &session.stage);
+    let mut frontend = output::frontend(output, servers.len(), &session.stage);
     let mut code = 0;
     let all = session
         .with_world(async |world| {
             let after = world.store.last_event().await?;
-            let mut follower = Follower::of(world.log, servers, after, face.as_mut(), session.log_file());
+            let mut follower = Follower::of(world.log, servers, after, frontend.as_mut(), session.log_file());
             let (ended, mut endings) = mpsc::unbounded_channel();
             let (ended, work) = (&ended, &work);
             let all = async move {
@@ -66,14 +66,14 @@ pub async fn work_on(
                     if let Err(failure) = &ending.result {
                         code = code.max(failure.blame.exit_code());
                     }
-                    follower.face().ended(ending);
+                    follower.frontend().ended(ending);
                 }
             };
             tokio::join!(all, show);
             Ok(())
         })
         .await;
-    face.finish();
+    frontend.finish();
     all?;
     Ok(ExitCode::from(code))
 }

@@ -3,7 +3,7 @@
 //! Of several servers each has its live line, and only what deserves attention stays; a table at the end sums up.
 
 use super::{
-    Access, Ended, Face, Stage, Table,
+    Access, Ended, Frontend, Stage, Table,
     board::{Board, cut},
     diff::{self, Mark},
     preview::place,
@@ -202,10 +202,10 @@ fn board_style(board: Arc<Mutex<Board>>) -> ProgressStyle {
     ProgressStyle::with_template("{board}").expect("a constant template").with_key("board", draw)
 }
 
-impl Face for Human {
+impl Frontend for Human {
     fn event(&mut self, event: &Event) {
         let server = event.server.as_ref().map_or("", ServerName::as_str);
-        let phase_of = |face: &mut Self| face.server(server).phase.map_or("", Phase::as_str);
+        let phase_of = |frontend: &mut Self| frontend.server(server).phase.map_or("", Phase::as_str);
         match &event.kind {
             EventKind::OperationStarted { operation_kind, steps, first } => {
                 let at = steps.get(*first).filter(|_| *first > 0).map(|(_, step)| step.as_str());

@@ -1,6 +1,6 @@
 //! For programs: one event a line.
 
-use super::{Ended, Face, Stage};
+use super::{Ended, Frontend, Stage};
 use ostler_core::{
     event::{Event, EventKind},
     server::up::Resumed,
@@ -11,7 +11,7 @@ use serde_json::json;
 /// Prints events as they are stored, and a last line for each server with `"event": "outcome"`.
 pub struct Json(pub Stage);
 
-impl Face for Json {
+impl Frontend for Json {
     fn event(&mut self, event: &Event) {
         let line = format!("{}\n", text(event));
         match event.kind {

@@ -18,7 +18,7 @@ use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
 /// Shows the events of long work, and how it came out.
-pub trait Face {
+pub trait Frontend {
     /// Something happened.
     fn event(&mut self, event: &Event);
     /// Something about showing itself went wrong.
@@ -50,8 +50,8 @@ pub struct Access {
     pub forwards: Vec<(SocketAddr, u16)>,
 }
 
-/// The face that the user asked for, for work on so many servers.
-pub fn face(output: Output, servers: usize, stage: &Stage) -> Box<dyn Face> {
+/// The frontend that the user asked for, for work on so many servers.
+pub fn frontend(output: Output, servers: usize, stage: &Stage) -> Box<dyn Frontend> {
     match output {
         Output::Human => Box::new(human::Human::new(servers, stage.clone())),
         Output::Json => Box::new(json::Json(stage.clone())),
@@ -94,7 +94,7 @@ struct Quiet {
     many: bool,
 }
 
-impl Face for Quiet {
+impl Frontend for Quiet {
     fn event(&mut self, _: &Event) {}
     fn warning(&mut self, message: &str) {
         self.stage.print_error(&format!("warning: {message}\n"));

@@ -30,7 +30,7 @@ pub struct Stage {
 }
 
 /// While it lives nothing is written but by who holds it.
-pub struct Hush(Stage);
+pub struct OpenQuestion(Stage);
 
 /// How often a live line moves.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -108,12 +108,12 @@ impl Stage {
     }
 
     /// Makes room for a question. There is some as soon as [`Stage::wait_quiet`] returns.
-    pub fn hush(&self) -> Hush {
+    pub fn open_question(&self) -> OpenQuestion {
         self.set_asking(true);
-        Hush(self.clone())
+        OpenQuestion(self.clone())
     }
 
-    /// Waits, in this thread, until what was said before the hush is written.
+    /// Waits, in this thread, until what was said before the question is written.
     pub fn wait_quiet(&self) {
         if self.visible {
             self.output.wait_quiet();
@@ -148,7 +148,7 @@ impl Stage {
     }
 }
 
-impl Drop for Hush {
+impl Drop for OpenQuestion {
     fn drop(&mut self) {
         self.0.set_asking(false);
     }
@@ -233,14 +233,14 @@ mod tests {
     fn what_is_said_during_a_question_waits_for_its_answer() {
         let (stage, mut output, mut error) = stage();
         stage.print("web0  ready\n");
-        let hush = stage.hush();
+        let question = stage.open_question();
         stage.wait_quiet();
         assert_eq!(line(&mut output), "web0  ready\n");
         stage.print("web1  ready\n");
         stage.print_error("web2  failed\n");
         block_on(stage.written());
         assert!(rustix::io::ioctl_fionread(output.get_ref()).unwrap() == 0, "it stands between question and answer");
-        drop(hush);
+        drop(question);
         assert_eq!(line(&mut output), "web1  ready\n");
         assert_eq!(line(&mut error), "web2  failed\n");
     }

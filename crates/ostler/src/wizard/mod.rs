@@ -1,4 +1,4 @@
-//! Asks a person what the spec can say, and writes it down: a face like the others, which knows no rule of its own.
+//! Asks a person what the spec can say, and writes it down: a frontend like the others, which knows no rule of its own.
 //!
 //! Questions, their explanations and what is wrong with an answer all come from `ostler_core::spec`; what there is to choose from is
 //! found out. Answers are held against the reader of the spec as soon as they are given. Nothing is written, made or stored before

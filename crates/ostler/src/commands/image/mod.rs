@@ -45,7 +45,7 @@ async fn show_getting(
     session: &Session,
     get: impl AsyncFnOnce(&dyn Reporter) -> Result<PathBuf>,
 ) -> Result<ExitCode> {
-    let mut face = output::face(global.output, 1, &session.stage);
+    let mut frontend = output::frontend(global.output, 1, &session.stage);
     let path = session
         .with_world(async |world| {
             let after = world.store.last_event().await?;
@@ -59,10 +59,10 @@ async fn show_getting(
                 }
             };
             let filter = EventFilter { server: None, operation: Some(id) };
-            follow::while_working(world.log, &filter, after, face.as_mut(), session.log_file(), work).await
+            follow::while_working(world.log, &filter, after, frontend.as_mut(), session.log_file(), work).await
         })
         .await;
-    face.finish();
+    frontend.finish();
     let path = path?;
     output::data(global.output, &serde_json::json!({ "image": path }), || format!("{}\n", path.display()));
     Ok(ExitCode::SUCCESS)
