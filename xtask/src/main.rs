@@ -30,7 +30,6 @@ enum Command {
     Deb(deb::Arguments),
     /// Measure the figures that README claims.
     Bench(bench::Arguments),
-    /// Run every test.
     Test(test::Arguments),
 }
 
@@ -41,16 +40,8 @@ fn main() -> ExitCode {
         eprintln!("error: {root} can't be entered: {error}");
         return ExitCode::FAILURE;
     }
-    let result: Result<(), Box<dyn std::error::Error>> = match Arguments::parse().command {
-        Command::Bundle(arguments) => bundle::run(&arguments).map_err(Into::into),
-        Command::Setup => setup::run_setup(setup::For::Tests).map_err(Into::into),
-        Command::Demo => demo::run_demo(),
-        Command::Deb(arguments) => deb::run_deb(&arguments),
-        Command::Bench(arguments) => bench::run_bench(&arguments),
-        Command::Test(arguments) => test::run_tests(&arguments),
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             let mut source = error.source();
@@ -61,4 +52,16 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(command: Command) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    match command {
+        Command::Bundle(arguments) => bundle::run(&arguments)?,
+        Command::Setup => setup::run_setup(setup::For::Tests)?,
+        Command::Demo => demo::run_demo()?,
+        Command::Deb(arguments) => deb::run_deb(&arguments)?,
+        Command::Bench(arguments) => bench::run_bench(&arguments)?,
+        Command::Test(arguments) => return test::run_tests(&arguments),
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -44,11 +44,21 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 /// What `ssh-audit` is installed as, and where: Debian's is years older, and doesn't know today's key exchanges.
 const SSH_AUDIT: (&str, &str) = ("ssh-audit==3.9.0", "target/tools/ssh-audit");
 
+/// What runs the tests. Another version that is there already is taken as it is.
+const NEXTEST: &str = "0.9.143";
+
 /// Installs what is missing.
 pub fn run_setup(purpose: For) -> Result<(), ShellError> {
     install_packages(purpose)?;
+    if purpose == For::Use {
+        return Ok(());
+    }
+    if output(Command::new(env!("CARGO")).args(["nextest", "--version"])).is_err() {
+        eprintln!("installing: cargo-nextest {NEXTEST}, once for this user");
+        run(Command::new(env!("CARGO")).args(["install", "--locked", "cargo-nextest", "--version", NEXTEST]))?;
+    }
     let (wheel, folder) = SSH_AUDIT;
-    if purpose == For::Tests && !std::path::Path::new(folder).exists() {
+    if !std::path::Path::new(folder).exists() {
         eprintln!("installing: {wheel}");
         // A folder of its own needs no virtual environment, and no package for making one.
         run(Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target", folder, wheel]))?;

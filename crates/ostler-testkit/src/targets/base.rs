@@ -33,7 +33,7 @@ pub(super) fn root(folder: &Path, extra: &[String]) -> PathBuf {
     let recipe = Recipe { packages: packages.join(","), sources: sources(), apt: apt_settings() };
     let root = folder.join(format!("base-{}", recipe.key()));
     // Other threads and test processes want it at the same time.
-    let lock = File::create(folder.join("base.lock")).expect("a lock file");
+    let lock = File::create(root.with_extension("lock")).expect("a lock file");
     lock.lock().expect("a lock");
     if !root.exists() {
         eprintln!("making the root of the targets with mmdebstrap: {}", root.display());

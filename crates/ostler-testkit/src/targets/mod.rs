@@ -28,6 +28,8 @@ mod lab;
 mod network;
 mod probe;
 mod target;
+#[cfg(test)]
+mod tests;
 
 pub use lab::{Footprint, Lab};
 pub use probe::{Source, Verdict};

@@ -128,8 +128,9 @@ impl Target {
             let size = format!("-osize={bytes},mode=755");
             succeed(lab.command("mount").args(["-t", "tmpfs", &size, "tmpfs", &path("disk")]));
         }
+        // `volatile`: nothing outlives the lab, so nobody waits for the disk. A target that is killed keeps what it wrote.
         let mount = r#"mkdir "$1/upper" "$1/work" &&
-            mount -t overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work,index=off,metacopy=off" overlay "$3""#;
+            mount -t overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work,index=off,metacopy=off,volatile" overlay "$3""#;
         succeed(lab.command("sh").args(["-c", mount, "sh", &path("disk"), &base.display().to_string(), &path("root")]));
         let mut configure = lab.command("chroot");
         configure.args([&path("root"), "sh", "-c", include_str!("configure.sh"), "configure", &options.name]);

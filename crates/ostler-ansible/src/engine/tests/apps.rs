@@ -45,6 +45,7 @@ fn every_app_has_a_readme_and_the_defaults_that_its_index_entry_shows() {
 }
 
 #[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 async fn the_shipped_apps_on_one_server() {
     let Some(server) = Server::start("apps", None) else { return };
     let vars = json!({
@@ -130,6 +131,7 @@ async fn the_shipped_apps_on_one_server() {
 }
 
 #[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 async fn docker_of_its_own_repository() {
     let Some(server) = Server::start("docker-ce", None) else { return };
     // None of these is a source that apt uses for this release.
@@ -165,6 +167,7 @@ async fn docker_of_its_own_repository() {
 }
 
 #[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 async fn roles_that_use_what_ansible_offers() {
     let catalog = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine/tests/catalog");
     let Some(server) = Server::start("roles", Some(&catalog)) else { return };
@@ -213,6 +216,7 @@ async fn roles_that_use_what_ansible_offers() {
 
 /// Well-known roles by others, byte for byte as they are published.
 #[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 async fn roles_from_elsewhere_run_unmodified() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(catalog) = elsewhere(scratch.path()) else { return };

@@ -1,0 +1,10 @@
+//! Ostler as its users meet it: the binary, from outside.
+//!
+//! `e2e` and `targets` take long, so they are ignored by default, and `cargo xtask test` runs them.
+
+mod catalog;
+mod cli;
+mod e2e;
+mod proxmox;
+mod targets;
+mod wizard;

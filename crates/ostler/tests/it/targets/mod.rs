@@ -1,0 +1,19 @@
+//! Ostler against real servers that are there already: systemd-nspawn machines of the test kit.
+//!
+//! They need root and are slow for unit tests, so they are ignored by default; `cargo xtask test` runs them.
+
+mod adopt;
+mod catalogs;
+mod disturbed;
+mod draws;
+mod faults;
+mod lockout;
+mod logins;
+mod names;
+mod output;
+mod packages;
+mod promises;
+mod scale;
+mod secrets;
+mod server_draw;
+mod support;
