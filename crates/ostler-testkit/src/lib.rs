@@ -1,5 +1,6 @@
 //! What tests need: throw-away real targets, fakes of what cannot exist here, and a hermetic place to run the binary in.
 
+pub mod earlier;
 pub mod environment;
 pub mod git_site;
 pub mod image_site;

@@ -202,6 +202,12 @@ impl FakeNode {
         self.node.lock().add_vm(vmid, description);
     }
 
+    /// A VM that an earlier node had, off, with its configuration and disks.
+    pub fn restore_vm(&self, vmid: u32, config: BTreeMap<String, String>, disks: &[String]) {
+        disks.iter().for_each(|disk| self.add_volume(disk, Some(vmid)));
+        self.node.lock().vms.insert(vmid, state::Vm { config, ..state::Vm::default() });
+    }
+
     /// A VM that is off becomes a template with these tags, whoever does that.
     pub fn becomes_template(&self, vmid: u32, tags: &str) {
         let mut state = self.node.lock();

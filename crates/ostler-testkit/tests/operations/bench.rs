@@ -86,13 +86,18 @@ pub fn taking_over() -> Verb {
 
 /// The bench with a server that is there already.
 pub fn found_on(bench: Bench) -> Bench {
+    found_as("web", bench)
+}
+
+/// The same by another name.
+pub fn found_as(name: &str, bench: Bench) -> Bench {
     let guest = Guest {
         host_key: "ssh-ed25519 AAAAfound".into(),
         found: Some(("root".into(), PASSWORD.into())),
         ..Guest::default()
     };
     bench.world().put_machine(&Machine {
-        name: "web".into(),
+        name: name.into(),
         operation: OperationId::new(),
         owner: StateId::new(),
         size: web().size,
@@ -244,7 +249,11 @@ impl Bench {
 
     /// Starts a process that does it.
     pub fn spawn(&self, verb: &Verb, fault: &Fault) -> Child {
-        let task = serde_json::to_string(&(self.0.path(), verb, fault)).unwrap();
+        self.spawn_on("web", verb, fault)
+    }
+
+    pub fn spawn_on(&self, server: &str, verb: &Verb, fault: &Fault) -> Child {
+        let task = serde_json::to_string(&(self.0.path(), server, verb, fault)).unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "bench::child", "--nocapture", "--test-threads=1"]).env(TASK, task);
         command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
@@ -252,7 +261,11 @@ impl Bench {
 
     /// Does it in a process of its own, which the fault kills.
     pub fn killed(&self, verb: &Verb, fault: &Fault) {
-        let output = self.spawn(verb, fault).wait_with_output().unwrap();
+        self.killed_on("web", verb, fault);
+    }
+
+    pub fn killed_on(&self, server: &str, verb: &Verb, fault: &Fault) {
+        let output = self.spawn_on(server, verb, fault).wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert_eq!(output.status.signal(), Some(9), "{fault} did not happen: {said}");
     }
@@ -357,8 +370,8 @@ const TASK: &str = "OSTLER_TEST_OPERATION_TASK";
 #[tokio::test]
 async fn child() {
     let Ok(task) = std::env::var(TASK) else { return };
-    let (dir, verb, fault): (PathBuf, Verb, Fault) = serde_json::from_str(&task).unwrap();
-    let ran = perform(&dir, "web", &verb, Some(fault)).await;
+    let (dir, server, verb, fault): (PathBuf, String, Verb, Fault) = serde_json::from_str(&task).unwrap();
+    let ran = perform(&dir, &server, &verb, Some(fault)).await;
     println!("{:?}", ran.result);
 }
 
@@ -454,7 +467,7 @@ fn machine_in_short(machine: Machine) -> Json {
     })
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap().map(std::result::Result::unwrap) {
         let target = to.join(entry.file_name());

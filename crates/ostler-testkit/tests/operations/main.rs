@@ -8,6 +8,7 @@ mod bench;
 mod cases;
 mod creating;
 mod destroying;
+mod earlier_states;
 mod events;
 mod failing;
 mod journals;
