@@ -118,7 +118,7 @@ fn processes_of(run: RunId) -> Vec<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ostler_core::ids::ServerName;
+    use ostler_core::{ids::SubjectId, subject::Subject};
     use std::process::{Child, Command};
 
     /// A shell and its child, both in the run; the shell ignores SIGTERM if it is `stubborn`.
@@ -133,7 +133,7 @@ mod tests {
 
     fn record(run: RunId, child: &Child) -> ChildRecord {
         ChildRecord {
-            server: ServerName::parse("web").unwrap(),
+            subject: Subject::server(SubjectId::new()),
             run,
             pid: child.id(),
             start_ticks: start_ticks(child.id()).unwrap().unwrap(),

@@ -4,6 +4,7 @@ use crate::{
     error::Failure,
     ids::{EventId, EventNumber, OperationId, RunId, ServerName},
     model::{OperationKind, OperationState, Phase},
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +15,10 @@ pub struct Event {
     pub number: EventNumber,
     /// When, to the microsecond.
     pub time: jiff::Timestamp,
-    /// The server it is about.
+    /// What it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// What that was called then, if it is a server.
     pub server: Option<ServerName>,
     /// The operation it belongs to.
     pub operation: Option<OperationId>,
@@ -28,7 +32,9 @@ pub struct Event {
 pub struct NewEvent {
     /// By which the store knows one that it has already: whoever can't tell whether it was stored stores it again.
     pub id: EventId,
-    /// The server it is about.
+    /// What it is about.
+    pub subject: Option<Subject>,
+    /// What that is called, if it is a server.
     pub server: Option<ServerName>,
     /// The operation it belongs to.
     pub operation: Option<OperationId>,
@@ -37,9 +43,10 @@ pub struct NewEvent {
 }
 
 impl NewEvent {
-    /// One that happens now.
-    pub fn new(server: Option<ServerName>, operation: Option<OperationId>, kind: EventKind) -> Self {
-        Self { id: EventId::new(), server, operation, kind }
+    /// One that happens now, to a server if `about` names one.
+    pub fn new(about: Option<(Subject, ServerName)>, operation: Option<OperationId>, kind: EventKind) -> Self {
+        let (subject, server) = about.unzip();
+        Self { id: EventId::new(), subject, server, operation, kind }
     }
 }
 

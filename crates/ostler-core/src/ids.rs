@@ -45,6 +45,10 @@ uuid_id! {
     RunId
 }
 uuid_id! {
+    /// One thing under management, whatever it is called; see [`crate::subject::Subject`].
+    SubjectId
+}
+uuid_id! {
     /// This state directory. Whatever Ostler creates carries it, so that another state directory leaves it alone.
     StateId
 }

@@ -2,7 +2,7 @@
 //!
 //! This crate does no I/O. Its modules, lowest first; each uses only those before it, and `tests/architecture.rs` keeps it so:
 //!
-//! - `spec` and `error`, which are the crate `ostler-spec`; `ids`, `secret`, `text`
+//! - `spec` and `error`, which are the crate `ostler-spec`; `ids`, `secret`, `text`; `subject`: what work and records are about
 //! - `model`: what is recorded and observed
 //! - `plan`: what `up` would do, a pure function of both
 //! - `event`: what happened
@@ -26,6 +26,7 @@ pub mod ports;
 pub mod reach;
 pub mod secret;
 pub mod server;
+pub mod subject;
 #[cfg(test)]
 mod testing;
 pub mod text;

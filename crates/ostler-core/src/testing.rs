@@ -1,7 +1,7 @@
 //! Examples for the tests of this crate.
 
 use crate::{
-    ids::{OperationId, ServerName},
+    ids::{OperationId, ServerName, SubjectId},
     model::{Phase, ServerRecord},
     spec::*,
 };
@@ -34,6 +34,7 @@ pub fn server(name: &str) -> ServerSpec {
 /// Its record when nothing is known yet.
 pub fn record(spec: &ServerSpec) -> ServerRecord {
     ServerRecord {
+        id: SubjectId::new(),
         name: spec.name.clone(),
         provider: spec.provider,
         phase: Phase::Create,

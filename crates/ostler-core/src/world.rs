@@ -8,6 +8,7 @@ use crate::{
     ports::{Ask, Credential, Engine, Images, Login, Provider, Remote, Session, Store},
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
+    subject::Subject,
 };
 use std::{path::PathBuf, sync::Mutex, time::Duration};
 
@@ -95,6 +96,8 @@ pub async fn resolve(
 pub struct Context<'a> {
     /// The world.
     pub world: &'a World<'a>,
+    /// The server that it works on.
+    pub subject: Subject,
     /// The operation.
     pub operation: OperationId,
     /// What the server shall be, as the operation's plan recorded it.
@@ -114,10 +117,10 @@ pub(crate) mod secret_name {
 }
 
 impl<'a> Context<'a> {
-    /// For one operation.
-    pub fn new(world: &'a World<'a>, operation: OperationId, spec: ServerSpec) -> Self {
-        let reporter = world.log.scope(Some(&spec.name), Some(operation));
-        Self { world, operation, spec, reporter, session: Mutex::default() }
+    /// For one operation on `subject`.
+    pub fn new(world: &'a World<'a>, subject: Subject, operation: OperationId, spec: ServerSpec) -> Self {
+        let reporter = world.log.scope(Some((subject, &spec.name)), Some(operation));
+        Self { world, subject, operation, spec, reporter, session: Mutex::default() }
     }
 
     /// Leaves a login to what comes next.
@@ -130,7 +133,7 @@ impl<'a> Context<'a> {
         self.session.lock().expect("no panic while held").take()
     }
 
-    /// The subject.
+    /// Name of the subject.
     pub fn server(&self) -> &ServerName {
         &self.spec.name
     }
@@ -191,7 +194,7 @@ impl<'a> Context<'a> {
 
     /// One of the subject's own secrets.
     pub async fn secret(&self, name: &str) -> Result<Secret> {
-        self.world.store.secret(Some(self.server()), name).await?.ok_or_else(|| {
+        self.world.store.secret(Some(self.subject), name).await?.ok_or_else(|| {
             Failure::new(Blame::Bug, format!("secret `{name}` of {} is missing from the state", self.server()))
         })
     }

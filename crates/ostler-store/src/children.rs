@@ -1,7 +1,13 @@
 //! Child processes that must not outlive their Ostler unnoticed.
 
-use crate::{codec::Row, database::retry, entities::child, error::Fault};
-use ostler_core::{ids::ServerName, ports::ChildRecord};
+use crate::{
+    codec::{Row, word},
+    database::retry,
+    entities::child,
+    error::Fault,
+    subjects,
+};
+use ostler_core::{ports::ChildRecord, subject::Subject};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, Condition, DatabaseConnection, EntityTrait, QueryFilter, QueryOrder,
     sea_query::OnConflict,
@@ -10,22 +16,23 @@ use sea_orm::{
 pub async fn put(db: &DatabaseConnection, record: &ChildRecord) -> Result<(), Fault> {
     retry(|| async move {
         let row = child::ActiveModel {
-            server: Set(record.server.to_string()),
+            subject_id: Set(record.subject.id.to_string()),
+            subject_kind: Set(word(&record.subject.kind)),
             boot: Set(record.boot.clone()),
             pid: Set(record.pid.into()),
             start_ticks: Set(record.start_ticks.cast_signed()),
             run: Set(record.run.to_string()),
         };
-        let key = [child::Column::Server, child::Column::Boot, child::Column::Pid, child::Column::StartTicks];
+        let key = [child::Column::SubjectId, child::Column::Boot, child::Column::Pid, child::Column::StartTicks];
         let replace = OnConflict::columns(key).update_column(child::Column::Run).to_owned();
         Ok(child::Entity::insert(row).on_conflict(replace).exec_without_returning(db).await.map(drop)?)
     })
     .await
 }
 
-pub async fn of(db: &DatabaseConnection, server: &ServerName) -> Result<Vec<ChildRecord>, Fault> {
+pub async fn of(db: &DatabaseConnection, subject: Subject) -> Result<Vec<ChildRecord>, Fault> {
     child::Entity::find()
-        .filter(child::Column::Server.eq(server.as_str()))
+        .filter(child::Column::SubjectId.eq(subject.id.to_string()))
         .order_by_asc(child::Column::StartTicks)
         .order_by_asc(child::Column::Pid)
         .all(db)
@@ -38,7 +45,7 @@ pub async fn of(db: &DatabaseConnection, server: &ServerName) -> Result<Vec<Chil
 pub async fn remove(db: &DatabaseConnection, record: &ChildRecord) -> Result<(), Fault> {
     retry(|| async move {
         let same = Condition::all()
-            .add(child::Column::Server.eq(record.server.as_str()))
+            .add(child::Column::SubjectId.eq(record.subject.id.to_string()))
             .add(child::Column::Boot.eq(record.boot.as_str()))
             .add(child::Column::Pid.eq(i64::from(record.pid)))
             .add(child::Column::StartTicks.eq(record.start_ticks.cast_signed()));
@@ -48,9 +55,9 @@ pub async fn remove(db: &DatabaseConnection, record: &ChildRecord) -> Result<(),
 }
 
 fn record(model: &child::Model) -> Result<ChildRecord, Fault> {
-    let row = Row { noun: "child process of", key: &model.server };
+    let row = Row { noun: "child process of", key: &model.subject_id };
     Ok(ChildRecord {
-        server: row.word(&model.server)?,
+        subject: subjects::subject_of(&model.subject_kind, &model.subject_id)?,
         run: row.parse(&model.run)?,
         pid: row.number(model.pid)?,
         start_ticks: model.start_ticks.cast_unsigned(),

@@ -76,6 +76,9 @@ pub enum StoreError {
         /// Index, from 0.
         index: usize,
     },
+    /// Two subjects of one kind can't have the same name.
+    #[error("the name `{0}` is taken by another one")]
+    NameTaken(String),
     /// Names of secrets are short and visible, for MySQL and for people.
     #[error("`{0}` can't be the name of a secret (1-255 characters, no control characters, no space at either end)")]
     SecretName(String),

@@ -8,15 +8,17 @@
 //! dropped) stores it again, and it is in the log once.
 
 use crate::{
-    codec::{Row, json},
+    codec::{Row, json, word},
     database::{begin, now, retry},
     entities::{event, state},
     error::Fault,
+    subjects,
 };
 use ostler_core::{
     event::{Event, NewEvent},
     ids::EventNumber,
     ports::EventFilter,
+    subject::{Subject, SubjectKind},
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait,
@@ -24,7 +26,7 @@ use sea_orm::{
 };
 use std::collections::HashSet;
 
-/// Rows of one INSERT: seven values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
+/// Rows of one INSERT: nine values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
 const ROWS: usize = 1000;
 
 pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<EventNumber, Fault> {
@@ -83,8 +85,13 @@ pub async fn after(
     limit: u32,
 ) -> Result<Vec<Event>, Fault> {
     let mut query = event::Entity::find().filter(event::Column::Number.gt(after.0));
+    if let Some(subject) = &filter.subject {
+        query = query.filter(event::Column::SubjectId.eq(subject.id.to_string()));
+    }
     if let Some(server) = &filter.server {
-        query = query.filter(event::Column::Server.eq(server.as_str()));
+        query = query
+            .filter(event::Column::Name.eq(server.as_str()))
+            .filter(event::Column::SubjectKind.eq(word(&SubjectKind::Server)));
     }
     if let Some(operation) = &filter.operation {
         query = query.filter(event::Column::Operation.eq(operation.to_string()));
@@ -112,7 +119,9 @@ fn row(number: i64, time: i64, event: &NewEvent) -> event::ActiveModel {
         number: Set(number),
         id: Set(Some(event.id.to_string())),
         time: Set(time),
-        server: Set(event.server.as_ref().map(ToString::to_string)),
+        subject_kind: Set(event.subject.map(|subject| word(&subject.kind))),
+        subject_id: Set(event.subject.map(|subject| subject.id.to_string())),
+        name: Set(event.server.as_ref().map(ToString::to_string)),
         operation: Set(event.operation.as_ref().map(ToString::to_string)),
         kind: Set(body["event"].as_str().unwrap_or_default().to_owned()),
         body: Set(json(&body)),
@@ -121,10 +130,16 @@ fn row(number: i64, time: i64, event: &NewEvent) -> event::ActiveModel {
 
 fn record(model: event::Model) -> Result<Event, Fault> {
     let row = Row { noun: "event", key: &model.number };
+    let subject = match (&model.subject_kind, &model.subject_id) {
+        (Some(kind), Some(id)) => Some(subjects::subject_of(kind, id)?),
+        _ => None,
+    };
+    let is_server = subject.is_some_and(|Subject { kind, .. }| kind == SubjectKind::Server);
     Ok(Event {
         number: EventNumber(model.number),
         time: row.time(model.time)?,
-        server: model.server.as_deref().map(|name| row.word(name)).transpose()?,
+        subject,
+        server: model.name.as_deref().filter(|_| is_server).map(|name| row.word(name)).transpose()?,
         operation: model.operation.as_deref().map(|id| row.parse(id)).transpose()?,
         kind: row.json(&model.body)?,
     })

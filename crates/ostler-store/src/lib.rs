@@ -18,6 +18,7 @@ mod operations;
 mod overview;
 mod secrets;
 mod servers;
+mod subjects;
 
 pub use error::{DatabaseError, StoreError};
 
@@ -31,6 +32,7 @@ use ostler_core::{
     model::{OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
+    subject::{Subject, SubjectKind},
 };
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait};
 use std::{path::Path, sync::Arc, time::Duration};
@@ -98,6 +100,14 @@ impl Store for SeaStore {
         self.answer(codec::Row { noun: "state", key: &id }.parse(&id))
     }
 
+    async fn subject(&self, kind: SubjectKind, name: &str) -> Result<Option<Subject>> {
+        self.answer(subjects::get(&self.db, kind, name).await)
+    }
+
+    async fn claim_name(&self, kind: SubjectKind, name: &str) -> Result<Subject> {
+        self.answer(subjects::claim(&self.db, kind, name).await)
+    }
+
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
         self.answer(servers::get(&self.db, name).await)
     }
@@ -110,8 +120,8 @@ impl Store for SeaStore {
         self.answer(servers::put(&self.db, server).await)
     }
 
-    async fn remove_server(&self, name: &ServerName) -> Result<()> {
-        self.answer(servers::remove(&self.db, name).await)
+    async fn remove_server(&self, server: Subject) -> Result<()> {
+        self.answer(servers::remove(&self.db, server).await)
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
@@ -122,8 +132,12 @@ impl Store for SeaStore {
         self.answer(operations::get(&self.db, id).await)
     }
 
-    async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
-        self.answer(operations::latest(&self.db, server).await)
+    async fn latest_operation(&self, subject: Subject) -> Result<Option<OperationRecord>> {
+        self.answer(operations::latest(&self.db, subject).await)
+    }
+
+    async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>> {
+        self.answer(operations::latest_called(&self.db, kind, name).await)
     }
 
     async fn set_operation_state(
@@ -165,44 +179,44 @@ impl Store for SeaStore {
 
     async fn acquire_lease(
         &self,
-        server: &ServerName,
+        subject: Subject,
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
         is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        self.answer(leases::acquire(&self.db, server, token, owner, ttl, is_free).await)
+        self.answer(leases::acquire(&self.db, subject, token, owner, ttl, is_free).await)
     }
 
-    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool> {
-        self.answer(leases::renew(&self.db, server, token, ttl).await)
+    async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool> {
+        self.answer(leases::renew(&self.db, subject, token, ttl).await)
     }
 
-    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()> {
-        self.answer(leases::release(&self.db, server, token).await)
+    async fn release_lease(&self, subject: Subject, token: LeaseToken) -> Result<()> {
+        self.answer(leases::release(&self.db, subject, token).await)
     }
 
-    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>> {
-        self.answer(leases::get(&self.db, server).await)
+    async fn lease(&self, subject: Subject) -> Result<Option<Lease>> {
+        self.answer(leases::get(&self.db, subject).await)
     }
 
     async fn put_child(&self, child: &ChildRecord) -> Result<()> {
         self.answer(children::put(&self.db, child).await)
     }
 
-    async fn children(&self, server: &ServerName) -> Result<Vec<ChildRecord>> {
-        self.answer(children::of(&self.db, server).await)
+    async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
+        self.answer(children::of(&self.db, subject).await)
     }
 
     async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
         self.answer(children::remove(&self.db, child).await)
     }
 
-    async fn put_secret(&self, owner: Option<&ServerName>, name: &str, secret: &Secret) -> Result<()> {
+    async fn put_secret(&self, owner: Option<Subject>, name: &str, secret: &Secret) -> Result<()> {
         self.answer(secrets::put(&self.db, &self.key, owner, name, secret).await)
     }
 
-    async fn secret(&self, owner: Option<&ServerName>, name: &str) -> Result<Option<Secret>> {
+    async fn secret(&self, owner: Option<Subject>, name: &str) -> Result<Option<Secret>> {
         self.answer(secrets::get(&self.db, &self.key, owner, name).await)
     }
 
@@ -210,7 +224,7 @@ impl Store for SeaStore {
         self.answer(secrets::names(&self.db).await)
     }
 
-    async fn remove_secret(&self, owner: Option<&ServerName>, name: &str) -> Result<bool> {
+    async fn remove_secret(&self, owner: Option<Subject>, name: &str) -> Result<bool> {
         self.answer(secrets::remove(&self.db, owner, name).await)
     }
 }

@@ -1,28 +1,31 @@
-//! Operations. The newest one of each server is marked as such when it begins.
+//! Operations. The newest one of each subject is marked as such when it begins.
 
 use crate::{
     codec::{Row, json, word},
     database::{begin, now, retry},
     entities::operation,
     error::{Fault, StoreError},
-    events,
+    events, subjects,
 };
 use ostler_core::{
     error::Failure,
     event::NewEvent,
-    ids::{OperationId, ServerName},
+    ids::OperationId,
     model::{OperationRecord, OperationState, StepRecord, StepState},
+    subject::{Subject, SubjectKind},
 };
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, DatabaseTransaction, DbErr, EntityTrait, QueryFilter,
-    QuerySelect, sea_query::Expr,
+    QueryOrder, QuerySelect, sea_query::Expr,
 };
 
 pub async fn begin_one(db: &DatabaseConnection, record: &OperationRecord) -> Result<(), Fault> {
     retry(|| async move {
         let row = operation::ActiveModel {
             id: Set(record.id.to_string()),
-            server: Set(record.server.to_string()),
+            subject_kind: Set(word(&record.subject.kind)),
+            subject_id: Set(record.subject.id.to_string()),
+            name: Set(record.name.clone()),
             latest: Set(true),
             kind: Set(word(&record.kind)),
             state: Set(word(&record.state)),
@@ -34,19 +37,19 @@ pub async fn begin_one(db: &DatabaseConnection, record: &OperationRecord) -> Res
             ended: Set(record.ended.map(|time| time.as_microsecond())),
         };
         let txn = begin(db).await?;
-        forget_latest(&txn, record.server.as_str()).await?;
+        forget_latest(&txn, &record.subject.id.to_string()).await?;
         operation::Entity::insert(row).exec_without_returning(&txn).await?;
         Ok(txn.commit().await?)
     })
     .await
 }
 
-/// Whatever was the newest operation of a server is so no longer.
-async fn forget_latest(txn: &DatabaseTransaction, server: &str) -> Result<(), DbErr> {
+/// Whatever was the newest operation on a subject is so no longer.
+async fn forget_latest(txn: &DatabaseTransaction, subject: &str) -> Result<(), DbErr> {
     operation::Entity::update_many()
         .col_expr(operation::Column::Latest, Expr::value(false))
         .filter(operation::Column::Latest.eq(true))
-        .filter(operation::Column::Server.eq(server))
+        .filter(operation::Column::SubjectId.eq(subject))
         .exec(txn)
         .await?;
     Ok(())
@@ -56,10 +59,27 @@ pub async fn get(db: &DatabaseConnection, id: OperationId) -> Result<Option<Oper
     operation::Entity::find_by_id(id.to_string()).one(db).await?.map(record).transpose()
 }
 
-pub async fn latest(db: &DatabaseConnection, server: &ServerName) -> Result<Option<OperationRecord>, Fault> {
+pub async fn latest(db: &DatabaseConnection, subject: Subject) -> Result<Option<OperationRecord>, Fault> {
     operation::Entity::find()
         .filter(operation::Column::Latest.eq(true))
-        .filter(operation::Column::Server.eq(server.as_str()))
+        .filter(operation::Column::SubjectId.eq(subject.id.to_string()))
+        .one(db)
+        .await?
+        .map(record)
+        .transpose()
+}
+
+/// Ids sort by their time of birth, so the newest subject has the newest operation.
+pub async fn latest_called(
+    db: &DatabaseConnection,
+    kind: SubjectKind,
+    name: &str,
+) -> Result<Option<OperationRecord>, Fault> {
+    operation::Entity::find()
+        .filter(operation::Column::Latest.eq(true))
+        .filter(operation::Column::Name.eq(name))
+        .filter(operation::Column::SubjectKind.eq(word(&kind)))
+        .order_by_desc(operation::Column::Id)
         .one(db)
         .await?
         .map(record)
@@ -82,16 +102,16 @@ pub async fn set_state(
             ..Default::default()
         };
         let txn = begin(db).await?;
-        // What is being undone is what happens to the server now, whatever was begun after it.
+        // What is being undone is what happens to the subject now, whatever was begun after it.
         if state == OperationState::Unwinding {
-            let server = operation::Entity::find_by_id(id.to_string())
+            let subject = operation::Entity::find_by_id(id.to_string())
                 .select_only()
-                .column(operation::Column::Server)
+                .column(operation::Column::SubjectId)
                 .into_tuple::<String>()
                 .one(&txn)
                 .await?
                 .ok_or(StoreError::NoOperation(id))?;
-            forget_latest(&txn, &server).await?;
+            forget_latest(&txn, &subject).await?;
             row.latest = Set(true);
         }
         let update = operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string()));
@@ -149,7 +169,8 @@ fn record(model: operation::Model) -> Result<OperationRecord, Fault> {
     let row = Row { noun: "operation", key: &model.id };
     Ok(OperationRecord {
         id: row.parse(&model.id)?,
-        server: row.word(&model.server)?,
+        subject: subjects::subject_of(&model.subject_kind, &model.subject_id)?,
+        name: model.name.clone(),
         kind: row.word(&model.kind)?,
         state: row.word(&model.state)?,
         steps: row.json(&model.steps)?,

@@ -3,7 +3,7 @@
 
 use crate::{
     codec::Row,
-    entities::{operation, server},
+    entities::{operation, server, subject},
     error::Fault,
 };
 use ostler_core::model::{MachineRecord, OperationOverview, ServerOverview};
@@ -12,8 +12,9 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, IntoCondition},
 };
 
-/// `name`, `provider`, `phase` and `machine` of a server, and its newest operation's columns where there is one.
+/// `id`, `name`, `provider`, `phase` and `machine` of a server, and its newest operation's columns where there is one.
 type Columns = (
+    String,
     String,
     String,
     String,
@@ -29,27 +30,34 @@ type Columns = (
 pub async fn all(db: &DatabaseConnection) -> Result<Vec<ServerOverview>, Fault> {
     let rows: Vec<Columns> = server::Entity::find()
         .select_only()
-        .columns([server::Column::Name, server::Column::Provider, server::Column::Phase, server::Column::Machine])
+        .column(server::Column::Id)
+        .column(subject::Column::Name)
+        .columns([server::Column::Provider, server::Column::Phase, server::Column::Machine])
         .columns([operation::Column::Id, operation::Column::Kind, operation::Column::State])
         .columns([operation::Column::Steps, operation::Column::Failure, operation::Column::Started])
+        .join(JoinType::InnerJoin, its_name())
         .join(JoinType::LeftJoin, newest_operation())
-        .order_by_asc(server::Column::Name)
+        .order_by_asc(subject::Column::Name)
         .into_tuple()
         .all(db)
         .await?;
     rows.into_iter().map(overview).collect()
 }
 
+fn its_name() -> RelationDef {
+    server::Entity::belongs_to(subject::Entity).from(server::Column::Id).to(subject::Column::Id).into()
+}
+
 fn newest_operation() -> RelationDef {
     server::Entity::belongs_to(operation::Entity)
-        .from(server::Column::Name)
-        .to(operation::Column::Server)
+        .from(server::Column::Id)
+        .to(operation::Column::SubjectId)
         .on_condition(|_, operations| Expr::col((operations, operation::Column::Latest)).eq(true).into_condition())
         .into()
 }
 
 fn overview(
-    (name, provider, phase, machine, id, kind, state, steps, failure, started): Columns,
+    (server, name, provider, phase, machine, id, kind, state, steps, failure, started): Columns,
 ) -> Result<ServerOverview, Fault> {
     let row = Row { noun: "server", key: &name };
     let operation = match (&id, kind, state, steps, started) {
@@ -67,6 +75,7 @@ fn overview(
         _ => None,
     };
     Ok(ServerOverview {
+        id: row.parse(&server)?,
         name: row.word(&name)?,
         provider: row.word(&provider)?,
         phase: row.word(&phase)?,

@@ -5,19 +5,26 @@ use crate::{
     database::{begin, retry},
     entities::{child, secret, server},
     error::Fault,
+    subjects,
 };
-use ostler_core::{ids::ServerName, model::MachineRecord, model::ServerRecord};
+use ostler_core::{
+    ids::ServerName,
+    model::{MachineRecord, ServerRecord},
+    subject::{Subject, SubjectKind},
+};
 use sea_orm::{
     ActiveValue::Set, ColumnTrait, DatabaseConnection, EntityTrait, Iterable, QueryFilter, sea_query::OnConflict,
 };
 
 pub async fn get(db: &DatabaseConnection, name: &ServerName) -> Result<Option<ServerRecord>, Fault> {
-    server::Entity::find_by_id(name.as_str()).one(db).await?.map(record).transpose()
+    let Some(subject) = subjects::get(db, SubjectKind::Server, name.as_str()).await? else { return Ok(None) };
+    let row = server::Entity::find_by_id(subject.id.to_string()).one(db).await?;
+    row.map(|row| record(name, &row)).transpose()
 }
 
 pub async fn put(db: &DatabaseConnection, record: &ServerRecord) -> Result<(), Fault> {
     let row = server::ActiveModel {
-        name: Set(record.name.to_string()),
+        id: Set(record.id.to_string()),
         provider: Set(word(&record.provider)),
         phase: Set(word(&record.phase)),
         login_user: Set(record.login_user.clone()),
@@ -32,29 +39,34 @@ pub async fn put(db: &DatabaseConnection, record: &ServerRecord) -> Result<(), F
     };
     let row = &row;
     retry(|| async move {
-        let others = server::Column::iter().filter(|column| !matches!(column, server::Column::Name));
-        let replace = OnConflict::column(server::Column::Name).update_columns(others).to_owned();
-        Ok(server::Entity::insert(row.clone()).on_conflict(replace).exec_without_returning(db).await.map(drop)?)
-    })
-    .await
-}
-
-/// The lease stays: whoever removes the server holds it, and gives it back.
-pub async fn remove(db: &DatabaseConnection, name: &ServerName) -> Result<(), Fault> {
-    retry(|| async move {
         let txn = begin(db).await?;
-        child::Entity::delete_many().filter(child::Column::Server.eq(name.as_str())).exec(&txn).await?;
-        secret::Entity::delete_many().filter(secret::Column::Owner.eq(name.as_str())).exec(&txn).await?;
-        server::Entity::delete_by_id(name.as_str()).exec(&txn).await?;
+        subjects::ensure(&txn, record.subject(), record.name.as_str()).await?;
+        let others = server::Column::iter().filter(|column| !matches!(column, server::Column::Id));
+        let replace = OnConflict::column(server::Column::Id).update_columns(others).to_owned();
+        server::Entity::insert(row.clone()).on_conflict(replace).exec_without_returning(&txn).await?;
         Ok(txn.commit().await?)
     })
     .await
 }
 
-fn record(model: server::Model) -> Result<ServerRecord, Fault> {
-    let row = Row { noun: "server", key: &model.name };
+/// The lease stays, and with it the name: whoever removes the server holds it, and gives both back.
+pub async fn remove(db: &DatabaseConnection, server: Subject) -> Result<(), Fault> {
+    let id = &server.id.to_string();
+    retry(|| async move {
+        let txn = begin(db).await?;
+        child::Entity::delete_many().filter(child::Column::SubjectId.eq(id)).exec(&txn).await?;
+        secret::Entity::delete_many().filter(secret::Column::OwnerId.eq(id)).exec(&txn).await?;
+        server::Entity::delete_by_id(id).exec(&txn).await?;
+        Ok(txn.commit().await?)
+    })
+    .await
+}
+
+fn record(name: &ServerName, model: &server::Model) -> Result<ServerRecord, Fault> {
+    let row = Row { noun: "server", key: name };
     Ok(ServerRecord {
-        name: row.word(&model.name)?,
+        id: row.parse(&model.id)?,
+        name: name.clone(),
         provider: row.word(&model.provider)?,
         phase: row.word(&model.phase)?,
         created_by: row.parse(&model.created_by)?,

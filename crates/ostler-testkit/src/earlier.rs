@@ -132,7 +132,11 @@ async fn load(sql: &str, url: &str) {
         txn.execute_unprepared("SET SESSION sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES'").await.expect("a mode");
     }
     for statement in sql.lines() {
-        let bounded = statement.replace(" varchar NOT NULL", " varchar(255) NOT NULL");
+        // SQLite's `varchar` has no bound, and its `integer` takes 64 bits.
+        let is_table = statement.starts_with("CREATE TABLE");
+        let exact =
+            || statement.replace(" varchar NOT NULL", " varchar(255) NOT NULL").replace("\" integer", "\" bigint");
+        let bounded = if is_table { exact() } else { statement.to_owned() };
         let statement = if is_mysql { bounded.as_str() } else { statement };
         txn.execute_unprepared(statement).await.unwrap_or_else(|error| panic!("{error}: {statement}"));
     }

@@ -3,10 +3,11 @@
 
 use ostler_core::{
     event::EventKind,
-    ids::{OperationId, ServerName},
+    ids::{OperationId, ServerName, SubjectId},
     model::{MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord},
     ports::{Keep, Provider, Reporter, Store},
     spec::{ImageRef, Network, ProviderKind, ServerSpec, Size, SshPolicy},
+    subject::Subject,
 };
 use ostler_providers::local::LocalProvider;
 use ostler_store::SeaStore;
@@ -69,7 +70,9 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         template: None,
         found: None,
     };
+    let subject = Subject::server(SubjectId::new());
     let server = ServerRecord {
+        id: subject.id,
         name: name.clone(),
         provider: ProviderKind::Local,
         phase: Phase::Ready,
@@ -86,7 +89,8 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
     store.put_server(&server).await?;
     let record = OperationRecord {
         id: operation,
-        server: name,
+        subject,
+        name: name.into(),
         kind: OperationKind::Create,
         state: OperationState::Succeeded,
         plan: "{}".into(),

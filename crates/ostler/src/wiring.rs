@@ -17,6 +17,7 @@ use ostler_core::{
     ports::{Lease, Provider, Store},
     secret::Secret,
     spec::{ModuleMeta, ProviderKind, SecretRef},
+    subject::Subject,
     text::plain,
     world::{Providers, WaitOptions, World, resolve},
 };
@@ -210,10 +211,10 @@ impl Session {
         result
     }
 
-    /// Whether an Ostler that is not known to be dead works on the server.
-    pub async fn is_at_work(&self, server: &ServerName) -> Result<bool> {
+    /// Whether an Ostler that is not known to be dead works on the subject.
+    pub async fn is_at_work(&self, subject: Subject) -> Result<bool> {
         let is_free = |lease: Lease| lease.is_free(process::liveness(&lease.owner, self.store.is_shared()));
-        Ok(self.store.lease(server).await?.is_some_and(|lease| !is_free(lease)))
+        Ok(self.store.lease(subject).await?.is_some_and(|lease| !is_free(lease)))
     }
 
     /// Where the JSON-line log is written; none if its folder can't be made.

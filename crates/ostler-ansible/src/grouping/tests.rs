@@ -6,7 +6,9 @@ use futures::future::{join, join_all};
 use ostler_core::{
     Blame, Failure,
     event::TaskOutcome,
+    ids::SubjectId,
     spec::{Strategy, Value},
+    subject::Subject,
 };
 use std::{future::pending, path::Path};
 use tokio::{sync::Notify, task::yield_now};
@@ -333,7 +335,7 @@ async fn what_is_left_of_a_joined_run_is_found_from_every_journal() {
         std::process::Command::new("sleep").arg("600").env(processes::RUN_ID, processes::mark(&ids)).spawn().unwrap();
     let engine = AnsibleEngine::new(Path::new("/nowhere"), Path::new("/nowhere"));
     let record = |run| ChildRecord {
-        server: ServerName::parse("web").unwrap(),
+        subject: Subject::server(SubjectId::new()),
         run,
         pid: child.id(),
         start_ticks: ostler_process::start_ticks(child.id()).unwrap().unwrap(),

@@ -61,7 +61,7 @@ pub(crate) async fn repair(ctx: &Context<'_>, session: &dyn Session, as_root: &s
 /// Ends what an interrupted run left on this machine.
 pub(crate) async fn end_runs(ctx: &Context<'_>) -> Result<()> {
     let store = ctx.world.store;
-    for child in store.children(ctx.server()).await? {
+    for child in store.children(ctx.subject).await? {
         let ended = ctx.world.engine.end_leftovers(&child).await?;
         if ended > 0 {
             warn(ctx, format!("ended {ended} processes of an interrupted Ansible run (process {})", child.pid)).await;
@@ -79,7 +79,7 @@ pub(crate) async fn run_ended(
     reports: &[AnsibleReport],
 ) -> Result<bool> {
     let Ok(summary) = result else {
-        return Ok(ctx.world.store.children(ctx.server()).await?.is_empty());
+        return Ok(ctx.world.store.children(ctx.subject).await?.is_empty());
     };
     forget_children(ctx).await?;
     // The counts come last of all: whoever is killed, or breaks off, does not tell them.
@@ -88,7 +88,7 @@ pub(crate) async fn run_ended(
 
 /// A run came to its end: none of its processes is there any more.
 pub(crate) async fn forget_children(ctx: &Context<'_>) -> Result<()> {
-    for child in ctx.world.store.children(ctx.server()).await? {
+    for child in ctx.world.store.children(ctx.subject).await? {
         ctx.world.store.remove_child(&child).await?;
     }
     Ok(())

@@ -49,7 +49,7 @@ pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session, in_doubt: bo
     }
     let promise = promise(ctx).await?;
     let store = ctx.world.store;
-    if !in_doubt && store.secret(Some(ctx.server()), PROVED).await?.as_ref() == Some(&promise) {
+    if !in_doubt && store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
         return Ok(());
     }
     let slowness = ctx.observe().await?.slowness.max(1);
@@ -58,7 +58,7 @@ pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session, in_doubt: bo
     if let Some(other) = addresses.into_iter().find(|address| address.is_ipv4() != reached.is_ipv4()) {
         prove_elsewhere(ctx, SocketAddr::new(other, ctx.spec.ssh.port), slowness).await?;
     }
-    store.put_secret(Some(ctx.server()), PROVED, &promise).await
+    store.put_secret(Some(ctx.subject), PROVED, &promise).await
 }
 
 /// All that the promises follow from, as a digest. Where it changes, they are proved anew.

@@ -91,7 +91,7 @@ impl<'a> Observer<'a> {
 #[async_trait]
 impl RunObserver for Observer<'_> {
     async fn child_started(&self, pid: u32, start_ticks: u64, boot: String) -> Result<()> {
-        let child = ChildRecord { server: self.ctx.server().clone(), run: self.run, pid, start_ticks, boot };
+        let child = ChildRecord { subject: self.ctx.subject, run: self.run, pid, start_ticks, boot };
         self.ctx.world.store.put_child(&child).await
     }
 

@@ -2,7 +2,8 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    ids::{OperationId, ServerName},
+    ids::OperationId,
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -11,8 +12,10 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 pub struct OperationRecord {
     /// Its id.
     pub id: OperationId,
-    /// Its subject.
-    pub server: ServerName,
+    /// What it works on.
+    pub subject: Subject,
+    /// What that was called when it began, for people.
+    pub name: String,
     /// What it does.
     pub kind: OperationKind,
     /// Where it stands.
@@ -45,7 +48,7 @@ impl OperationRecord {
     fn read<T: DeserializeOwned>(&self, json: &str) -> Result<T> {
         serde_json::from_str(json).map_err(|error| {
             Failure::new(Blame::Bug, error.to_string())
-                .because_of(format!("the journal of operation {} of {} can't be read", self.id, self.server))
+                .because_of(format!("the journal of operation {} of {} can't be read", self.id, self.name))
                 .with_hint("was it written by another version of Ostler?")
         })
     }

@@ -2,14 +2,17 @@
 
 use crate::{
     error::Failure,
-    ids::{OperationId, ServerName},
+    ids::{OperationId, ServerName, SubjectId},
     model::{MachineRecord, OperationKind, OperationState, Phase, StepRecord},
     spec::ProviderKind,
+    subject::Subject,
 };
 
 /// One server in a list.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ServerOverview {
+    /// Its id.
+    pub id: SubjectId,
     /// Its name.
     pub name: ServerName,
     /// Where it comes from.
@@ -20,6 +23,13 @@ pub struct ServerOverview {
     pub machine: Option<MachineRecord>,
     /// Its newest operation.
     pub operation: Option<OperationOverview>,
+}
+
+impl ServerOverview {
+    /// What operations, events and the like on it are about.
+    pub fn subject(&self) -> Subject {
+        Subject::server(self.id)
+    }
 }
 
 /// The newest operation of a server in a list.

@@ -1,15 +1,18 @@
 //! A server under management, as the store keeps it.
 
 use crate::{
-    ids::{OperationId, ServerName},
+    ids::{OperationId, ServerName, SubjectId},
     model::MachineRecord,
     spec::{ProviderKind, ServerSpec},
+    subject::Subject,
 };
 use serde::{Deserialize, Serialize};
 
 /// One server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServerRecord {
+    /// Its id, which it has from before anything of it is made until it is removed.
+    pub id: SubjectId,
     /// Its name.
     pub name: ServerName,
     /// Where it comes from.
@@ -35,6 +38,13 @@ pub struct ServerRecord {
     pub pending_handlers: Vec<(String, String)>,
     /// A run began that is not known to have ended well: dpkg may be interrupted, processes may linger.
     pub unclean: bool,
+}
+
+impl ServerRecord {
+    /// What operations, events and the like on it are about.
+    pub fn subject(&self) -> Subject {
+        Subject::server(self.id)
+    }
 }
 
 /// How far a server has come.

@@ -11,10 +11,11 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::EventKind,
-    ids::{OperationId, ServerName},
+    ids::OperationId,
     model::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
     operation::{Change, ScopedReporter, Step, StepFn},
     ports::{Reporter, Store},
+    subject::Subject,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Instant;
@@ -239,9 +240,9 @@ fn follow_journal<'s, C, O>(record: &OperationRecord, steps: &'s [Step<C, O>]) -
     let step_of = |recorded: &StepRecord| {
         let step = steps.iter().find(|step| step.is_called(&recorded.name));
         if step.is_none() && recorded.is_begun() {
-            let OperationRecord { id, server, .. } = record;
+            let OperationRecord { id, name, .. } = record;
             let message =
-                format!("operation {id} of {server} has a step `{}`, which this version does not know", recorded.name);
+                format!("operation {id} of {name} has a step `{}`, which this version does not know", recorded.name);
             return Err(Failure::new(Blame::User, message)
                 .with_hint("a newer version began it: use that one, or a later one; nothing was touched"));
         }
@@ -252,14 +253,15 @@ fn follow_journal<'s, C, O>(record: &OperationRecord, steps: &'s [Step<C, O>]) -
 
 /// The journal's record of an operation that begins now. It holds no secret, nor does its plan.
 pub fn begun<C, O: Default + Serialize>(
-    server: &ServerName,
+    (subject, name): (Subject, &str),
     kind: OperationKind,
     plan: &impl Serialize,
     steps: &[Step<C, O>],
 ) -> OperationRecord {
     OperationRecord {
         id: OperationId::new(),
-        server: server.clone(),
+        subject,
+        name: name.to_owned(),
         kind,
         state: OperationState::Running,
         plan: to_json(plan),
@@ -284,6 +286,6 @@ pub fn to_json<T: Serialize>(value: &T) -> String {
 
 /// Says how to go on, unless the failure has better advice.
 fn with_way_on(mut failure: Failure, record: &OperationRecord) -> Failure {
-    failure.hint.get_or_insert_with(|| format!("`ostler resume {}` goes on from here", record.server));
+    failure.hint.get_or_insert_with(|| format!("`ostler resume {}` goes on from here", record.name));
     failure
 }

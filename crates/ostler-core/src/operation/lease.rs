@@ -8,6 +8,7 @@ use crate::{
     error::{Blame, Failure, Result},
     ids::{LeaseToken, ServerName},
     ports::{Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
+    subject::{Subject, SubjectKind},
 };
 use std::{
     collections::BTreeSet,
@@ -33,23 +34,39 @@ pub struct Leaser<'a> {
 }
 
 impl Leaser<'_> {
-    /// Does `work` while holding the lease on `server`, renewing it. If it is lost, the work is dropped.
+    /// Does `work` while holding the lease on the server of this name, which need not exist yet, renewing it. If it is lost, the
+    /// work is dropped.
     pub async fn hold<T>(&self, server: &ServerName, work: impl Future<Output = Result<T>>) -> Result<T> {
         let held = Held::new();
-        let asked = Instant::now();
-        let is_free = |lease: &Lease| self.is_free(lease);
-        match self.store.acquire_lease(server, held.0, &self.owner, self.ttl, &is_free).await? {
-            LeaseAnswer::Granted => {}
-            LeaseAnswer::HeldBy(owner) => return Err(held_by(server, &owner)),
-        }
+        let (subject, asked) = self.take(server, held.0).await?;
         let result = tokio::select! {
             result = work => result,
-            lost = self.renew_until_lost(server, held.0, asked + self.ttl) => Err(lost),
+            lost = self.renew_until_lost((subject, server), held.0, asked + self.ttl) => Err(lost),
         };
-        let released = self.store.release_lease(server, held.0).await;
+        let released = self.store.release_lease(subject, held.0).await;
         // What went wrong first is what the user must hear of.
         let value = result?;
         released.map(|()| value)
+    }
+
+    /// Takes the lease on what is called so; returns also when it was asked for.
+    ///
+    /// Two who make a server of the same name come to the same subject, for the name is given before the lease is asked for. It may
+    /// have been taken away in between, because the server was destroyed; who holds the lease can tell, for nobody else does that then.
+    async fn take(&self, server: &ServerName, token: LeaseToken) -> Result<(Subject, Instant)> {
+        let is_free = |lease: &Lease| self.is_free(lease);
+        loop {
+            let subject = self.store.claim_name(SubjectKind::Server, server.as_str()).await?;
+            let asked = Instant::now();
+            match self.store.acquire_lease(subject, token, &self.owner, self.ttl, &is_free).await? {
+                LeaseAnswer::Granted => {}
+                LeaseAnswer::HeldBy(owner) => return Err(held_by(server, &owner)),
+            }
+            if self.store.subject(SubjectKind::Server, server.as_str()).await? == Some(subject) {
+                return Ok((subject, asked));
+            }
+            self.store.release_lease(subject, token).await?;
+        }
     }
 
     fn is_free(&self, lease: &Lease) -> bool {
@@ -61,14 +78,19 @@ impl Leaser<'_> {
     }
 
     /// Renews the lease, which holds until `until`. A renewal that fails is tried again for as long as the lease holds.
-    async fn renew_until_lost(&self, server: &ServerName, token: LeaseToken, mut until: Instant) -> Failure {
+    async fn renew_until_lost(
+        &self,
+        (subject, server): (Subject, &ServerName),
+        token: LeaseToken,
+        mut until: Instant,
+    ) -> Failure {
         let mut pause = self.ttl / 3;
         loop {
             sleep(pause).await;
             let asked = Instant::now();
             // Whoever was stopped or slept for longer than the lease held still gets an answer to one question.
             let answer_by = until.max(asked + self.ttl / 6);
-            let failure = match timeout_at(answer_by, self.store.renew_lease(server, token, self.ttl)).await {
+            let failure = match timeout_at(answer_by, self.store.renew_lease(subject, token, self.ttl)).await {
                 Ok(Ok(true)) => {
                     (until, pause) = (asked + self.ttl, self.ttl / 3);
                     continue;

@@ -14,6 +14,7 @@ use crate::{
     ids::{EventNumber, OperationId, ServerName},
     model::{OperationState, StepState},
     ports::{EventFilter, Reporter, Store},
+    subject::Subject,
 };
 use async_trait::async_trait;
 use std::{sync::Mutex, time::Duration};
@@ -48,8 +49,9 @@ impl<'a> EventLog<'a> {
     }
 
     /// A reporter for one subject.
-    pub fn scope(&self, server: Option<&ServerName>, operation: Option<OperationId>) -> ScopedReporter<'_> {
-        ScopedReporter { log: self, server: server.cloned(), operation }
+    pub fn scope(&self, about: Option<(Subject, &ServerName)>, operation: Option<OperationId>) -> ScopedReporter<'_> {
+        let about = about.map(|(subject, server)| (subject, server.clone()));
+        ScopedReporter { log: self, about, operation }
     }
 
     /// The events after `after`, waiting up to `patience` for the first one. Events of other processes are found at the
@@ -159,7 +161,7 @@ impl<'a> EventLog<'a> {
 /// Reports events of one subject.
 pub struct ScopedReporter<'a> {
     log: &'a EventLog<'a>,
-    server: Option<ServerName>,
+    about: Option<(Subject, ServerName)>,
     operation: Option<OperationId>,
 }
 
@@ -177,7 +179,7 @@ impl ScopedReporter<'_> {
     }
 
     fn event(&self, kind: EventKind) -> NewEvent {
-        NewEvent::new(self.server.clone(), self.operation, kind)
+        NewEvent::new(self.about.clone(), self.operation, kind)
     }
 }
 

@@ -19,9 +19,11 @@ const STEPS: [&str; 5] = ["keys", "image", "machine", "boot", "address"];
 fn known(made_for: &ServerSpec, state: OperationState, done: usize, power: Power) -> Known {
     let mut steps = STEPS.map(|name| StepRecord { name: name.into(), state: StepState::Pending }).to_vec();
     steps.iter_mut().take(done).for_each(|step| step.state = StepState::Done);
+    let recorded = record(made_for);
     let creation = OperationRecord {
         id: OperationId::new(),
-        server: made_for.name.clone(),
+        subject: recorded.subject(),
+        name: made_for.name.to_string(),
         kind: OperationKind::Create,
         state,
         plan: "{}".into(),
@@ -32,7 +34,7 @@ fn known(made_for: &ServerSpec, state: OperationState, done: usize, power: Power
         ended: None,
     };
     let observed = Observed { power, ssh: None, detail: String::new(), forwards: Vec::new(), slowness: 1 };
-    Known { recorded: Some((record(made_for), creation)), observed: Some(observed), ..Known::default() }
+    Known { recorded: Some((recorded, creation)), observed: Some(observed), ..Known::default() }
 }
 
 fn finished(made_for: &ServerSpec, power: Power) -> Known {

@@ -7,6 +7,7 @@ use crate::{
     ports::Transport,
     secret::Secret,
     spec::{SecretRef, Strategy, Value},
+    subject::Subject,
 };
 use async_trait::async_trait;
 use std::{collections::BTreeMap, path::PathBuf};
@@ -67,7 +68,7 @@ pub struct RunSummary {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChildRecord {
     /// The server that it works on.
-    pub server: ServerName,
+    pub subject: Subject,
     /// The run that it belongs to.
     pub run: RunId,
     /// Process id.

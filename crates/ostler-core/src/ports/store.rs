@@ -7,6 +7,7 @@ use crate::{
     model::{OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::ChildRecord,
     secret::Secret,
+    subject::{Subject, SubjectKind},
 };
 use async_trait::async_trait;
 use std::time::Duration;
@@ -81,7 +82,9 @@ pub enum LeaseAnswer {
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
-    /// Only of this server.
+    /// Only about this subject.
+    pub subject: Option<Subject>,
+    /// Only about servers that were called so then, also those that are destroyed.
     pub server: Option<ServerName>,
     /// Only of this operation.
     pub operation: Option<OperationId>,
@@ -93,21 +96,30 @@ pub trait Store: Send + Sync {
     /// Id of this state; made at its first use.
     async fn state_id(&self) -> Result<StateId>;
 
-    /// One server.
+    /// What is called so now. A name is unique among the subjects of its kind.
+    async fn subject(&self, kind: SubjectKind, name: &str) -> Result<Option<Subject>>;
+    /// The same; where nothing is called so the name is given to a new subject, of which nothing else exists yet. All who claim a name
+    /// get the same subject, until that is removed and its lease given back.
+    async fn claim_name(&self, kind: SubjectKind, name: &str) -> Result<Subject>;
+
+    /// The server that is called so now.
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>>;
     /// All servers with their newest operations, by name, in one query.
     async fn overview(&self) -> Result<Vec<ServerOverview>>;
-    /// Inserts or replaces a server.
+    /// Inserts or replaces a server. Fails if another one has its name.
     async fn put_server(&self, server: &ServerRecord) -> Result<()>;
-    /// Removes a server with its secrets and children. Its operations and events stay as history. None there: fine.
-    async fn remove_server(&self, name: &ServerName) -> Result<()>;
+    /// Removes a server with its secrets and children. Its operations and events stay as history; its name is free once the lease on it is
+    /// given back. None there: fine.
+    async fn remove_server(&self, server: Subject) -> Result<()>;
 
     /// Inserts an operation with its steps.
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()>;
     /// One operation.
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>>;
-    /// The newest operation of a server; one that is being undone is newer than what was begun after it.
-    async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>>;
+    /// The newest operation on a subject; one that is being undone is newer than what was begun after it.
+    async fn latest_operation(&self, subject: Subject) -> Result<Option<OperationRecord>>;
+    /// The same of the newest subject that was ever called so, which may be removed.
+    async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>>;
     /// In one transaction: sets where an operation stands, and appends the events that tell of it. An end state sets `ended`
     /// to now, `Running` and `Unwinding` clear it.
     async fn set_operation_state(
@@ -137,37 +149,38 @@ pub trait Store: Send + Sync {
     /// Number of the newest event; 0 if there is none.
     async fn last_event(&self) -> Result<EventNumber>;
 
-    /// Takes the lease on a server, or says who holds it. One that is held by another token is granted only if `is_free` says
+    /// Takes the lease on a subject, or says who holds it. One that is held by another token is granted only if `is_free` says
     /// so.
     async fn acquire_lease(
         &self,
-        server: &ServerName,
+        subject: Subject,
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
         is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer>;
     /// Extends a lease; `false` if it is no longer held by this token.
-    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool>;
-    /// Gives a lease back. Held by another token: fine.
-    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()>;
-    /// The lease on a server, expired or not.
-    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>>;
+    async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool>;
+    /// Gives a lease back, and with it the name of a subject of which nothing exists any more, or yet: what is called so later is
+    /// another one. Held by another token: fine.
+    async fn release_lease(&self, subject: Subject, token: LeaseToken) -> Result<()>;
+    /// The lease on a subject, expired or not.
+    async fn lease(&self, subject: Subject) -> Result<Option<Lease>>;
 
     /// Journals a child process.
     async fn put_child(&self, child: &ChildRecord) -> Result<()>;
-    /// Children of a server that are not known to be gone.
-    async fn children(&self, server: &ServerName) -> Result<Vec<ChildRecord>>;
+    /// Children that work on a subject and are not known to be gone.
+    async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>>;
     /// A child is gone.
     async fn remove_child(&self, child: &ChildRecord) -> Result<()>;
 
-    /// Stores a secret, encrypted with the state's key file. `owner`: the server it belongs to and goes with; `None`: the
+    /// Stores a secret, encrypted with the state's key file. `owner`: the subject it belongs to and goes with; `None`: the
     /// user's own.
-    async fn put_secret(&self, owner: Option<&ServerName>, name: &str, secret: &Secret) -> Result<()>;
+    async fn put_secret(&self, owner: Option<Subject>, name: &str, secret: &Secret) -> Result<()>;
     /// A secret.
-    async fn secret(&self, owner: Option<&ServerName>, name: &str) -> Result<Option<Secret>>;
+    async fn secret(&self, owner: Option<Subject>, name: &str) -> Result<Option<Secret>>;
     /// Names of the user's own secrets.
     async fn secret_names(&self) -> Result<Vec<String>>;
     /// Removes a secret; `false` if there was none.
-    async fn remove_secret(&self, owner: Option<&ServerName>, name: &str) -> Result<bool>;
+    async fn remove_secret(&self, owner: Option<Subject>, name: &str) -> Result<bool>;
 }

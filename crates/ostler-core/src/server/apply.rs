@@ -8,8 +8,7 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    ids::ServerName,
-    model::{OperationKind, OperationRecord, OperationState, Phase, Power},
+    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord},
     operation::{self, Step, StepFuture},
     ports::{Reporter, Session},
     reach::wait,
@@ -85,18 +84,19 @@ pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
         .ok_or_else(|| Failure::new(Blame::Bug, format!("{name} is applied before it is created")))?;
     server.desired = plan.spec.clone();
     world.store.put_server(&server).await?;
-    let record = operation::begun(name, OperationKind::Apply, plan, &steps());
+    let record = operation::begun((server.subject(), name.as_str()), OperationKind::Apply, plan, &steps());
     world.store.begin_operation(&record).await?;
     Ok(record)
 }
 
-/// Closes what was done to `name` after its creation and whose Ostler ended before it did, so that nothing looks at work.
-pub(super) async fn close_interrupted(world: &World<'_>, name: &ServerName) -> Result<()> {
-    let latest = world.store.latest_operation(name).await?;
+/// Closes what was done to `server` after its creation and whose Ostler ended before it did, so that nothing looks at work.
+pub(super) async fn close_interrupted(world: &World<'_>, server: &ServerRecord) -> Result<()> {
+    let latest = world.store.latest_operation(server.subject()).await?;
     if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
         let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
         let seconds = jiff::Timestamp::now().duration_since(latest.started).as_secs_f64();
-        world.log.scope(Some(name), Some(latest.id)).end(OperationState::Failed, Some(&failure), seconds).await?;
+        let reporter = world.log.scope(Some((server.subject(), &server.name)), Some(latest.id));
+        reporter.end(OperationState::Failed, Some(&failure), seconds).await?;
     }
     Ok(())
 }

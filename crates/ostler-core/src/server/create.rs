@@ -13,6 +13,7 @@ use crate::{
     reach::{cloud_init, host_key, wait},
     server::{adopt, template},
     spec::{ProviderKind, ServerSpec},
+    subject::SubjectKind,
     world::{Context, World, secret_name},
 };
 use serde::{Deserialize, Serialize};
@@ -63,11 +64,14 @@ pub fn steps<'a>(provider: ProviderKind) -> Vec<Step<Context<'a>, Outputs>> {
 /// operation that no server names is only a line of history.
 pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
     let plan = Plan { spec: spec.clone() };
-    let record = operation::begun(&spec.name, OperationKind::Create, &plan, &steps(spec.provider));
+    let subject = world.store.claim_name(SubjectKind::Server, spec.name.as_str()).await?;
+    let about = (subject, spec.name.as_str());
+    let record = operation::begun(about, OperationKind::Create, &plan, &steps(spec.provider));
     world.store.begin_operation(&record).await?;
     world
         .store
         .put_server(&ServerRecord {
+            id: subject.id,
             name: spec.name.clone(),
             provider: spec.provider,
             phase: Phase::Create,
@@ -131,15 +135,15 @@ pub fn order(
 fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         let store = ctx.world.store;
-        let server = Some(ctx.server());
+        let owner = Some(ctx.subject);
         let client = ctx.world.remote.generate_key()?;
-        store.put_secret(server, secret_name::CLIENT_KEY, &client.private).await?;
+        store.put_secret(owner, secret_name::CLIENT_KEY, &client.private).await?;
         ctx.update(|record| record.client_key = Some(client.public)).await?;
         if ctx.spec.provider == ProviderKind::Existing {
             return Ok(());
         }
         let host = ctx.world.remote.generate_key()?;
-        store.put_secret(server, secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
+        store.put_secret(owner, secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
         ctx.update(|record| record.host_keys = vec![host.public]).await?;
         Ok(())
     })
@@ -148,7 +152,7 @@ fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         for name in [secret_name::CLIENT_KEY, secret_name::BOOTSTRAP_HOST_KEY] {
-            ctx.world.store.remove_secret(Some(ctx.server()), name).await?;
+            ctx.world.store.remove_secret(Some(ctx.subject), name).await?;
         }
         ctx.world.remote.forget(ctx.server()).await
     })
@@ -260,7 +264,7 @@ fn await_cloud_init<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<
 fn replace_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         host_key::replace(ctx).await?;
-        ctx.world.store.remove_secret(Some(ctx.server()), secret_name::BOOTSTRAP_HOST_KEY).await?;
+        ctx.world.store.remove_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY).await?;
         Ok(())
     })
 }

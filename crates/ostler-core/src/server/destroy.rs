@@ -6,6 +6,7 @@ use crate::{
     model::OperationState,
     operation::Driver,
     server::{apply, create},
+    subject::Subject,
     world::{Context, World},
 };
 
@@ -14,12 +15,12 @@ use crate::{
 /// The caller holds the lease.
 pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
     let record = world.store.server(name).await?.ok_or_else(|| unknown(name))?;
-    end_children(world, name).await?;
-    apply::close_interrupted(world, name).await?;
+    end_children(world, record.subject()).await?;
+    apply::close_interrupted(world, &record).await?;
     let mut creation = create::operation_of(world, &record).await?;
     if creation.state != OperationState::Undone {
         let spec = create::planned_spec(&creation)?;
-        let ctx = Context::new(world, creation.id, spec);
+        let ctx = Context::new(world, creation.subject, creation.id, spec);
         let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
         driver.unwind(&mut creation, &create::steps(ctx.spec.provider), &ctx).await.map_err(|failure| {
             let mend = failure.hint.clone().unwrap_or_else(|| "mend the cause".to_owned());
@@ -28,13 +29,13 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
                 .with_hint(format!("{mend}, then `ostler destroy {name}` again: it goes on with what is left"))
         })?;
     }
-    world.store.remove_server(name).await
+    world.store.remove_server(record.subject()).await
 }
 
 /// Ends what an interrupted run left on this machine, without a word: it would go on talking to a server that is being removed, or
 /// looked at.
-pub(super) async fn end_children(world: &World<'_>, name: &ServerName) -> Result<()> {
-    for child in world.store.children(name).await? {
+pub(super) async fn end_children(world: &World<'_>, server: Subject) -> Result<()> {
+    for child in world.store.children(server).await? {
         world.engine.end_leftovers(&child).await?;
         world.store.remove_child(&child).await?;
     }

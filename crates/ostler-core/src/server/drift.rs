@@ -10,7 +10,7 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{AnsibleReport, Diff, TaskOutcome, TaskResult},
-    ids::{RunId, ServerName},
+    ids::RunId,
     model::{Phase, Power},
     operation::Interrupt,
     plan::{Action, ServerPlan},
@@ -18,6 +18,7 @@ use crate::{
     reach::wait,
     server::{destroy, up},
     spec::ServerSpec,
+    subject::Subject,
     world::{Context, World},
 };
 use async_trait::async_trait;
@@ -140,15 +141,15 @@ async fn look(
             .with_hint(format!("`ostler resume {name}` or `ostler up` clears it and goes on; then look again")));
     }
     // Of a check whose Ostler was killed: the holder of the lease knows that nobody waits for it.
-    destroy::end_children(world, name).await?;
-    let ctx = Context::new(world, record.created_by, spec.clone());
+    destroy::end_children(world, record.subject()).await?;
+    let ctx = Context::new(world, record.subject(), record.created_by, spec.clone());
     let session = wait::for_login(&ctx).await.map_err(|mut failure| {
         failure.hint.get_or_insert_with(|| "`ostler plan --no-check` leaves the servers out".to_owned());
         failure
     })?;
     pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = run::request(&ctx, &record, session.transport(), true).await?;
-    let observer = Observer { world, server: name, run: request.run, findings, on_report, reports: Mutex::default() };
+    let observer = Observer { world, server: record.subject(), run: request.run, findings, on_report, reports: Mutex::default() };
     // Nothing is half done when a look is given up, so it need not come to its end first.
     let result = tokio::select! {
         biased;
@@ -179,7 +180,7 @@ fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> 
 /// Sums up the reports. None of them reaches the event log.
 struct Observer<'a> {
     world: &'a World<'a>,
-    server: &'a ServerName,
+    server: Subject,
     run: RunId,
     findings: &'a Mutex<Findings>,
     on_report: OnReport<'a>,
@@ -189,7 +190,7 @@ struct Observer<'a> {
 #[async_trait]
 impl RunObserver for Observer<'_> {
     async fn child_started(&self, pid: u32, start_ticks: u64, boot: String) -> Result<()> {
-        let child = ChildRecord { server: self.server.clone(), run: self.run, pid, start_ticks, boot };
+        let child = ChildRecord { subject: self.server, run: self.run, pid, start_ticks, boot };
         self.world.store.put_child(&child).await
     }
 

@@ -83,8 +83,13 @@ fn defaults(modules: &[ModuleMeta], name: &str) -> Settings {
 
 /// Makes the template of `spec`, which [`server_for`] made, from wherever it stands. The caller holds the lease.
 pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
-    let begun = world.store.latest_operation(&spec.name).await?.filter(|op| op.kind == OperationKind::Template);
-    if let (Some(record), Some(mut operation)) = (world.store.server(&spec.name).await?, begun) {
+    let recorded = world.store.server(&spec.name).await?;
+    let begun = match &recorded {
+        Some(record) => world.store.latest_operation(record.subject()).await?,
+        None => None,
+    };
+    let begun = begun.filter(|operation| operation.kind == OperationKind::Template);
+    if let (Some(record), Some(mut operation)) = (recorded, begun) {
         let generalised = operation.steps.iter().find(|step| step.name == GENERALISE).map(|step| step.state);
         match (operation.state, generalised) {
             (OperationState::Succeeded, _) => {
@@ -104,13 +109,14 @@ pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
 /// Journals it.
 async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
     let plan = Plan { spec: spec.clone() };
-    let record = operation::begun(&spec.name, OperationKind::Template, &plan, &steps());
+    let server = world.store.server(&spec.name).await?.ok_or_else(|| destroy::unknown(&spec.name))?;
+    let record = operation::begun((server.subject(), spec.name.as_str()), OperationKind::Template, &plan, &steps());
     world.store.begin_operation(&record).await?;
     Ok(record)
 }
 
 async fn run(world: &World<'_>, operation: &mut OperationRecord) -> Result<Resumed> {
-    let ctx = Context::new(world, operation.id, operation.read_plan::<Plan>()?.spec);
+    let ctx = Context::new(world, operation.subject, operation.id, operation.read_plan::<Plan>()?.spec);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
     driver.forward(operation, &steps(), &ctx).await?;
     Ok(Resumed::Template)

@@ -9,6 +9,7 @@ use crate::{
     ports::Session,
     server::{adopt, apply, create, destroy, template},
     spec::{ProviderKind, ServerSpec},
+    subject::Subject,
     world::{Context, World},
 };
 use std::path::PathBuf;
@@ -182,7 +183,7 @@ async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Res
             Action::Start => {}
             Action::Converge { .. } => {
                 // This plans anew.
-                apply::close_interrupted(world, &spec.name).await?;
+                apply::close_interrupted(world, &recorded(world, &spec.name).await?).await?;
                 let plan = apply::Plan { spec: spec.clone(), reshape };
                 let mut operation = apply::begin(world, &plan).await?;
                 let outputs = run_apply(world, &mut operation, session).await?;
@@ -213,7 +214,7 @@ pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
         }
         OperationState::Succeeded => {}
     }
-    let mut operation = match latest_apply(world, name).await? {
+    let mut operation = match latest_apply(world, record.subject()).await? {
         Some(latest) if latest.state == OperationState::Succeeded => {
             if look_at_machine(world, &record).await?.is_some_and(|seen| seen.power == Power::On) {
                 return Ok(Resumed::NothingToDo);
@@ -244,7 +245,7 @@ pub enum Resumed {
 
 /// Returns the login that it leaves, if it leaves one.
 async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
-    let ctx = Context::new(world, operation.id, create::planned_spec(operation)?);
+    let ctx = Context::new(world, operation.subject, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
     match driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await {
         Ok(_) => Ok(ctx.take_session()),
@@ -259,7 +260,7 @@ async fn run_apply(
     session: Option<Box<dyn Session>>,
 ) -> Result<apply::Outputs> {
     let plan: apply::Plan = operation.read_plan()?;
-    let base = Context::new(world, operation.id, plan.spec.clone());
+    let base = Context::new(world, operation.subject, operation.id, plan.spec.clone());
     if let Some(session) = session {
         base.leave_session(session);
     }
@@ -272,6 +273,6 @@ async fn recorded(world: &World<'_>, name: &ServerName) -> Result<ServerRecord> 
     world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))
 }
 
-async fn latest_apply(world: &World<'_>, name: &ServerName) -> Result<Option<OperationRecord>> {
-    Ok(world.store.latest_operation(name).await?.filter(|op| op.kind == OperationKind::Apply))
+async fn latest_apply(world: &World<'_>, server: Subject) -> Result<Option<OperationRecord>> {
+    Ok(world.store.latest_operation(server).await?.filter(|op| op.kind == OperationKind::Apply))
 }

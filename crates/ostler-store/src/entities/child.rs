@@ -1,4 +1,4 @@
-//! Child processes that may outlive their Ostler. One process that works on two servers has two rows.
+//! Child processes that may outlive their Ostler. One process that works on two subjects has two rows.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,13 +6,14 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "children")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub server: String,
+    pub subject_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub boot: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub pid: i64,
     #[sea_orm(primary_key, auto_increment = false)]
     pub start_ticks: i64,
+    pub subject_kind: String,
     pub run: String,
 }
 

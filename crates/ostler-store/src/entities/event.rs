@@ -11,7 +11,10 @@ pub struct Model {
     pub id: Option<String>,
     /// Microseconds since 1970.
     pub time: i64,
-    pub server: Option<String>,
+    pub subject_kind: Option<String>,
+    pub subject_id: Option<String>,
+    /// What the subject was called then.
+    pub name: Option<String>,
     pub operation: Option<String>,
     /// The tag of the body, for searches by hand.
     pub kind: String,

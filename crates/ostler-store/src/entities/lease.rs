@@ -1,4 +1,4 @@
-//! Who works on which server.
+//! Who works on what.
 
 use sea_orm::entity::prelude::*;
 
@@ -6,7 +6,8 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "leases")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub server: String,
+    pub subject_id: String,
+    pub subject_kind: String,
     /// Which acquisition it is; `NULL` where an Ostler wrote it that knew no tokens.
     pub token: Option<String>,
     pub host: String,

@@ -10,3 +10,4 @@ pub mod operation;
 pub mod secret;
 pub mod server;
 pub mod state;
+pub mod subject;

@@ -7,8 +7,11 @@ use sea_orm::entity::prelude::*;
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     pub id: String,
-    pub server: String,
-    /// Whether it is the newest one of its server. Kept as a column so that listing costs as much as there are servers, not
+    pub subject_kind: String,
+    pub subject_id: String,
+    /// What the subject was called when it began.
+    pub name: String,
+    /// Whether it is the newest one of its subject. Kept as a column so that listing costs as much as there are subjects, not
     /// as much as there is history.
     pub latest: bool,
     pub kind: String,

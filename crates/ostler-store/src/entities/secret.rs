@@ -6,10 +6,12 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "secrets")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    /// Server, or empty: the user's own. (A primary key holds no `NULL`, and no server has an empty name.)
-    pub owner: String,
+    /// Id of the subject, or empty: the user's own. (A primary key holds no `NULL`.)
+    pub owner_id: String,
     #[sea_orm(primary_key, auto_increment = false)]
     pub name: String,
+    /// Kind of the subject, or empty.
+    pub owner_kind: String,
     /// Nonce and ciphertext; see `secrets.rs`.
     pub sealed: Vec<u8>,
 }

@@ -6,7 +6,8 @@ use sea_orm::entity::prelude::*;
 #[sea_orm(table_name = "servers")]
 pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
-    pub name: String,
+    /// Of the subject, which has the name.
+    pub id: String,
     pub provider: String,
     pub phase: String,
     pub login_user: String,

@@ -5,6 +5,7 @@
 
 mod m0001_initial;
 mod m0002_event_ids_and_lease_tokens;
+mod m0003_subjects;
 
 use crate::{database, error::Fault};
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait, QuerySelect};
@@ -46,6 +47,10 @@ struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_initial::Migration), Box::new(m0002_event_ids_and_lease_tokens::Migration)]
+        vec![
+            Box::new(m0001_initial::Migration),
+            Box::new(m0002_event_ids_and_lease_tokens::Migration),
+            Box::new(m0003_subjects::Migration),
+        ]
     }
 }

@@ -10,9 +10,10 @@ use ostler_core::{
     ports::{ChildRecord, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
     spec::*,
+    subject::Subject,
 };
 use ostler_store::{SeaStore, StoreError};
-use ostler_testkit::mariadb::MariaDb;
+use ostler_testkit::{earlier::EarlierState, mariadb::MariaDb};
 use sea_orm::{Database, DatabaseConnection};
 use std::{
     collections::BTreeMap,
@@ -39,6 +40,18 @@ impl Place {
     /// The state directory.
     pub fn dir(&self) -> PathBuf {
         self.dir.path().join("state")
+    }
+
+    /// Puts an earlier state into it. What that says of a world is about none that is there.
+    pub async fn restore(&self, state: &EarlierState) {
+        match &self.url {
+            None => state.restore(&self.dir(), &[]).await,
+            Some(url) => {
+                std::fs::create_dir_all(self.dir()).unwrap();
+                state.restore_key(&self.dir().join("key"));
+                state.restore_database(url, &[]).await;
+            }
+        }
     }
 
     pub async fn open(&self) -> SeaStore {
@@ -70,6 +83,12 @@ async fn try_open(url: Option<&str>, dir: &Path) -> Result<SeaStore, StoreError>
     }
 }
 
+/// The subject that is called so, always the same.
+pub fn subject(text: &str) -> Subject {
+    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    Subject::server(format!("{hex:0>32}").parse().unwrap())
+}
+
 pub fn name(text: &str) -> ServerName {
     ServerName::parse(text).unwrap()
 }
@@ -87,6 +106,7 @@ pub fn server(text: &str) -> ServerRecord {
     ]);
     let modules = ["ufw", "fail2ban", "chrony", "sysctl", "unattended_upgrades"];
     ServerRecord {
+        id: subject(text).id,
         name: name(text),
         provider: ProviderKind::Local,
         phase: Phase::Provision,
@@ -135,7 +155,8 @@ pub fn operation(server: &str) -> OperationRecord {
     let step = |name: &str| StepRecord { name: name.into(), state: StepState::Pending };
     OperationRecord {
         id: OperationId::new(),
-        server: name(server),
+        subject: subject(server),
+        name: server.into(),
         kind: OperationKind::Create,
         state: OperationState::Running,
         plan: r#"{"candidates":["kvm","tcg"]}"#.into(),
@@ -150,6 +171,7 @@ pub fn operation(server: &str) -> OperationRecord {
 /// What a list says of them.
 pub fn in_short(server: &ServerRecord, operation: Option<&OperationRecord>) -> ServerOverview {
     ServerOverview {
+        id: server.id,
         name: server.name.clone(),
         provider: server.provider,
         phase: server.phase,
@@ -184,13 +206,13 @@ pub fn owner(pid: u32) -> LeaseOwner {
 /// Asks for a lease, knowing nothing of its holder.
 pub async fn acquire(
     store: &dyn Store,
-    server: &ServerName,
+    subject: Subject,
     (token, owner): (LeaseToken, LeaseOwner),
     ttl: Duration,
 ) -> LeaseAnswer {
-    store.acquire_lease(server, token, &owner, ttl, &|lease| lease.is_free(Liveness::Unknown)).await.unwrap()
+    store.acquire_lease(subject, token, &owner, ttl, &|lease| lease.is_free(Liveness::Unknown)).await.unwrap()
 }
 
 pub fn child(server: &str, pid: u32) -> ChildRecord {
-    ChildRecord { server: name(server), run: RunId::new(), pid, start_ticks: u64::MAX, boot: "9a2e".into() }
+    ChildRecord { subject: subject(server), run: RunId::new(), pid, start_ticks: u64::MAX, boot: "9a2e".into() }
 }

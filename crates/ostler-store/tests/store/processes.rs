@@ -206,10 +206,10 @@ fn many_stores_at_once_wait_in_silence(place: &Place) {
                         store.overview().await.unwrap();
                         let day = Duration::from_secs(86_400);
                         let lease = format!("round-{round}");
-                        let answer = acquire(&store, &name(&lease), (LeaseToken::new(), owner(number)), day).await;
+                        let answer = acquire(&store, subject(&lease), (LeaseToken::new(), owner(number)), day).await;
                         granted += usize::from(answer == LeaseAnswer::Granted);
                         if round == ROUNDS / 2 {
-                            store.remove_server(&name("shared")).await.unwrap();
+                            store.remove_server(subject("shared")).await.unwrap();
                         }
                     }
                     let id = store.state_id().await.unwrap();

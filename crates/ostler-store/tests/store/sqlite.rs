@@ -55,15 +55,15 @@ async fn a_secret_is_nowhere_in_the_clear() {
 async fn swapped_secrets_are_noticed() {
     let place = Place::sqlite();
     let store = with_secret(&place).await;
-    store.put_secret(Some(&name("web-1")), "token", &Secret::new("other")).await.unwrap();
+    store.put_secret(Some(subject("web-1")), "token", &Secret::new("other")).await.unwrap();
     let db = place.raw().await;
-    let swap = "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE owner = 'web-1') WHERE owner = ''";
+    let swap = "UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE owner_id <> '') WHERE owner_id = ''";
     db.execute_unprepared(swap).await.unwrap();
     db.close().await.unwrap();
     let error = store.secret(None, "token").await.unwrap_err();
     assert!(error.message.starts_with("secret `token` in "), "{error}");
     assert!(error.message.ends_with(" is damaged"), "{error}");
-    assert!(store.secret(Some(&name("web-1")), "token").await.is_ok());
+    assert!(store.secret(Some(subject("web-1")), "token").await.is_ok());
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn a_row_that_cannot_be_read_is_named() {
     let place = Place::sqlite();
     let store = place.open().await;
     store.put_server(&server("web-1")).await.unwrap();
-    place.raw().await.execute_unprepared("UPDATE servers SET desired = '{' WHERE name = 'web-1'").await.unwrap();
+    place.raw().await.execute_unprepared("UPDATE servers SET desired = '{'").await.unwrap();
     let error = store.server(&name("web-1")).await.unwrap_err();
     assert_eq!(error.message, format!("server web-1 in {}/state.db can't be read", place.dir().display()));
     assert_eq!(error.causes.len(), 1);

@@ -3,11 +3,12 @@
 use crate::fixtures::*;
 use ostler_core::{
     Blame, Failure,
-    event::{EventKind, NewEvent},
+    event::{EventKind, Level, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId},
-    model::{MachineRecord, OperationState, Phase, StepState},
+    model::{MachineRecord, OperationState, Phase, ServerRecord, StepState},
     ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
+    subject::SubjectKind,
 };
 use std::time::Duration;
 
@@ -37,33 +38,81 @@ pub async fn servers_come_by_name(store: &dyn Store) {
 }
 
 pub async fn removing_a_server_takes_its_secrets_and_children(store: &dyn Store) {
-    let (gone, stays) = (name("gone"), name("stays"));
+    let (gone, stays) = (subject("gone"), subject("stays"));
     let record = operation("gone");
     store.begin_operation(&record).await.unwrap();
-    let event = NewEvent { server: Some(gone.clone()), ..notice("made") };
+    let event = NewEvent { subject: Some(gone), server: Some(name("gone")), ..notice("made") };
     store.append_events(&[event]).await.unwrap();
-    for server_name in [&gone, &stays] {
-        store.put_server(&server(server_name.as_str())).await.unwrap();
-        store.put_secret(Some(server_name), "key", &Secret::new("text")).await.unwrap();
-        store.put_child(&child(server_name.as_str(), 7)).await.unwrap();
+    for server_name in ["gone", "stays"] {
+        store.put_server(&server(server_name)).await.unwrap();
+        store.put_secret(Some(subject(server_name)), "key", &Secret::new("text")).await.unwrap();
+        store.put_child(&child(server_name, 7)).await.unwrap();
     }
     store.put_secret(None, "key", &Secret::new("mine")).await.unwrap();
     let holder = LeaseToken::new();
-    acquire(store, &gone, (holder, owner(1)), MINUTE).await;
+    acquire(store, gone, (holder, owner(1)), MINUTE).await;
 
-    store.remove_server(&gone).await.unwrap();
-    store.remove_server(&gone).await.unwrap();
+    store.remove_server(gone).await.unwrap();
+    store.remove_server(gone).await.unwrap();
 
-    assert_eq!(store.server(&gone).await.unwrap(), None);
-    assert_eq!(store.secret(Some(&gone), "key").await.unwrap(), None);
-    assert_eq!(store.children(&gone).await.unwrap(), []);
-    assert_eq!(store.latest_operation(&gone).await.unwrap(), Some(record));
+    assert_eq!(store.server(&name("gone")).await.unwrap(), None);
+    assert_eq!(store.secret(Some(gone), "key").await.unwrap(), None);
+    assert_eq!(store.children(gone).await.unwrap(), []);
+    assert_eq!(store.latest_operation(gone).await.unwrap(), Some(record));
     assert_eq!(store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap().len(), 1);
-    assert!(store.renew_lease(&gone, holder, MINUTE).await.unwrap(), "whoever removes it still holds it");
-    assert!(store.server(&stays).await.unwrap().is_some());
-    assert!(store.secret(Some(&stays), "key").await.unwrap().is_some());
-    assert_eq!(store.children(&stays).await.unwrap().len(), 1);
+    assert!(store.renew_lease(gone, holder, MINUTE).await.unwrap(), "whoever removes it still holds it");
+    assert!(store.server(&name("stays")).await.unwrap().is_some());
+    assert!(store.secret(Some(stays), "key").await.unwrap().is_some());
+    assert_eq!(store.children(stays).await.unwrap().len(), 1);
     assert_eq!(store.secret(None, "key").await.unwrap(), Some(Secret::new("mine")));
+}
+
+/// A name leads to one subject, which all who claim it get, until nothing of it exists any more and its lease is given back.
+pub async fn a_name_has_one_subject(store: &dyn Store) {
+    let kind = SubjectKind::Server;
+    assert_eq!(store.subject(kind, "web-1").await.unwrap(), None);
+    let claims = (0..8).map(|_| store.claim_name(kind, "web-1"));
+    let claimed = futures::future::try_join_all(claims).await.unwrap();
+    let web = claimed[0];
+    assert!(claimed.iter().all(|other| *other == web), "{claimed:?}");
+    assert_eq!(store.subject(kind, "web-1").await.unwrap(), Some(web));
+    assert_ne!(store.claim_name(kind, "web-2").await.unwrap(), web);
+    assert_eq!(store.overview().await.unwrap(), [], "a name is no server");
+
+    let (record, holder) = (ServerRecord { id: web.id, ..server("web-1") }, LeaseToken::new());
+    store.put_server(&record).await.unwrap();
+    let twin = store.put_server(&server("web-1")).await.expect_err("two servers have the same name");
+    assert_eq!(twin.message, "the name `web-1` is taken by another one");
+    acquire(store, web, (holder, owner(1)), MINUTE).await;
+    store.release_lease(web, holder).await.unwrap();
+    assert_eq!(store.claim_name(kind, "web-1").await.unwrap(), web, "the server is there");
+    acquire(store, web, (holder, owner(1)), MINUTE).await;
+    store.remove_server(web).await.unwrap();
+    store.release_lease(web, LeaseToken::new()).await.unwrap();
+    assert_eq!(store.claim_name(kind, "web-1").await.unwrap(), web, "whoever removes it still holds it");
+    store.release_lease(web, holder).await.unwrap();
+    assert_eq!(store.subject(kind, "web-1").await.unwrap(), None);
+    assert_ne!(store.claim_name(kind, "web-1").await.unwrap(), web);
+}
+
+/// What is made anew by a name that was given before has a history of its own; that of the name is of both.
+pub async fn a_server_that_is_made_anew_is_another_one(store: &dyn Store) {
+    let (mut of_old, mut of_new) = (operation("web-1"), operation("web-1"));
+    (of_old.subject, of_new.subject) = (subject("old"), subject("new"));
+    for record in [&of_old, &of_new] {
+        store.begin_operation(record).await.unwrap();
+        let about = Some((record.subject, name("web-1")));
+        let kind = EventKind::Notice { level: Level::Info, message: record.id.to_string() };
+        store.append_events(&[NewEvent::new(about, Some(record.id), kind)]).await.unwrap();
+    }
+    assert_eq!(store.latest_operation(subject("old")).await.unwrap().as_ref(), Some(&of_old));
+    assert_eq!(store.latest_operation(subject("new")).await.unwrap().as_ref(), Some(&of_new));
+    let latest = async |name| store.latest_operation_called(SubjectKind::Server, name).await.unwrap();
+    assert_eq!((latest("web-1").await.as_ref(), latest("web-2").await), (Some(&of_new), None));
+    store.set_operation_state(of_old.id, OperationState::Unwinding, None, &[]).await.unwrap();
+    assert_eq!(latest("web-1").await.as_ref(), Some(&of_new), "what is undone is the older one");
+    let of_name = EventFilter { server: Some(name("web-1")), ..EventFilter::default() };
+    assert_eq!(store.events(EventNumber(0), &of_name, 10).await.unwrap().len(), 2);
 }
 
 pub async fn an_operation_is_kept_whole(store: &dyn Store) {
@@ -71,7 +120,7 @@ pub async fn an_operation_is_kept_whole(store: &dyn Store) {
     record.failure = Some(Failure::new(Blame::Target, "no SSH").with_hint("look at the console"));
     record.ended = Some(now());
     assert_eq!(store.operation(record.id).await.unwrap(), None);
-    assert_eq!(store.latest_operation(&record.server).await.unwrap(), None);
+    assert_eq!(store.latest_operation(record.subject).await.unwrap(), None);
     store.begin_operation(&record).await.unwrap();
     assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
 }
@@ -84,7 +133,7 @@ pub async fn the_newest_operation_of_each_server_is_listed(store: &dyn Store) {
     for record in [&first, &other, &second] {
         store.begin_operation(record).await.unwrap();
     }
-    assert_eq!(store.latest_operation(&first.server).await.unwrap().as_ref(), Some(&second));
+    assert_eq!(store.latest_operation(first.subject).await.unwrap().as_ref(), Some(&second));
     // One that is gone leaves its operations as history, and another has none yet.
     store.begin_operation(&operation("gone")).await.unwrap();
     let servers = ["a", "b", "c"].map(server);
@@ -142,7 +191,7 @@ pub async fn events_are_numbered_in_order(store: &dyn Store) {
     let before = now();
     let id = OperationId::new();
     let started = EventKind::StepStarted { index: 3, step: "disk".into(), phase: Phase::Create };
-    let first = NewEvent::new(Some(name("web-1")), Some(id), started.clone());
+    let first = NewEvent::new(Some((subject("web-1"), name("web-1"))), Some(id), started.clone());
     assert_eq!(store.append_events(&[first, notice("two")]).await.unwrap(), EventNumber(2));
     assert_eq!(store.append_events(&[notice("three")]).await.unwrap(), EventNumber(3));
     assert_eq!(store.last_event().await.unwrap(), EventNumber(3));
@@ -150,6 +199,7 @@ pub async fn events_are_numbered_in_order(store: &dyn Store) {
     let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3]);
     assert_eq!((&events[0].server, events[0].operation, &events[0].kind), (&Some(name("web-1")), Some(id), &started));
+    assert_eq!((events[0].subject, events[1].subject), (Some(subject("web-1")), None));
     assert_eq!(events[2].kind, notice("three").kind);
     assert!(events.iter().all(|event| event.time >= before && event.time <= now()));
 }
@@ -158,6 +208,8 @@ pub async fn events_are_filtered_and_limited(store: &dyn Store) {
     let ids = [OperationId::new(), OperationId::new()];
     let events: Vec<NewEvent> = (0..12)
         .map(|index| NewEvent {
+            // Of the two that are called `b`, one comes after the other.
+            subject: Some(subject(if index % 3 == 0 { "a" } else { ["b", "another b"][index / 6] })),
             server: Some(name(if index % 3 == 0 { "a" } else { "b" })),
             operation: Some(ids[index % 2]),
             ..notice("")
@@ -165,7 +217,7 @@ pub async fn events_are_filtered_and_limited(store: &dyn Store) {
         .collect();
     store.append_events(&events).await.unwrap();
     let numbers = async |after, server: Option<&str>, operation, limit| {
-        let filter = EventFilter { server: server.map(name), operation };
+        let filter = EventFilter { server: server.map(name), operation, ..EventFilter::default() };
         let events = store.events(EventNumber(after), &filter, limit).await.unwrap();
         events.iter().map(|event| event.number.0).collect::<Vec<_>>()
     };
@@ -174,6 +226,10 @@ pub async fn events_are_filtered_and_limited(store: &dyn Store) {
     assert_eq!(numbers(0, None, Some(ids[1]), 3).await, [2, 4, 6]);
     assert_eq!(numbers(1, Some("a"), Some(ids[0]), 100).await, [7]);
     assert_eq!(numbers(12, None, None, 100).await, [0; 0]);
+    assert_eq!(numbers(0, Some("b"), None, 100).await, [2, 3, 5, 6, 8, 9, 11, 12]);
+    let of_one = EventFilter { subject: Some(subject("another b")), ..EventFilter::default() };
+    let events = store.events(EventNumber(0), &of_one, 100).await.unwrap();
+    assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [8, 9, 11, 12]);
 }
 
 pub async fn many_events_go_in_at_once(store: &dyn Store) {
@@ -230,100 +286,100 @@ fn two() -> [(LeaseToken, LeaseOwner); 2] {
 }
 
 pub async fn a_lease_is_held_by_one(store: &dyn Store) {
-    let (server, [one, two]) = (name("web-1"), two());
+    let (server, [one, two]) = (subject("web-1"), two());
     let same_process = (LeaseToken::new(), one.1.clone());
-    assert_eq!(store.lease(&server).await.unwrap(), None);
-    assert_eq!(acquire(store, &server, one.clone(), MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(store.lease(server).await.unwrap(), None);
+    assert_eq!(acquire(store, server, one.clone(), MINUTE).await, LeaseAnswer::Granted);
     for other in [&two, &same_process] {
-        assert_eq!(acquire(store, &server, other.clone(), MINUTE).await, LeaseAnswer::HeldBy(one.1.clone()));
+        assert_eq!(acquire(store, server, other.clone(), MINUTE).await, LeaseAnswer::HeldBy(one.1.clone()));
     }
     assert_eq!(
-        acquire(store, &server, one.clone(), MINUTE).await,
+        acquire(store, server, one.clone(), MINUTE).await,
         LeaseAnswer::Granted,
         "asked again, for want of an answer"
     );
-    assert_eq!(acquire(store, &name("web-2"), two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(acquire(store, subject("web-2"), two.clone(), MINUTE).await, LeaseAnswer::Granted);
     for other in [&two, &same_process] {
-        store.release_lease(&server, other.0).await.unwrap();
-        assert!(!store.renew_lease(&server, other.0, MINUTE).await.unwrap());
+        store.release_lease(server, other.0).await.unwrap();
+        assert!(!store.renew_lease(server, other.0, MINUTE).await.unwrap());
     }
-    assert_eq!(store.lease(&server).await.unwrap().map(|lease| (lease.token, lease.owner)), Some((Some(one.0), one.1)));
-    store.release_lease(&server, one.0).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap(), None);
-    assert_eq!(acquire(store, &server, two, MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(store.lease(server).await.unwrap().map(|lease| (lease.token, lease.owner)), Some((Some(one.0), one.1)));
+    store.release_lease(server, one.0).await.unwrap();
+    assert_eq!(store.lease(server).await.unwrap(), None);
+    assert_eq!(acquire(store, server, two, MINUTE).await, LeaseAnswer::Granted);
 }
 
 pub async fn an_expired_lease_is_taken_where_nothing_is_known_of_its_owner(store: &dyn Store) {
-    let (server, [one, two]) = (name("web-1"), two());
-    acquire(store, &server, one.clone(), Duration::ZERO).await;
-    let expired = store.lease(&server).await.unwrap().expect("it is still known who had it");
+    let (server, [one, two]) = (subject("web-1"), two());
+    acquire(store, server, one.clone(), Duration::ZERO).await;
+    let expired = store.lease(server).await.unwrap().expect("it is still known who had it");
     assert_eq!((&expired.owner, expired.expired), (&one.1, true));
-    assert!(store.renew_lease(&server, one.0, Duration::ZERO).await.unwrap(), "nobody took it");
+    assert!(store.renew_lease(server, one.0, Duration::ZERO).await.unwrap(), "nobody took it");
     let alive = |lease: &Lease| lease.is_free(Liveness::Alive);
-    let answer = store.acquire_lease(&server, two.0, &two.1, MINUTE, &alive).await.unwrap();
+    let answer = store.acquire_lease(server, two.0, &two.1, MINUTE, &alive).await.unwrap();
     assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "a clock is no proof against a process that lives");
-    assert_eq!(acquire(store, &server, two.clone(), MINUTE).await, LeaseAnswer::Granted);
-    let taken = store.lease(&server).await.unwrap().unwrap();
+    assert_eq!(acquire(store, server, two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    let taken = store.lease(server).await.unwrap().unwrap();
     assert_eq!(taken, Lease { owner: two.1, token: Some(two.0), expired: false });
 }
 
 pub async fn a_dead_owners_lease_is_taken_at_once(store: &dyn Store) {
-    let (server, [dead, two]) = (name("web-1"), two());
-    acquire(store, &server, dead.clone(), MINUTE).await;
+    let (server, [dead, two]) = (subject("web-1"), two());
+    acquire(store, server, dead.clone(), MINUTE).await;
     let is_free =
         |lease: &Lease| lease.is_free(if lease.owner == owner(1) { Liveness::Dead } else { Liveness::Unknown });
-    let answer = store.acquire_lease(&server, two.0, &two.1, MINUTE, &is_free).await.unwrap();
+    let answer = store.acquire_lease(server, two.0, &two.1, MINUTE, &is_free).await.unwrap();
     assert_eq!(answer, LeaseAnswer::Granted);
     let reborn = (LeaseToken::new(), LeaseOwner { start_ticks: 4712, ..two.1.clone() });
-    assert_eq!(acquire(store, &server, reborn, MINUTE).await, LeaseAnswer::HeldBy(two.1));
+    assert_eq!(acquire(store, server, reborn, MINUTE).await, LeaseAnswer::HeldBy(two.1));
 }
 
 pub async fn a_lost_lease_is_not_renewed(store: &dyn Store) {
-    let (server, [one, two]) = (name("web-1"), two());
-    assert!(!store.renew_lease(&server, one.0, MINUTE).await.unwrap());
-    acquire(store, &server, one.clone(), Duration::ZERO).await;
-    assert!(store.renew_lease(&server, one.0, MINUTE).await.unwrap());
-    let answer = acquire(store, &server, two.clone(), MINUTE).await;
+    let (server, [one, two]) = (subject("web-1"), two());
+    assert!(!store.renew_lease(server, one.0, MINUTE).await.unwrap());
+    acquire(store, server, one.clone(), Duration::ZERO).await;
+    assert!(store.renew_lease(server, one.0, MINUTE).await.unwrap());
+    let answer = acquire(store, server, two.clone(), MINUTE).await;
     assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "renewing extended it");
-    store.acquire_lease(&server, two.0, &two.1, MINUTE, &|_| true).await.unwrap();
-    assert!(!store.renew_lease(&server, one.0, MINUTE).await.unwrap());
-    store.release_lease(&server, one.0).await.unwrap();
-    assert_eq!(store.lease(&server).await.unwrap().map(|lease| lease.token), Some(Some(two.0)));
+    store.acquire_lease(server, two.0, &two.1, MINUTE, &|_| true).await.unwrap();
+    assert!(!store.renew_lease(server, one.0, MINUTE).await.unwrap());
+    store.release_lease(server, one.0).await.unwrap();
+    assert_eq!(store.lease(server).await.unwrap().map(|lease| lease.token), Some(Some(two.0)));
 }
 
 pub async fn children_come_and_go(store: &dyn Store) {
     let (one, two) = (child("web-1", 10), child("web-1", 11));
-    let both_servers = ostler_core::ports::ChildRecord { server: name("web-2"), ..one.clone() };
+    let both_servers = ostler_core::ports::ChildRecord { subject: subject("web-2"), ..one.clone() };
     for record in [&two, &one, &both_servers, &one] {
         store.put_child(record).await.unwrap();
     }
-    assert_eq!(store.children(&name("web-1")).await.unwrap(), [one.clone(), two.clone()]);
+    assert_eq!(store.children(subject("web-1")).await.unwrap(), [one.clone(), two.clone()]);
     store.remove_child(&one).await.unwrap();
     store.remove_child(&one).await.unwrap();
-    assert_eq!(store.children(&name("web-1")).await.unwrap(), [two]);
-    assert_eq!(store.children(&name("web-2")).await.unwrap(), [both_servers]);
+    assert_eq!(store.children(subject("web-1")).await.unwrap(), [two]);
+    assert_eq!(store.children(subject("web-2")).await.unwrap(), [both_servers]);
 }
 
 pub async fn secrets_are_kept_by_owner(store: &dyn Store) {
-    let web = name("web-1");
+    let web = subject("web-1");
     assert_eq!(store.secret(None, "token").await.unwrap(), None);
     assert!(!store.remove_secret(None, "token").await.unwrap());
     for (owner, secret_name, text) in [
         (None, "token", "old"),
         (None, "token", "mine"),
         (None, "Token", ""),
-        (Some(&web), "token", "its own\n\u{1F40E}"),
+        (Some(web), "token", "its own\n\u{1F40E}"),
     ] {
         store.put_secret(owner, secret_name, &Secret::new(text)).await.unwrap();
     }
     assert_eq!(store.secret(None, "token").await.unwrap(), Some(Secret::new("mine")));
     assert_eq!(store.secret(None, "Token").await.unwrap(), Some(Secret::new("")));
-    assert_eq!(store.secret(Some(&web), "token").await.unwrap(), Some(Secret::new("its own\n\u{1F40E}")));
+    assert_eq!(store.secret(Some(web), "token").await.unwrap(), Some(Secret::new("its own\n\u{1F40E}")));
     assert_eq!(store.secret_names().await.unwrap(), ["Token", "token"]);
     assert!(store.remove_secret(None, "token").await.unwrap());
     assert_eq!(store.secret(None, "token").await.unwrap(), None);
     assert_eq!(store.secret_names().await.unwrap(), ["Token"]);
-    assert!(store.secret(Some(&web), "token").await.unwrap().is_some());
+    assert!(store.secret(Some(web), "token").await.unwrap().is_some());
 }
 
 pub async fn a_secret_needs_a_visible_name(store: &dyn Store) {

@@ -43,7 +43,7 @@ impl Engine for FakeWorld {
                 let begun: Option<Begun> = self.dir.read(&path);
                 if let Some(begun) = &begun {
                     end(begun);
-                    self.dir.say(&format!("ended leftovers {}", child.server));
+                    self.dir.say(&format!("ended leftovers {}", begun.server));
                 }
                 self.dir.remove(&path);
                 Ok(usize::from(begun.is_some()))

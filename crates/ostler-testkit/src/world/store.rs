@@ -9,6 +9,7 @@ use ostler_core::{
     model::{OperationKind, OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
     ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
+    subject::{Subject, SubjectKind},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -26,6 +27,18 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.state_id().await
     }
 
+    async fn subject(&self, kind: SubjectKind, name: &str) -> Result<Option<Subject>> {
+        self.store.subject(kind, name).await
+    }
+
+    async fn claim_name(&self, kind: SubjectKind, name: &str) -> Result<Subject> {
+        // One that is given already is only read.
+        match self.store.subject(kind, name).await? {
+            Some(known) => Ok(known),
+            None => self.faults.around("store.claim_name", self.store.claim_name(kind, name)).await,
+        }
+    }
+
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
         self.store.server(name).await
     }
@@ -38,8 +51,8 @@ impl<S: Store> Store for FaultyStore<S> {
         self.faults.around("store.put_server", self.store.put_server(server)).await
     }
 
-    async fn remove_server(&self, name: &ServerName) -> Result<()> {
-        self.faults.around("store.remove_server", self.store.remove_server(name)).await
+    async fn remove_server(&self, server: Subject) -> Result<()> {
+        self.faults.around("store.remove_server", self.store.remove_server(server)).await
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
@@ -50,8 +63,12 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.operation(id).await
     }
 
-    async fn latest_operation(&self, server: &ServerName) -> Result<Option<OperationRecord>> {
-        self.store.latest_operation(server).await
+    async fn latest_operation(&self, subject: Subject) -> Result<Option<OperationRecord>> {
+        self.store.latest_operation(subject).await
+    }
+
+    async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>> {
+        self.store.latest_operation_called(kind, name).await
     }
 
     async fn set_operation_state(
@@ -96,45 +113,45 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn acquire_lease(
         &self,
-        server: &ServerName,
+        subject: Subject,
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
         is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        let work = self.store.acquire_lease(server, token, owner, ttl, is_free);
+        let work = self.store.acquire_lease(subject, token, owner, ttl, is_free);
         self.faults.around("store.acquire_lease", work).await
     }
 
-    async fn renew_lease(&self, server: &ServerName, token: LeaseToken, ttl: Duration) -> Result<bool> {
-        self.faults.around("store.renew_lease", self.store.renew_lease(server, token, ttl)).await
+    async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool> {
+        self.faults.around("store.renew_lease", self.store.renew_lease(subject, token, ttl)).await
     }
 
-    async fn release_lease(&self, server: &ServerName, token: LeaseToken) -> Result<()> {
-        self.faults.around("store.release_lease", self.store.release_lease(server, token)).await
+    async fn release_lease(&self, subject: Subject, token: LeaseToken) -> Result<()> {
+        self.faults.around("store.release_lease", self.store.release_lease(subject, token)).await
     }
 
-    async fn lease(&self, server: &ServerName) -> Result<Option<Lease>> {
-        self.store.lease(server).await
+    async fn lease(&self, subject: Subject) -> Result<Option<Lease>> {
+        self.store.lease(subject).await
     }
 
     async fn put_child(&self, child: &ChildRecord) -> Result<()> {
         self.faults.around("store.put_child", self.store.put_child(child)).await
     }
 
-    async fn children(&self, server: &ServerName) -> Result<Vec<ChildRecord>> {
-        self.store.children(server).await
+    async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
+        self.store.children(subject).await
     }
 
     async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
         self.faults.around("store.remove_child", self.store.remove_child(child)).await
     }
 
-    async fn put_secret(&self, owner: Option<&ServerName>, name: &str, secret: &Secret) -> Result<()> {
+    async fn put_secret(&self, owner: Option<Subject>, name: &str, secret: &Secret) -> Result<()> {
         self.faults.around("store.put_secret", self.store.put_secret(owner, name, secret)).await
     }
 
-    async fn secret(&self, owner: Option<&ServerName>, name: &str) -> Result<Option<Secret>> {
+    async fn secret(&self, owner: Option<Subject>, name: &str) -> Result<Option<Secret>> {
         self.store.secret(owner, name).await
     }
 
@@ -142,7 +159,7 @@ impl<S: Store> Store for FaultyStore<S> {
         self.store.secret_names().await
     }
 
-    async fn remove_secret(&self, owner: Option<&ServerName>, name: &str) -> Result<bool> {
+    async fn remove_secret(&self, owner: Option<Subject>, name: &str) -> Result<bool> {
         self.faults.around("store.remove_secret", self.store.remove_secret(owner, name)).await
     }
 }

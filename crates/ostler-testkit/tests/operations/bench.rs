@@ -5,8 +5,8 @@ use futures::future::join_all;
 use ostler_core::{
     Result,
     event::EventKind,
-    ids::{EventNumber, OperationId, ServerName, StateId},
-    model::{OperationState, Seed},
+    ids::{EventNumber, OperationId, ServerName, StateId, SubjectId},
+    model::{OperationRecord, OperationState, Seed},
     operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
     ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
     secret::Secret,
@@ -17,6 +17,7 @@ use ostler_core::{
         up::{self, OnFailure},
     },
     spec::{CatalogIndex, *},
+    subject::{Subject, SubjectKind},
     world::{Providers, WaitOptions, World},
 };
 use ostler_process::{ProcessId, machine_id};
@@ -109,6 +110,16 @@ pub fn found_as(name: &str, bench: Bench) -> Bench {
         guest: Some(guest),
     });
     bench
+}
+
+/// The newest operation on a server of this name, also where it is destroyed.
+pub async fn latest(store: &dyn Store, name: &ServerName) -> Option<OperationRecord> {
+    store.latest_operation_called(SubjectKind::Server, name.as_str()).await.unwrap()
+}
+
+/// What an operation is about that works on no real server.
+pub fn about() -> (Subject, &'static str) {
+    (Subject::server(SubjectId::new()), "web")
 }
 
 /// A server that every test works on.
@@ -278,9 +289,9 @@ impl Bench {
             let server = store.server(&seen.name).await.unwrap().expect("it is in the list");
             let machine = self.world().machine(server.name.as_str());
             let creation = store.operation(server.created_by).await.unwrap().expect("its creation is in the journal");
-            let latest = store.latest_operation(&server.name).await.unwrap().unwrap();
+            let latest = store.latest_operation(server.subject()).await.unwrap().unwrap();
             let guest = machine.clone().and_then(|machine| machine.guest).unwrap_or_default();
-            let owner = Some(&server.name);
+            let owner = Some(server.subject());
             let client_key = store.secret(owner, "client-key").await.unwrap();
             servers.push(json!({
                 "recorded machine": server.machine, "desired": server.desired, "phase": server.phase,
@@ -291,8 +302,8 @@ impl Bench {
                 "gets in": server.client_key.as_ref().is_some_and(|key| guest.authorized_keys.contains(key)),
                 "client key": client_key.is_some(),
                 "bootstrap key": store.secret(owner, "bootstrap-host-key").await.unwrap().is_some(),
-                "children": store.children(&server.name).await.unwrap().len(),
-                "lease": store.lease(&server.name).await.unwrap().map(|lease| lease.owner.doing),
+                "children": store.children(server.subject()).await.unwrap().len(),
+                "lease": store.lease(server.subject()).await.unwrap().map(|lease| lease.owner.doing),
             }));
         }
         store.close().await;
@@ -311,14 +322,16 @@ impl Bench {
         assert!(world.names("known_hosts").is_empty(), "known_hosts is left");
         let (store, name) = (self.store().await, web().name);
         assert!(store.overview().await.unwrap().is_empty(), "the server's record is left");
-        assert!(store.children(&name).await.unwrap().is_empty(), "a child is left");
-        assert_eq!(store.lease(&name).await.unwrap(), None, "the lease is left");
-        for secret in ["client-key", "bootstrap-host-key"] {
-            assert_eq!(store.secret(Some(&name), secret).await.unwrap(), None, "secret {secret} is left");
+        assert_eq!(store.subject(SubjectKind::Server, name.as_str()).await.unwrap(), None, "its name is left");
+        if let Some(latest) = latest(&store, &name).await {
+            let subject = latest.subject;
+            assert!(store.children(subject).await.unwrap().is_empty(), "a child is left");
+            assert_eq!(store.lease(subject).await.unwrap(), None, "the lease is left");
+            for secret in ["client-key", "bootstrap-host-key"] {
+                assert_eq!(store.secret(Some(subject), secret).await.unwrap(), None, "secret {secret} is left");
+            }
+            assert_ne!(latest.state, OperationState::Running, "an operation looks at work");
         }
-        let latest = store.latest_operation(&name).await.unwrap();
-        let at_work = latest.filter(|operation| operation.state == OperationState::Running);
-        assert_eq!(at_work, None, "an operation looks at work");
         store.close().await;
     }
 

@@ -1,6 +1,9 @@
 //! Events are neither lost nor doubled, whatever becomes of the store and of who reports them.
 
-use crate::{bench::web, cases::block_on};
+use crate::{
+    bench::{about, web},
+    cases::block_on,
+};
 use ostler_core::{
     Result,
     event::{EventKind, Level},
@@ -127,7 +130,7 @@ fn steps() -> Vec<Step<(), usize>> {
 
 async fn go_on(store: &dyn Store, log: &EventLog<'_>, id: OperationId) -> Result<usize> {
     let mut record: OperationRecord = store.operation(id).await?.expect("it was begun");
-    let reporter = log.scope(Some(&record.server), Some(id));
+    let reporter = log.scope(Some((record.subject, &web().name)), Some(id));
     let (_ctrl_c, interrupt) = Interrupt::new();
     Driver { store, reporter: &reporter, interrupt: &interrupt }.forward(&mut record, &steps(), &()).await
 }
@@ -146,7 +149,7 @@ fn an_operation_that_is_dropped_at_any_await_and_gone_on_with_ends_once() {
     loop {
         let through = block_on(async {
             let (_dir, store) = store(None).await;
-            let record = begun(&web().name, OperationKind::Create, &(), &steps());
+            let record = begun(about(), OperationKind::Create, &(), &steps());
             store.begin_operation(&record).await.unwrap();
             let log = EventLog::new(&store);
             let through = dropped_after(polls, go_on(&store, &log, record.id)).await.is_some();
@@ -175,7 +178,7 @@ fn the_end_of_an_operation_is_told_although_the_store_fails_at_first() {
     for moment in [Moment::Before, Moment::After] {
         block_on(async {
             let (_dir, store) = store(Some(("store.set_operation_state Succeeded", moment, 3))).await;
-            let record = begun(&web().name, OperationKind::Create, &(), &steps());
+            let record = begun(about(), OperationKind::Create, &(), &steps());
             store.begin_operation(&record).await.unwrap();
             let log = EventLog::new(&store);
             go_on(&store, &log, record.id).await.unwrap();
@@ -188,12 +191,12 @@ fn the_end_of_an_operation_is_told_although_the_store_fails_at_first() {
 fn why_it_failed_is_said_although_the_journal_can_not_have_it() {
     block_on(async {
         let (_dir, store) = store(Some(("store.set_operation_state Failed", Moment::Before, u32::MAX))).await;
-        let record = begun(&web().name, OperationKind::Create, &(), &steps());
+        let record = begun(about(), OperationKind::Create, &(), &steps());
         store.begin_operation(&record).await.unwrap();
         let log = EventLog::new(&store);
         let (ctrl_c, interrupt) = Interrupt::new();
         ctrl_c.send_replace(true);
-        let reporter = log.scope(Some(&record.server), Some(record.id));
+        let reporter = log.scope(Some((record.subject, &web().name)), Some(record.id));
         let driver = Driver { store: &store, reporter: &reporter, interrupt: &interrupt };
         let failure = driver.forward(&mut record.clone(), &steps(), &()).await.expect_err("it was stopped");
         assert_eq!(failure.message, "stopped on request");

@@ -1,7 +1,7 @@
 //! What a user reads when an application fails: what, where, why, and the next command to type.
 
 use crate::{
-    bench::{Bench, Verb, finished, web, with_memory, with_module},
+    bench::{Bench, Verb, finished, latest, web, with_memory, with_module},
     cases::{at, block_on},
 };
 use ostler_core::{Blame, Failure, ports::Store};
@@ -13,7 +13,7 @@ fn failure_of(bench: &Bench, verb: &Verb, fault: Option<Fault>) -> Failure {
     block_on(async {
         let failure = bench.run(verb, fault).await.result.expect_err("it fails");
         let store = bench.store().await;
-        let latest = store.latest_operation(&web().name).await.unwrap().unwrap();
+        let latest = latest(&store, &web().name).await.unwrap();
         store.close().await;
         assert_eq!(latest.failure.as_ref(), Some(&failure), "the journal says something else");
         failure

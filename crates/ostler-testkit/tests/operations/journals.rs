@@ -10,13 +10,15 @@ use crate::{
     templates::template,
 };
 use ostler_core::{
+    ids::SubjectId,
     model::{OperationKind, OperationRecord, ServerRecord, StepRecord, StepState},
     ports::Store,
     secret::Secret,
+    subject::Subject,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use std::{collections::BTreeMap, fs, path::Path};
 
 /// A state, and the world that it is about.
@@ -44,10 +46,12 @@ impl Journal {
         let name = web().name;
         let server = store.server(&name).await.unwrap().expect("a server");
         let mut operations = vec![store.operation(server.created_by).await.unwrap().expect("its creation")];
-        operations.extend(store.latest_operation(&name).await.unwrap().filter(|latest| latest.id != server.created_by));
+        operations.extend(
+            store.latest_operation(server.subject()).await.unwrap().filter(|latest| latest.id != server.created_by),
+        );
         let mut secrets = BTreeMap::new();
         for secret in SECRETS {
-            if let Some(text) = store.secret(Some(&name), secret).await.unwrap() {
+            if let Some(text) = store.secret(Some(server.subject()), secret).await.unwrap() {
                 secrets.insert(secret.to_owned(), text.expose().to_owned());
             }
         }
@@ -68,18 +72,32 @@ impl Journal {
         fs::write(path, text.replace(&bench.path().display().to_string(), DIR)).unwrap();
     }
 
+    /// What a file holds. Where servers had no ids yet, this one gets one.
+    fn read(text: &str) -> Self {
+        let mut journal: Json = serde_json::from_str(text).unwrap();
+        if journal["server"]["id"].is_null() {
+            let subject = Subject::server(SubjectId::new());
+            journal["server"]["id"] = json!(subject.id);
+            for operation in journal["operations"].as_array_mut().unwrap() {
+                operation["subject"] = json!(subject);
+                operation["name"] = operation["server"].take();
+            }
+        }
+        serde_json::from_value(journal).unwrap()
+    }
+
     /// A bench with all of it.
     async fn load(text: &str) -> Bench {
         let bench = empty_bench().await;
         let store = bench.store().await;
-        let journal: Self = serde_json::from_str(&text.replace(DIR, &bench.path().display().to_string())).unwrap();
+        let journal = Self::read(&text.replace(DIR, &bench.path().display().to_string()));
         let state = store.state_id().await.unwrap().to_string();
         for operation in &journal.operations {
             store.begin_operation(operation).await.unwrap();
         }
         store.put_server(&journal.server).await.unwrap();
         for (name, text) in &journal.secrets {
-            store.put_secret(Some(&journal.server.name), name, &Secret::new(text.clone())).await.unwrap();
+            store.put_secret(Some(journal.server.subject()), name, &Secret::new(text.clone())).await.unwrap();
         }
         store.close().await;
         for (path, text) in &journal.world {
@@ -184,7 +202,7 @@ async fn assert_left(bench: &Bench, journal: &Kept) {
 /// A creation that failed at `cloud-init`, as a version with other steps had written it.
 fn with_other_steps(change: impl FnOnce(&mut Vec<StepRecord>)) -> String {
     let kept = kept().into_iter().find(|kept| kept.name.ends_with("local-create-failed.json")).unwrap();
-    let mut journal: Journal = serde_json::from_str(&kept.text).unwrap();
+    let mut journal = Journal::read(&kept.text);
     change(&mut journal.operations[0].steps);
     serde_json::to_string(&journal).unwrap()
 }

@@ -9,6 +9,7 @@ use ostler_core::{
     ids::LeaseToken,
     operation::{Interrupt, Leaser},
     ports::{LeaseAnswer, LeaseOwner, Liveness, Store},
+    subject::{Subject, SubjectKind},
 };
 use ostler_process::ProcessId;
 use ostler_store::SeaStore;
@@ -29,6 +30,11 @@ async fn store(fault: Option<Fault>) -> (tempfile::TempDir, FaultyStore<SeaStore
 
 fn leaser<'a>(store: &'a dyn Store, liveness: &'a (dyn Fn(&LeaseOwner) -> Liveness + Send + Sync)) -> Leaser<'a> {
     Leaser { store, owner: this_owner(&up()), ttl: TTL, liveness }
+}
+
+/// The server that every test works on, which need not exist.
+async fn web_in(store: &dyn Store) -> Subject {
+    store.claim_name(SubjectKind::Server, web().name.as_str()).await.unwrap()
 }
 
 async fn nothing() -> Result<()> {
@@ -73,7 +79,8 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         let ProcessId { pid, start_ticks, boot } = ProcessId::of(other.id()).unwrap().unwrap();
         let owner = LeaseOwner { pid, start_ticks, boot, ..this_owner(&up()) };
         // As after a suspend, or when somebody set the clock.
-        let answer = store.acquire_lease(&web().name, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await;
+        let answer =
+            store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await;
         assert_eq!(answer.unwrap(), LeaseAnswer::Granted);
         let leaser = leaser(&store, &liveness);
         let refused = leaser.hold(&web().name, nothing()).await.expect_err("it is held");
@@ -83,7 +90,7 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         other.kill().unwrap();
         other.wait().unwrap();
         leaser.hold(&web().name, nothing()).await.unwrap();
-        store.acquire_lease(&web().name, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await.unwrap();
+        store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await.unwrap();
         Leaser { liveness: &unknown, ..leaser }.hold(&web().name, nothing()).await.unwrap();
     });
 }
@@ -123,14 +130,38 @@ fn work_ends_when_somebody_else_took_the_lease() {
         let taken = async {
             tokio::time::sleep(TTL / 10).await;
             store
-                .acquire_lease(&web().name, LeaseToken::new(), &owner, Duration::from_secs(60), &|_| true)
+                .acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::from_secs(60), &|_| true)
                 .await
                 .unwrap();
             std::future::pending::<Result<()>>().await
         };
         let failure = leaser(&store, &liveness).hold(&web().name, taken).await.expect_err("it was taken over");
         assert_eq!(failure.message, "the lease on web was taken over by another Ostler");
-        let holder = store.lease(&web().name).await.unwrap().expect("it is the other one's");
+        let holder = store.lease(web_in(&store).await).await.unwrap().expect("it is the other one's");
         assert_eq!(holder.owner.machine, "another");
+    });
+}
+
+#[test]
+fn a_name_of_which_nothing_was_made_is_free_again() {
+    block_on(async {
+        let (_dir, store) = store(None).await;
+        let leaser = leaser(&store, &liveness);
+        let before = web_in(&store).await;
+        // Nothing was made of it, so its name is free again.
+        leaser.hold(&web().name, nothing()).await.unwrap();
+        assert_eq!(store.subject(SubjectKind::Server, "web").await.unwrap(), None);
+        // Whoever asked for the name before that comes to hold a lease on what nobody else will ever mean.
+        let token = LeaseToken::new();
+        let answer = store.acquire_lease(before, token, &this_owner(&up()), TTL, &|_| false).await.unwrap();
+        assert_eq!(answer, LeaseAnswer::Granted);
+        let name = web().name;
+        let held = leaser.hold(&name, async {
+            let now = web_in(&store).await;
+            assert_ne!(now, before);
+            assert!(store.lease(now).await.unwrap().is_some());
+            Ok(())
+        });
+        held.await.unwrap();
     });
 }

@@ -1,7 +1,7 @@
 //! A look at what a run would change: it finds what there is to find, and leaves no trace.
 
 use crate::{
-    bench::{Bench, Ran, Verb, finished, up, web, with_memory, with_module},
+    bench::{Bench, Ran, Verb, finished, latest, up, web, with_memory, with_module},
     cases::{at, block_on},
 };
 use ostler_core::{
@@ -37,7 +37,7 @@ fn a_change_is_found_with_its_handler_and_left_no_trace() {
     block_on(async {
         let (snapshot, machine, log) = (bench.snapshot().await, bench.world().machine("web"), bench.world().log());
         let store = bench.store().await;
-        let before = (store.last_event().await.unwrap(), store.latest_operation(&web().name).await.unwrap());
+        let before = (store.last_event().await.unwrap(), latest(&store, &web().name).await);
         store.close().await;
 
         let ran = bench.run(&look_at(with_module(web(), "fail2ban")), None).await;
@@ -59,7 +59,7 @@ fn a_change_is_found_with_its_handler_and_left_no_trace() {
         assert_eq!(bench.world().machine("web"), machine);
         assert_eq!(bench.world().log()[log.len()..], ["checked web"]);
         let store = bench.store().await;
-        let after = (store.last_event().await.unwrap(), store.latest_operation(&web().name).await.unwrap());
+        let after = (store.last_event().await.unwrap(), latest(&store, &web().name).await);
         assert_eq!(after, before);
         store.close().await;
     });
@@ -147,7 +147,8 @@ fn what_a_killed_look_left_is_ended_before_the_next_run() {
             assert!(bench.world().log().contains(&"ended leftovers web".to_owned()), "{:?}", bench.world().log());
             bench.assert_log(1..=1);
             let store = bench.store().await;
-            assert!(store.children(&web().name).await.unwrap().is_empty(), "a child is left");
+            let server = store.server(&web().name).await.unwrap().expect("it is there");
+            assert!(store.children(server.subject()).await.unwrap().is_empty(), "a child is left");
             store.close().await;
         });
     }

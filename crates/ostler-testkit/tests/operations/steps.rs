@@ -1,6 +1,9 @@
 //! The steps of an operation and the journal of another version: what is run, what is undone, what is refused.
 
-use crate::{bench::web, cases::block_on};
+use crate::{
+    bench::{about, web},
+    cases::block_on,
+};
 use ostler_core::{
     Failure, Result,
     event::EventKind,
@@ -64,7 +67,7 @@ fn journal(text: &str) -> OperationRecord {
         StepRecord { name, state }
     };
     let steps = text.split_whitespace().map(step).collect();
-    OperationRecord { steps, ..begun(&web().name, OperationKind::Create, &(), &list()) }
+    OperationRecord { steps, ..begun(about(), OperationKind::Create, &(), &list()) }
 }
 
 /// What was done, how it came out, and what the journal says then.
@@ -80,7 +83,7 @@ async fn run(record: &OperationRecord, steps: &[Step<Log, Vec<String>>], destroy
     let store = SeaStore::open_sqlite(dir.path()).await.unwrap();
     store.begin_operation(record).await.unwrap();
     let events = EventLog::new(&store);
-    let reporter = events.scope(Some(&record.server), Some(record.id));
+    let reporter = events.scope(Some((record.subject, &web().name)), Some(record.id));
     let (_ctrl_c, interrupt) = Interrupt::new();
     let driver = Driver { store: &store, reporter: &reporter, interrupt: &interrupt };
     let (log, mut followed) = (Log::default(), record.clone());
@@ -153,11 +156,7 @@ fn a_retired_step_is_only_undone() {
     check("one+ two+ three*", retired(), "+three", "-three -two -one", "-three -two -one");
     check("one+ two* three", retired(), "+three", "-two -one", "-three -two -one");
     check("one* two three", retired(), "+one +three", "-one", "-three -one");
-    assert_eq!(
-        names(&begun(&web().name, OperationKind::Create, &(), &retired())),
-        ["one", "three"],
-        "nothing new has it"
-    );
+    assert_eq!(names(&begun(about(), OperationKind::Create, &(), &retired())), ["one", "three"], "nothing new has it");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Several Ostlers, several servers, Ctrl-C, and a spec that changes while something is unfinished.
 
 use crate::{
-    bench::{Bench, Verb, finished, spec, up, web, with_memory, with_module},
+    bench::{Bench, Verb, finished, latest, spec, up, web, with_memory, with_module},
     cases::{at, block_on, each, steps_of},
 };
 use ostler_core::{
@@ -191,7 +191,7 @@ fn resuming_what_is_finished_does_nothing() {
         assert!(ran.calls.iter().all(looks), "{:?}", ran.calls);
         assert_eq!(bench.snapshot().await, before);
         let store = bench.store().await;
-        assert_eq!(store.latest_operation(&web().name).await.unwrap().unwrap().state, OperationState::Succeeded);
+        assert_eq!(latest(&store, &web().name).await.unwrap().state, OperationState::Succeeded);
         store.close().await;
     });
 }
@@ -214,7 +214,7 @@ fn an_undoing_that_was_stopped_is_what_happened_last() {
         let stopped = bench.run(&Verb::Destroy, Some(at("provider.remove", Moment::Before, Effect::Fail))).await;
         stopped.result.expect_err("the removal fails");
         let store = bench.store().await;
-        let latest = store.latest_operation(&web().name).await.unwrap().unwrap();
+        let latest = latest(&store, &web().name).await.unwrap();
         assert_eq!((latest.kind, latest.state), (OperationKind::Create, OperationState::Stuck));
         store.close().await;
     });
@@ -231,7 +231,7 @@ async fn ends(bench: &Bench) -> Vec<(OperationState, Option<Blame>)> {
     let store = bench.store().await;
     let mut ends = Vec::new();
     for server in FLEET {
-        let latest = store.latest_operation(&spec(server).name).await.unwrap().expect("it was begun");
+        let latest = latest(&store, &spec(server).name).await.expect("it was begun");
         ends.push((latest.state, latest.failure.map(|failure| failure.blame)));
     }
     store.close().await;

@@ -47,7 +47,7 @@ impl<'a> Follower<'a> {
         log_file: Option<&'a LogFile>,
     ) -> Self {
         let only = if let [only] = servers { Some(only.clone()) } else { None };
-        let filter = EventFilter { server: only, operation: None };
+        let filter = EventFilter { server: only, ..EventFilter::default() };
         Self { servers: Some(servers.iter().cloned().collect()), ..Self::new(log, filter, after, frontend, log_file) }
     }
 

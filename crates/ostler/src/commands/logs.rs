@@ -11,6 +11,7 @@ use ostler_core::{
     ids::{EventNumber, OperationId, ServerName},
     operation::EventLog,
     ports::{EventFilter, Store},
+    subject::SubjectKind,
 };
 use std::{process::ExitCode, time::Duration};
 
@@ -39,8 +40,8 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "logs").await?;
     let name = &arguments.name;
     let operation = match arguments.operation {
-        Some(id) => session.store.operation(id).await?.filter(|operation| operation.server == *name),
-        None => session.store.latest_operation(name).await?,
+        Some(id) => session.store.operation(id).await?.filter(|operation| operation.name == name.as_str()),
+        None => session.store.latest_operation_called(SubjectKind::Server, name.as_str()).await?,
     };
     let operation = operation.ok_or_else(|| match arguments.operation {
         Some(id) => Failure::new(Blame::User, format!("{name} has no operation {id}"))
@@ -48,8 +49,8 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         None => Failure::new(Blame::User, format!("nothing ever happened to a server `{name}`"))
             .with_hint("`ostler status` lists the servers"),
     })?;
-    let of_operation = EventFilter { server: Some(name.clone()), operation: Some(operation.id) };
-    let of_server = EventFilter { server: Some(name.clone()), operation: None };
+    let of_server = EventFilter { server: Some(name.clone()), ..EventFilter::default() };
+    let of_operation = EventFilter { operation: Some(operation.id), ..of_server.clone() };
     let mut after = EventNumber::default();
     // Following goes on from one operation to the next, as `up` does from making a server to applying its spec.
     let filter = match (arguments.all, arguments.follow && arguments.operation.is_none()) {
@@ -65,7 +66,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let mut frontend = output::frontend(global.output, 1, &session.stage);
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.
-        let at_work = arguments.follow && session.is_at_work(name).await?;
+        let at_work = arguments.follow && is_at_work(&session, name).await?;
         let events = log.next(after, &filter, if at_work { PATIENCE } else { Duration::ZERO }).await?;
         for event in &events {
             after = event.number;
@@ -79,5 +80,13 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         if events.is_empty() && !at_work {
             return Ok(ExitCode::SUCCESS);
         }
+    }
+}
+
+/// Whether somebody works on what is called so now.
+async fn is_at_work(session: &Session, name: &ServerName) -> Result<bool> {
+    match session.store.subject(SubjectKind::Server, name.as_str()).await? {
+        Some(subject) => session.is_at_work(subject).await,
+        None => Ok(false),
     }
 }

@@ -37,7 +37,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     session
         .with_world(async |world| {
             check_up(world, &record).await?;
-            let context = Context::new(world, OperationId::new(), record.desired.clone());
+            let context = Context::new(world, record.subject(), OperationId::new(), record.desired.clone());
             let login = wait::for_login(&context).await?;
             let tty =
                 std::io::stdin().is_terminal() && (arguments.command.is_empty() || std::io::stdout().is_terminal());

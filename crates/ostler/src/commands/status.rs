@@ -9,10 +9,11 @@ use crate::{
 use futures::future::join_all;
 use ostler_core::{
     Blame, Failure, Result,
-    ids::{OperationId, ServerName},
+    ids::{OperationId, ServerName, SubjectId},
     model::{Observed, OperationKind, OperationOverview, OperationState, Phase, Power, ServerOverview},
     ports::Store,
     server::destroy,
+    subject::Subject,
 };
 use serde::Serialize;
 use std::{collections::HashMap, process::ExitCode};
@@ -27,6 +28,7 @@ pub struct Arguments {
 
 #[derive(Serialize)]
 struct Row {
+    id: SubjectId,
     name: ServerName,
     phase: Phase,
     power: Option<Power>,
@@ -66,12 +68,13 @@ async fn rows(session: &Session, servers: Vec<ServerOverview>) -> Result<Vec<Row
     let (observed, unseen) = observe(session, &servers).await?;
     let mut rows = Vec::new();
     for server in servers {
-        let seen = observed.get(&server.name);
+        let (seen, subject) = (observed.get(&server.name), server.subject());
         let operation = match server.operation {
-            Some(operation) => Some(last_operation(session, &server.name, operation).await?),
+            Some(operation) => Some(last_operation(session, subject, operation).await?),
             None => None,
         };
         rows.push(Row {
+            id: server.id,
             phase: server.phase,
             power: seen.map(|seen| seen.power),
             address: seen.and_then(|seen| seen.ssh),
@@ -118,11 +121,11 @@ async fn observe(session: &Session, servers: &[ServerOverview]) -> Result<(Seen,
 type Seen = HashMap<ServerName, Observed>;
 type Unseen = HashMap<ServerName, String>;
 
-async fn last_operation(session: &Session, server: &ServerName, operation: OperationOverview) -> Result<LastOperation> {
+async fn last_operation(session: &Session, subject: Subject, operation: OperationOverview) -> Result<LastOperation> {
     use ostler_core::model::StepState;
     let at_work = matches!(operation.state, OperationState::Running | OperationState::Unwinding);
     // Only an operation that claims to be at work needs a look at its lease.
-    let interrupted = at_work && !session.is_at_work(server).await?;
+    let interrupted = at_work && !session.is_at_work(subject).await?;
     let step = operation
         .steps
         .iter()

@@ -58,7 +58,7 @@ async fn show_getting(
                     () = world.interrupt.wait() => Err(Interrupt::failure()),
                 }
             };
-            let filter = EventFilter { server: None, operation: Some(id) };
+            let filter = EventFilter { operation: Some(id), ..EventFilter::default() };
             follow::while_working(world.log, &filter, after, frontend.as_mut(), session.log_file(), work).await
         })
         .await;
