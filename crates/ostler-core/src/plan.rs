@@ -4,7 +4,7 @@ use crate::{
     error::{Blame, Failure},
     ids::ServerName,
     model::{Finding, Observed, OperationRecord, OperationState, Power, Reshape, ServerRecord, StepState},
-    spec::{ProviderKind, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, ServerSpec, Value},
+    spec::{ProviderKind, ServerSpec, Value},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
 }
 
 fn beginning(spec: &ServerSpec, known: &Known) -> Action {
-    match spec.provider {
+    match spec.provider.kind() {
         ProviderKind::Local | ProviderKind::Proxmox => Action::Create { template: known.template.clone() },
         ProviderKind::Existing => Action::Adopt,
     }
@@ -189,35 +189,22 @@ const CHANGEABLE: [&str; 4] = ["size", "local", "user", "authorized_keys"];
 
 /// Keys of the spec in which a machine made for `a` is another one than a machine made for `b`.
 fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
-    let differences = [
-        ("provider", a.provider != b.provider),
+    let differs = |differences: &[(&'static str, bool)]| {
+        differences.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect::<Vec<_>>()
+    };
+    let mut keys = differs(&[
+        ("provider", a.provider.kind() != b.provider.kind()),
         ("image", a.image != b.image),
         ("network", a.networks != b.networks),
         ("size", a.size != b.size),
-        ("local", a.local != b.local),
-        ("existing", existing_server(a) != existing_server(b)),
-        ("proxmox", proxmox_place(a) != proxmox_place(b)),
+    ]);
+    keys.extend(a.provider.other_machine(&b.provider));
+    keys.extend(differs(&[
         ("user", a.user != b.user),
         ("authorized_keys", a.authorized_keys != b.authorized_keys),
         ("template", a.template != b.template),
-    ];
-    differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
-}
-
-/// Which server it is. How Ostler first came in is of no matter once it has a way of its own.
-fn existing_server(spec: &ServerSpec) -> Option<&str> {
-    spec.existing.as_ref().map(|existing| existing.address.as_str())
-}
-
-/// Where it is. That the API is reached by another token, or has a new certificate, makes no other machine of it.
-fn proxmox_place(spec: &ServerSpec) -> Option<ProxmoxOptions> {
-    let nowhere = || ProxmoxEndpoint {
-        name: String::new(),
-        url: String::new(),
-        token: SecretRef::Env(String::new()),
-        trust: ProxmoxTrust::Fingerprint(String::new()),
-    };
-    spec.proxmox.clone().map(|place| ProxmoxOptions { endpoint: nowhere(), ..place })
+    ]));
+    keys
 }
 
 fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> {

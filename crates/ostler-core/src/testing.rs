@@ -10,7 +10,7 @@ use crate::{
 pub fn server(name: &str) -> ServerSpec {
     ServerSpec {
         name: ServerName::parse(name).unwrap(),
-        provider: ProviderKind::Local,
+        provider: ProviderOptions::Local(LocalOptions::default()),
         image: ImageRef::Named("debian-13".into()),
         size: Size { cpus: 1, memory: 1 << 30, disk: 8 << 30 },
         networks: vec![Network::default()],
@@ -24,9 +24,6 @@ pub fn server(name: &str) -> ServerSpec {
         apps: Vec::new(),
         app_params: Default::default(),
         ansible: AnsibleOptions::default(),
-        local: LocalOptions::default(),
-        existing: None,
-        proxmox: None,
         template: None,
     }
 }
@@ -36,7 +33,7 @@ pub fn record(spec: &ServerSpec) -> ServerRecord {
     ServerRecord {
         id: SubjectId::new(),
         name: spec.name.clone(),
-        provider: spec.provider,
+        provider: spec.provider.kind(),
         phase: Phase::Create,
         created_by: OperationId::new(),
         desired: spec.clone(),

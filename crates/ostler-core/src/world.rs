@@ -140,7 +140,7 @@ impl<'a> Context<'a> {
 
     /// The provider of the subject.
     pub fn provider(&self) -> &'a dyn Provider {
-        self.world.provider(self.spec.provider)
+        self.world.provider(self.spec.provider.kind())
     }
 
     /// The subject's record.

@@ -2,8 +2,8 @@
 
 use super::{
     Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, KeyFault, LocalOptions, MatchBlocks,
-    Network, ProviderKind, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec, Settings, Size, Spec,
-    SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy, Value, access, apps,
+    Network, ProviderKind, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec,
+    Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
     proxmox, rsa, rules,
     walk::Found,
@@ -173,7 +173,11 @@ impl Converter<'_> {
         }
         Some(ServerSpec {
             name: ServerName::parse(name).ok()?,
-            provider: provider?,
+            provider: match provider? {
+                ProviderKind::Local => ProviderOptions::Local(local?),
+                ProviderKind::Existing => ProviderOptions::Existing(existing??),
+                ProviderKind::Proxmox => ProviderOptions::Proxmox(proxmox??),
+            },
             image: image?,
             size: size?,
             networks: networks?,
@@ -187,9 +191,6 @@ impl Converter<'_> {
             apps: apps?,
             app_params: app_params?,
             ansible: AnsibleOptions { strategy: strategy? },
-            local: local?,
-            existing: existing?,
-            proxmox: proxmox?,
             template: None,
         })
     }

@@ -1,6 +1,6 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::{ServerName, TemplateDigest};
+use crate::{ProviderOptions, ServerName, TemplateDigest};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -40,8 +40,9 @@ pub struct CatalogSource {
 pub struct ServerSpec {
     /// Its name, which is also its host name.
     pub name: ServerName,
-    /// Where it comes from.
-    pub provider: ProviderKind,
+    /// Where it comes from, and what only that provider knows.
+    #[serde(flatten)]
+    pub provider: ProviderOptions,
     /// What it boots from.
     pub image: ImageRef,
     /// Its virtual hardware.
@@ -70,14 +71,6 @@ pub struct ServerSpec {
     pub app_params: BTreeMap<String, Settings>,
     /// How Ansible is run.
     pub ansible: AnsibleOptions,
-    /// What only provider `local` knows.
-    pub local: LocalOptions,
-    /// What only provider `existing` knows; there exactly if that is the provider.
-    #[serde(default)]
-    pub existing: Option<ExistingOptions>,
-    /// What only provider `proxmox` knows; there exactly if that is the provider.
-    #[serde(default)]
-    pub proxmox: Option<ProxmoxOptions>,
     /// What it holds, where it is to become a template. No spec file says so: `template build` makes such specs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateDigest>,

@@ -47,7 +47,7 @@ impl TemplateContents {
         let modules: Vec<String> = switched_on.map(|(name, _)| name.clone()).collect();
         let apps = apps(spec, catalog);
         let source = spec.catalog.as_ref().filter(|_| !apps.is_empty()).map(|source| (&source.url, &source.commit));
-        let place = spec.proxmox.as_ref().map(|place| (&place.endpoint.name, &place.node));
+        let place = spec.provider.place();
         let all = json!([roles, source, place, spec.image, modules, apps]);
         let digest = Sha256::digest(all.to_string());
         let digest = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();

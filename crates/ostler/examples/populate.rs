@@ -6,7 +6,7 @@ use ostler_core::{
     ids::{OperationId, ServerName, SubjectId},
     model::{MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord},
     ports::{Keep, Provider, Reporter, Store},
-    spec::{ImageRef, Network, ProviderKind, ServerSpec, Size, SshPolicy},
+    spec::{ImageRef, LocalOptions, Network, ProviderKind, ProviderOptions, ServerSpec, Size, SshPolicy},
     subject::Subject,
 };
 use ostler_providers::local::LocalProvider;
@@ -64,9 +64,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         image_ref: spec.image.clone(),
         image: image.to_owned(),
         seed: Seed::empty(),
-        local: spec.local.clone(),
-        existing: None,
-        proxmox: None,
+        options: spec.provider.clone(),
         template: None,
         found: None,
     };
@@ -106,7 +104,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
 fn spec(name: ServerName) -> ServerSpec {
     ServerSpec {
         name,
-        provider: ProviderKind::Local,
+        provider: ProviderOptions::Local(LocalOptions::default()),
         image: ImageRef::Named("debian-13".into()),
         size: Size { cpus: 2, memory: 1 << 30, disk: 10 << 30 },
         networks: vec![Network::default()],
@@ -119,9 +117,6 @@ fn spec(name: ServerName) -> ServerSpec {
         apps: Vec::new(),
         app_params: std::collections::BTreeMap::new(),
         ansible: ostler_core::spec::AnsibleOptions::default(),
-        local: ostler_core::spec::LocalOptions::default(),
-        existing: None,
-        proxmox: None,
         template: None,
         exclusive_keys: false,
     }

@@ -3,7 +3,7 @@
 use crate::{
     ids::{OperationId, ServerName, StateId},
     secret::Secret,
-    spec::{ExistingOptions, ImageRef, LocalOptions, Network, ProxmoxOptions, Size, TemplateDigest},
+    spec::{ImageRef, Network, ProviderOptions, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
@@ -30,12 +30,8 @@ pub struct MachineOrder {
     pub template: Option<TemplateDigest>,
     /// What cloud-init is told.
     pub seed: Seed,
-    /// What only provider `local` knows.
-    pub local: LocalOptions,
-    /// What only provider `existing` knows.
-    pub existing: Option<ExistingOptions>,
-    /// What only provider `proxmox` knows.
-    pub proxmox: Option<ProxmoxOptions>,
+    /// What only its provider knows.
+    pub options: ProviderOptions,
     /// The provider's record so far: of a creation that came to an end, or what one that did not had kept.
     pub found: Option<MachineRecord>,
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ids::OperationId,
     model::{OperationKind, StepRecord},
-    spec::{Forward, ImageRef, SecretRef, Settings},
+    spec::{Forward, ImageRef, LocalOptions, ProviderKind, ProviderOptions, SecretRef, Settings},
     testing::{record, server},
 };
 
@@ -119,7 +119,7 @@ fn changed_hardware_of_a_finished_server() {
     let web = server("web");
     let mut bigger = web.clone();
     bigger.size.memory *= 2;
-    bigger.local.forward = vec![Forward { host: None, guest: 80 }];
+    bigger.provider = ProviderOptions::Local(LocalOptions { forward: vec![Forward { host: None, guest: 80 }] });
     for power in [Power::On, Power::Off] {
         let mut known = finished(&web, power);
         known.reshape.changes = vec!["memory 1 GiB -> 2 GiB".into()];

@@ -4,7 +4,7 @@ use crate::{
     error::{Blame, Failure, Result},
     model::{Finding, MachineOrder, MachineRecord, Observed, Reshape},
     ports::{Images, Reporter},
-    spec::{LocalOptions, ServerSpec, Size, TemplateDigest},
+    spec::{ProviderOptions, ServerSpec, Size, TemplateDigest},
 };
 use async_trait::async_trait;
 use std::path::PathBuf;
@@ -53,11 +53,16 @@ pub trait Provider: Send + Sync {
 
     /// Whether the machine's virtual hardware differs from this, and the findings that stand in the way of changing it.
     /// Touches nothing.
-    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<Reshape>;
+    async fn preflight_reshape(
+        &self,
+        machine: &MachineRecord,
+        size: Size,
+        options: &ProviderOptions,
+    ) -> Result<Reshape>;
 
     /// Gives it this size and these provider options. The machine must be off, and disks only grow. The file system grows
     /// at the next boot.
-    async fn reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<MachineRecord>;
+    async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord>;
 
     /// The record with which the machine's sshd is reached once it listens on `port` of the machine; the way that there was
     /// keeps working. Nothing has to listen there yet.

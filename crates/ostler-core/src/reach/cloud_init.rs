@@ -55,7 +55,7 @@ pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key:
         "ssh": { "emit_keys_to_console": false },
         "no_ssh_fingerprints": true,
     });
-    if spec.provider == ProviderKind::Proxmox && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
+    if spec.provider.kind() == ProviderKind::Proxmox && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
         // Nobody but the guest knows which address it got, and the node asks it through the agent.
         user_data["runcmd"] = json!([["sh", "-c", GUEST_AGENT]]);
     }

@@ -45,7 +45,7 @@ pub(crate) enum Awaited {
 /// What stands before the next login.
 pub(crate) async fn awaited(ctx: &Context<'_>) -> Result<Awaited> {
     let first = ctx.record().await?.phase <= Phase::Connect;
-    Ok(match (ctx.spec.provider, first) {
+    Ok(match (ctx.spec.provider.kind(), first) {
         (ProviderKind::Existing, _) => Awaited::Answer,
         (_, true) => Awaited::FirstBoot,
         (_, false) => Awaited::Boot,

@@ -27,7 +27,7 @@ const RELEASE: &str = include_str!("scripts/adopt_release.sh");
 /// Asks the user everything that the steps will need to know, so that nothing is asked, and nothing is found missing, once
 /// the work has begun.
 pub(super) async fn ask(world: &World<'_>, spec: &ServerSpec) -> Result<()> {
-    if spec.provider == ProviderKind::Existing {
+    if spec.provider.kind() == ProviderKind::Existing {
         credential(world, spec).await?;
         // The host key is asked for where the server is talked to first.
     }
@@ -35,8 +35,8 @@ pub(super) async fn ask(world: &World<'_>, spec: &ServerSpec) -> Result<()> {
 }
 
 fn options(spec: &ServerSpec) -> Result<&ExistingOptions> {
-    spec.existing
-        .as_ref()
+    spec.provider
+        .way_in()
         .ok_or_else(|| Failure::new(Blame::Bug, format!("nothing is known of how {} is reached", spec.name)))
 }
 
@@ -183,7 +183,7 @@ const ASKING: Duration = Duration::from_secs(20);
 /// The failure of the target user's login with what the server says of it, where the account that there is gets in to ask. `first` is
 /// its login.
 pub(super) async fn explained(ctx: &Context<'_>, first: Option<Box<dyn Session>>, failure: Failure) -> Failure {
-    if ctx.spec.provider != ProviderKind::Existing || failure.blame != Blame::Target {
+    if ctx.spec.provider.kind() != ProviderKind::Existing || failure.blame != Blame::Target {
         return failure;
     }
     let ask = async || {
@@ -290,7 +290,7 @@ impl FirstAccount<'_> {
 /// to be changed by hand.
 fn another_account(failure: Failure, spec: &ServerSpec) -> Failure {
     let named = failure.message.split_once("login as the user \"").and_then(|(_, rest)| rest.split_once('"'));
-    let hint = match (named, &spec.existing) {
+    let hint = match (named, spec.provider.way_in()) {
         (Some((user, _)), _) => {
             format!("set `user: {user}` at servers.{}.existing in the spec, then `ostler up FILE`", spec.name)
         }

@@ -107,13 +107,13 @@ fn power<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
         let mut machine = base.machine().await?;
         // Looked at anew: a resumed application must not shut down once more what it has changed already.
         let reshape = ctx.plan.reshape
-            && !provider.preflight_reshape(&machine, base.spec.size, &base.spec.local).await?.changes.is_empty();
+            && !provider.preflight_reshape(&machine, base.spec.size, &base.spec.provider).await?.changes.is_empty();
         if reshape {
             if base.observe().await?.power == Power::On {
                 notice(base, Level::Info, "shutting down to change the virtual hardware").await;
             }
             provider.stop(&machine, SHUTDOWN_GRACE).await?;
-            machine = provider.reshape(&machine, base.spec.size, &base.spec.local).await?;
+            machine = provider.reshape(&machine, base.spec.size, &base.spec.provider).await?;
             base.update(|record| record.machine = Some(machine.clone())).await?;
         }
         if base.observe().await?.power == Power::Off && !reshape {

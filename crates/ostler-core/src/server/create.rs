@@ -66,14 +66,14 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
     let plan = Plan { spec: spec.clone() };
     let subject = world.store.claim_name(SubjectKind::Server, spec.name.as_str()).await?;
     let about = (subject, spec.name.as_str());
-    let record = operation::begun(about, OperationKind::Create, &plan, &steps(spec.provider));
+    let record = operation::begun(about, OperationKind::Create, &plan, &steps(spec.provider.kind()));
     world.store.begin_operation(&record).await?;
     world
         .store
         .put_server(&ServerRecord {
             id: subject.id,
             name: spec.name.clone(),
-            provider: spec.provider,
+            provider: spec.provider.kind(),
             phase: Phase::Create,
             created_by: record.id,
             desired: spec.clone(),
@@ -125,9 +125,7 @@ pub fn order(
         image,
         template: spec.template.is_none().then(|| template::contents(world, spec).digest),
         seed,
-        local: spec.local.clone(),
-        existing: spec.existing.clone(),
-        proxmox: spec.proxmox.clone(),
+        options: spec.provider.clone(),
         found,
     }
 }
@@ -139,7 +137,7 @@ fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
         let client = ctx.world.remote.generate_key()?;
         store.put_secret(owner, secret_name::CLIENT_KEY, &client.private).await?;
         ctx.update(|record| record.client_key = Some(client.public)).await?;
-        if ctx.spec.provider == ProviderKind::Existing {
+        if ctx.spec.provider.kind() == ProviderKind::Existing {
             return Ok(());
         }
         let host = ctx.world.remote.generate_key()?;
@@ -190,7 +188,7 @@ impl Keep for Keeper<'_, '_> {
 
 /// What cloud-init is told, where there is one that can be told anything.
 async fn seed(ctx: &Context<'_>) -> Result<Seed> {
-    if ctx.spec.provider == ProviderKind::Existing {
+    if ctx.spec.provider.kind() == ProviderKind::Existing {
         return Ok(Seed::empty());
     }
     let record = ctx.record().await?;

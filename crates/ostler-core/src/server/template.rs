@@ -15,7 +15,7 @@ use crate::{
         up::{self, OnFailure, Resumed},
     },
     spec::{
-        LocalOptions, ModuleMeta, ProxmoxOptions, ServerSpec, Settings, SshPolicy, TemplateContents, TemplateDigest,
+        ModuleMeta, ServerSpec, Settings, SshPolicy, TemplateContents, TemplateDigest,
     },
     world::{Context, World},
 };
@@ -56,7 +56,6 @@ pub fn contents(world: &World<'_>, spec: &ServerSpec) -> TemplateContents {
 /// The spec of the server that becomes the template for `spec`: on its network and place, with nothing that is its own.
 pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
     let TemplateContents { digest, modules, apps } = contents(world, spec);
-    let place = |options: ProxmoxOptions| ProxmoxOptions { vmid: None, tags: Vec::new(), ..options };
     ServerSpec {
         name: digest.server_name(),
         user: USER.to_owned(),
@@ -67,8 +66,7 @@ pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
         modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(world.modules, &name)))).collect(),
         apps,
         app_params: Default::default(),
-        local: LocalOptions::default(),
-        proxmox: spec.proxmox.clone().map(place),
+        provider: spec.provider.of_any_server(),
         template: Some(digest),
         ..spec.clone()
     }

@@ -35,7 +35,7 @@ pub enum OnFailure {
 
 /// Looks at everything that bears on the plan for `spec`. Touches nothing.
 pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
-    let provider = world.provider(spec.provider);
+    let provider = world.provider(spec.provider.kind());
     let mut known = Known::default();
     if let Some(record) = world.store.server(&spec.name).await? {
         let record = reached_by(world, spec, record)?;
@@ -43,7 +43,7 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
         if let Some(machine) = &record.machine {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
             if known.observed.as_ref().is_some_and(|observed| observed.power != Power::Absent) {
-                known.reshape = provider.preflight_reshape(machine, spec.size, &spec.local).await?;
+                known.reshape = provider.preflight_reshape(machine, spec.size, &spec.provider).await?;
             }
         }
         let creation = create::operation_of(world, &record).await?;
@@ -54,7 +54,7 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
         Some((record, _)) if record.machine.is_none() => record.created_by,
         Some(_) => return Ok(known),
     };
-    let image = match spec.provider {
+    let image = match spec.provider.kind() {
         ProviderKind::Local => world.images.cached(&spec.image).await?.unwrap_or_default(),
         ProviderKind::Existing | ProviderKind::Proxmox => PathBuf::new(),
     };
@@ -68,9 +68,9 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
 
 /// The record with the way to its provider as the spec says it now.
 fn reached_by(world: &World<'_>, spec: &ServerSpec, mut record: ServerRecord) -> Result<ServerRecord> {
-    if record.provider == spec.provider {
+    if record.provider == spec.provider.kind() {
         for machine in [&mut record.machine, &mut record.machine_next].into_iter().flatten() {
-            *machine = world.provider(spec.provider).reached_by(machine, spec)?;
+            *machine = world.provider(spec.provider.kind()).reached_by(machine, spec)?;
         }
     }
     Ok(record)
@@ -247,7 +247,7 @@ pub enum Resumed {
 async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
     let ctx = Context::new(world, operation.subject, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
-    match driver.forward(operation, &create::steps(ctx.spec.provider), &ctx).await {
+    match driver.forward(operation, &create::steps(ctx.spec.provider.kind()), &ctx).await {
         Ok(_) => Ok(ctx.take_session()),
         Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
     }

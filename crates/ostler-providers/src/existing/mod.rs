@@ -9,7 +9,7 @@ use ostler_core::{
     Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Keep, Provider, Reporter},
-    spec::{ExistingOptions, LocalOptions, Size},
+    spec::{ProviderOptions, Size},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -61,15 +61,15 @@ const LOOKUP: Duration = Duration::from_secs(5);
 /// How long a server may take to show its banner before it counts as not answering.
 const BANNER: Duration = Duration::from_secs(10);
 
-fn place(existing: Option<&ExistingOptions>) -> Result<Place, ExistingError> {
-    let options = existing.ok_or(ExistingError::NoOptions)?;
+fn place(options: &ProviderOptions) -> Result<Place, ExistingError> {
+    let options = options.way_in().ok_or(ExistingError::NoOptions)?;
     Ok(Place { address: options.address.clone(), port: options.port })
 }
 
 #[async_trait]
 impl Provider for ExistingProvider {
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
-        let place = place(order.existing.as_ref())?;
+        let place = place(&order.options)?;
         let problem = match place.resolve().await {
             Ok(address) => silence(address).await.map(|why| {
                 let hint = format!("look whether it runs, and whether its sshd listens on port {}", place.port);
@@ -81,7 +81,7 @@ impl Provider for ExistingProvider {
     }
 
     async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
-        Ok(place(order.existing.as_ref())?.record())
+        Ok(place(&order.options)?.record())
     }
 
     async fn start(&self, machine: &MachineRecord, _: &dyn Reporter) -> Result<MachineRecord> {
@@ -106,11 +106,11 @@ impl Provider for ExistingProvider {
         Ok(futures::future::join_all(looks).await)
     }
 
-    async fn preflight_reshape(&self, _: &MachineRecord, _: Size, _: &LocalOptions) -> Result<Reshape> {
+    async fn preflight_reshape(&self, _: &MachineRecord, _: Size, _: &ProviderOptions) -> Result<Reshape> {
         Ok(Reshape::default())
     }
 
-    async fn reshape(&self, machine: &MachineRecord, _: Size, _: &LocalOptions) -> Result<MachineRecord> {
+    async fn reshape(&self, machine: &MachineRecord, _: Size, _: &ProviderOptions) -> Result<MachineRecord> {
         Ok(machine.clone())
     }
 

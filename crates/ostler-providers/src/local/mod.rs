@@ -41,7 +41,7 @@ use ostler_core::{
     ids::{OperationId, ServerName, StateId},
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Keep, Provider, Reporter},
-    spec::{Forward, LocalOptions, Size},
+    spec::{Forward, ProviderOptions, Size},
 };
 use programs::Programs;
 use serde::{Deserialize, Serialize};
@@ -153,7 +153,7 @@ impl LocalProvider {
         home: &Home,
         mut machine: Machine,
         size: Size,
-        local: &LocalOptions,
+        forward: &[Forward],
     ) -> Result<(), LocalError> {
         if power::running(home, &machine, power::this_boot()?).is_some() {
             return Err(LocalError::Running(machine.server));
@@ -170,7 +170,7 @@ impl LocalProvider {
         machine.size = size;
         let chosen =
             |order: &Forward| machine.forwards.iter().find(|old| old.order == *order).map_or(0, |old| old.host);
-        machine.forwards = local.forward.iter().map(|order| Forwarded { order: *order, host: chosen(order) }).collect();
+        machine.forwards = forward.iter().map(|order| Forwarded { order: *order, host: chosen(order) }).collect();
         power::settle_ports(&self.place.machines(), &mut machine)?;
         home.save(&machine)
     }
@@ -226,14 +226,19 @@ impl Provider for LocalProvider {
         machines.iter().map(|record| Ok(self.look(record, boot)?)).collect()
     }
 
-    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<Reshape> {
+    async fn preflight_reshape(
+        &self,
+        machine: &MachineRecord,
+        size: Size,
+        options: &ProviderOptions,
+    ) -> Result<Reshape> {
         let (home, machine) = self.get(machine)?;
-        Ok(preflight::reshape(&self.place, &home, &machine, size, local).await?)
+        Ok(preflight::reshape(&self.place, &home, &machine, size, options.forward()).await?)
     }
 
-    async fn reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<MachineRecord> {
+    async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord> {
         let (home, found) = self.get(machine)?;
-        self.change(&home, found, size, local).await?;
+        self.change(&home, found, size, options.forward()).await?;
         Ok(machine.clone())
     }
 
@@ -288,7 +293,7 @@ fn new_machine(order: &MachineOrder, image: PathBuf) -> Machine {
         networks: order.networks.clone(),
         ssh_port: 0,
         ssh_moved: Vec::new(),
-        forwards: order.local.forward.iter().map(|&order| Forwarded { order, host: 0 }).collect(),
+        forwards: order.options.forward().iter().map(|&order| Forwarded { order, host: 0 }).collect(),
         meta_data: order.seed.meta_data.clone(),
         network_config: order.seed.network_config.clone(),
         booted: false,

@@ -14,7 +14,7 @@ use ostler_core::{
     Classify,
     ids::ServerName,
     model::{Finding, MachineOrder, Reshape},
-    spec::{Address, Forward, LocalOptions, Size},
+    spec::{Address, Forward, Size},
 };
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -43,7 +43,7 @@ pub async fn order(place: &Place, order: &MachineOrder) -> Result<Vec<Finding>, 
     findings.extend(processors(order.size));
     if !runs {
         findings.extend(memory(order.size, 0));
-        findings.extend(forwards(place, &order.server, &order.local, &[]));
+        findings.extend(forwards(place, &order.server, order.options.forward(), &[]));
     }
     if let Err(error) = subnets(&order.networks) {
         findings.push(refusal(&LocalError::from(error)));
@@ -68,7 +68,7 @@ pub async fn reshape(
     home: &Home,
     machine: &Machine,
     size: Size,
-    local: &LocalOptions,
+    forward: &[Forward],
 ) -> Result<Reshape, LocalError> {
     let mut findings = Vec::new();
     let runs = power::running(home, machine, power::this_boot()?).is_some();
@@ -86,11 +86,11 @@ pub async fn reshape(
     // What the machine has now is free once it is off.
     findings.extend(memory(size, if runs { machine.size.memory } else { 0 }));
     let ours: Vec<u16> = if runs { ports::kept(machine).collect() } else { Vec::new() };
-    findings.extend(forwards(place, &machine.server, local, &ours));
-    Ok(Reshape { changes: changes(machine, has, size, local), findings })
+    findings.extend(forwards(place, &machine.server, forward, &ours));
+    Ok(Reshape { changes: changes(machine, has, size, forward), findings })
 }
 
-fn changes(machine: &Machine, disk: u64, size: Size, local: &LocalOptions) -> Vec<String> {
+fn changes(machine: &Machine, disk: u64, size: Size, forward: &[Forward]) -> Vec<String> {
     let mut changes = Vec::new();
     let mut compare = |what: &str, old: u64, new: u64, unit: &str| {
         if old != new {
@@ -107,7 +107,7 @@ fn changes(machine: &Machine, disk: u64, size: Size, local: &LocalOptions) -> Ve
         if all.is_empty() { "none".to_owned() } else { all.join(", ") }
     };
     let old = forwards(&mut machine.forwards.iter().map(|forward| forward.order));
-    let new = forwards(&mut local.forward.iter().copied());
+    let new = forwards(&mut forward.iter().copied());
     if old != new {
         changes.push(format!("forwarded ports {old} -> {new}"));
     }
@@ -167,11 +167,11 @@ fn processors(size: Size) -> Option<Finding> {
 }
 
 /// `ours` are ports that the server's own QEMU listens on now.
-fn forwards(place: &Place, server: &ServerName, local: &LocalOptions, ours: &[u16]) -> Vec<Finding> {
+fn forwards(place: &Place, server: &ServerName, forward: &[Forward], ours: &[u16]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut seen = BTreeSet::new();
     let all = machine::all(&place.machines());
-    for port in local.forward.iter().filter_map(|forward| forward.host) {
+    for port in forward.iter().filter_map(|forward| forward.host) {
         let other = all.iter().find(|other| other.server != *server && ports::kept(other).any(|kept| kept == port));
         let taken = if !seen.insert(port) {
             "the same server asks for it twice".to_owned()

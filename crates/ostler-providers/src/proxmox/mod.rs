@@ -47,7 +47,7 @@ use ostler_core::{
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Images, Keep, Provider, Reporter},
     secret::Secret,
-    spec::{LocalOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size, TemplateDigest},
+    spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -216,7 +216,7 @@ impl ProxmoxProvider {
 const EMULATED: u32 = 5;
 
 fn options(order: &MachineOrder) -> Result<&ProxmoxOptions, ProxmoxError> {
-    order.proxmox.as_ref().ok_or(ProxmoxError::NoOptions)
+    order.options.proxmox().ok_or(ProxmoxError::NoOptions)
 }
 
 #[async_trait]
@@ -255,7 +255,7 @@ impl Provider for ProxmoxProvider {
     fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
         let machine = Machine::read(machine)?;
         let endpoint =
-            spec.proxmox.as_ref().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
+            spec.provider.proxmox().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
         Ok(Machine { endpoint, ..machine }.record())
     }
 
@@ -292,12 +292,12 @@ impl Provider for ProxmoxProvider {
         futures::future::try_join_all(machines.iter().map(|machine| self.look(machine))).await
     }
 
-    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, _: &LocalOptions) -> Result<Reshape> {
+    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<Reshape> {
         let (machine, client) = self.vm(machine).await?;
         Ok(reshape::preflight(&Vm::of(&client, &machine), &machine, size).await?)
     }
 
-    async fn reshape(&self, record: &MachineRecord, size: Size, _: &LocalOptions) -> Result<MachineRecord> {
+    async fn reshape(&self, record: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<MachineRecord> {
         let (machine, client) = self.vm(record).await?;
         reshape::change(&Vm::of(&client, &machine), &machine, size).await?;
         Ok(record.clone())

@@ -5,7 +5,7 @@ use ostler_core::{
     Blame,
     model::{Finding, MachineRecord, Power},
     ports::Provider,
-    spec::{Address, Forward, LocalOptions, Size},
+    spec::{Address, Forward, LocalOptions, ProviderOptions, Size},
 };
 use ostler_providers::local::LocalProvider;
 use std::{
@@ -14,6 +14,10 @@ use std::{
     os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
+
+fn forwarding(host: Option<u16>, guest: u16) -> ProviderOptions {
+    ProviderOptions::Local(LocalOptions { forward: vec![Forward { host, guest }] })
+}
 
 fn fatal(findings: &[Finding]) -> Vec<&str> {
     findings.iter().filter(|finding| finding.fatal).map(|finding| finding.message.as_str()).collect()
@@ -117,14 +121,14 @@ async fn a_taken_port_is_refused_if_ordered_and_replaced_if_chosen() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = holder.local_addr().unwrap().port();
     let mut order = lab.order("web1");
-    order.local.forward = vec![Forward { host: Some(taken), guest: 80 }];
+    order.options = forwarding(Some(taken), 80);
     let findings = lab.provider.preflight(&order).await.unwrap();
     assert!(fatal(&findings)[0].contains(&format!("port {taken} of 127.0.0.1")), "{findings:?}");
     let failure = lab.provider.create(&order, &lab.notices, &lab.notices).await.unwrap_err();
     assert_eq!(failure.blame, Blame::Configuration);
     assert!(failure.hint.unwrap().contains("local.forward"));
 
-    order.local.forward = vec![Forward { host: None, guest: 80 }];
+    order.options = forwarding(None, 80);
     let machine = lab.create(&order).await;
     let first = lab.observe(&machine).await;
     let _squatter = TcpListener::bind(first.ssh.unwrap()).unwrap();
@@ -163,7 +167,7 @@ async fn a_machine_that_is_off_takes_another_shape() {
     let mut lab = Lab::emulated();
     let order = lab.order("web1");
     let machine = lab.create(&order).await;
-    let local = LocalOptions { forward: vec![Forward { host: None, guest: 443 }] };
+    let local = forwarding(None, 443);
     let bigger = Size { cpus: 1, memory: 96 * MIB, disk: 32 * MIB };
     let reshape = lab.provider.preflight_reshape(&machine, bigger, &local).await.unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use crate::support::{Lab, MIB};
 use ostler_core::{
     model::{MachineOrder, Power, Seed, mac_address},
     ports::Provider,
-    spec::{Address, LocalOptions, Size},
+    spec::{Address, Size},
 };
 use std::{
     env, fs,
@@ -68,7 +68,7 @@ async fn a_guest_takes_its_seed_keeps_its_identity_and_grows() {
     assert_eq!(lab.observe(&machine).await.power, Power::Off);
 
     let bigger = Size { disk: 8192 * MIB, ..order.size };
-    lab.provider.reshape(&machine, bigger, &LocalOptions::default()).await.unwrap();
+    lab.provider.reshape(&machine, bigger, &order.options).await.unwrap();
     let again = Instant::now();
     lab.start(&machine).await;
     guest.wait(again);

@@ -6,7 +6,7 @@ use ostler_core::{
     ids::{OperationId, ServerName, StateId},
     model::{MachineOrder, MachineRecord, Observed, Seed},
     ports::{Keep, Provider, Reporter},
-    spec::{ImageRef, LocalOptions, Network, Size},
+    spec::{ImageRef, LocalOptions, Network, ProviderOptions, Size},
 };
 use ostler_providers::local::LocalProvider;
 use std::{
@@ -93,9 +93,7 @@ impl Lab {
                 user_data: "#cloud-config\n# SECRET-KEY\n".into(),
                 network_config: "version: 2\n".into(),
             },
-            local: LocalOptions::default(),
-            existing: None,
-            proxmox: None,
+            options: ProviderOptions::Local(LocalOptions::default()),
             template: None,
             found: None,
         };

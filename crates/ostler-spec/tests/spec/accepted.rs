@@ -17,7 +17,7 @@ fn defaults_fill_a_short_spec() {
     assert_eq!(web1.authorized_keys, [KEY]);
     let ssh = SshPolicy::default();
     assert_eq!(web1.ssh, ssh);
-    assert!(web1.modules.is_empty() && web1.apps.is_empty() && web1.local.forward.is_empty());
+    assert!(web1.modules.is_empty() && web1.apps.is_empty() && web1.provider.forward().is_empty());
     assert_eq!(web1.ansible.strategy, Strategy::Mitogen);
 }
 
@@ -109,5 +109,5 @@ fn several_networks_and_forwarded_ports() {
     assert_eq!(web1.networks[1].address, Address::Dhcp);
     assert_eq!(web1.networks[2].gateway, Some("fd00::1".parse().unwrap()));
     let forward = [Forward { host: Some(8080), guest: 80 }, Forward { host: None, guest: 443 }];
-    assert_eq!(web1.local.forward, forward);
+    assert_eq!(web1.provider.forward(), forward);
 }

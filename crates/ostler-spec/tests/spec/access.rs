@@ -94,7 +94,7 @@ fn names_of_accounts_are_those_that_useradd_takes() {
         let spec =
             good(&server(&format!("provider: existing\nexisting: {{ address: box, user: '{name}' }}\nuser: '{name}'")));
         let web1 = &spec.servers[0];
-        assert_eq!((web1.existing.as_ref().unwrap().user.as_str(), web1.user.as_str()), (name, name));
+        assert_eq!((web1.provider.way_in().unwrap().user.as_str(), web1.user.as_str()), (name, name));
     }
     for (name, hint) in [
         ("123", "digits alone are the number of an account, and Debian takes them for no name"),

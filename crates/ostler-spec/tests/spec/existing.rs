@@ -11,8 +11,8 @@ fn read(lines: &str) -> ServerSpec {
 fn the_way_in_has_its_defaults() {
     let existing = |text: &str| {
         let server = read(&format!("provider: existing\nexisting: {text}"));
-        assert_eq!(server.provider, ProviderKind::Existing);
-        server.existing.unwrap()
+        assert_eq!(server.provider.kind(), ProviderKind::Existing);
+        server.provider.way_in().unwrap().clone()
     };
     let plain = ExistingOptions {
         address: "10.0.0.7".into(),
@@ -107,7 +107,12 @@ ostler.yaml:4:41: servers.web1.existing.key: `/home/ann/.ssh/none` is no key for
   hint: make one
 ",
     );
-    let key = read("provider: existing\nexisting: { address: 10.0.0.7, key: ~/.ssh/box }").existing.unwrap().key;
+    let key = read("provider: existing\nexisting: { address: 10.0.0.7, key: ~/.ssh/box }")
+        .provider
+        .way_in()
+        .unwrap()
+        .key
+        .clone();
     assert_eq!(key.as_deref(), Some(std::path::Path::new("/home/ann/.ssh/box")));
 }
 

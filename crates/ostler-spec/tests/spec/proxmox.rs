@@ -14,7 +14,7 @@ fn spec(server: &str) -> String {
 #[test]
 fn a_place_has_its_defaults() {
     let server = good(&spec("    proxmox: { node: pve1 }\n")).servers.remove(0);
-    assert_eq!(server.provider, ProviderKind::Proxmox);
+    assert_eq!(server.provider.kind(), ProviderKind::Proxmox);
     let plain = ProxmoxOptions {
         endpoint: ProxmoxEndpoint {
             name: "pve1".into(),
@@ -30,7 +30,7 @@ fn a_place_has_its_defaults() {
         vlan: None,
         tags: Vec::new(),
     };
-    assert_eq!(server.proxmox, Some(plain.clone()));
+    assert_eq!(server.provider.proxmox(), Some(&plain));
     let text = "    proxmox: { node: pve1, vmid: 120, storage: tank, bridge: vmbr1, vlan: 7, tags: [ web ] }\n";
     let server = good(&spec(text)).servers.remove(0);
     let full = ProxmoxOptions {
@@ -41,7 +41,7 @@ fn a_place_has_its_defaults() {
         tags: vec!["web".into()],
         ..plain
     };
-    assert_eq!(server.proxmox, Some(full));
+    assert_eq!(server.provider.proxmox(), Some(&full));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn cards_have_bridges_vlans_and_both_families() {
     let cards = "    network:\n      - { address: 192.168.1.20/24, address6: '2001:db8::20/64', gateway6: 'fe80::1' }\n      \
                  - { bridge: vmbr2 }\n      - { vlan: 30 }\n";
     let server = good(&spec(&format!("    proxmox: {{ node: pve1, vlan: 7 }}\n{cards}"))).servers.remove(0);
-    let options = server.proxmox.as_ref().unwrap();
+    let options = server.provider.proxmox().unwrap();
     let plugs: Vec<_> = server.networks.iter().map(|card| options.plug(card)).collect();
     assert_eq!(plugs, [("vmbr0", Some(7)), ("vmbr2", None), ("vmbr0", Some(30))]);
     let addresses: Vec<String> = server.networks[0].fixed_addresses().map(|address| address.to_string()).collect();

@@ -18,8 +18,8 @@ servers:
 ",
     );
     let [web1, web2] = spec.servers.as_slice() else { panic!("{spec:?}") };
-    assert_eq!((web2.provider, &web2.authorized_keys), (ProviderKind::Existing, &web1.authorized_keys));
-    let address = |server: &ServerSpec| server.existing.as_ref().unwrap().address.clone();
+    assert_eq!((web2.provider.kind(), &web2.authorized_keys), (ProviderKind::Existing, &web1.authorized_keys));
+    let address = |server: &ServerSpec| server.provider.way_in().unwrap().address.clone();
     assert_eq!((address(web1), address(web2)), ("192.0.2.11".into(), "192.0.2.12".into()));
 }
 

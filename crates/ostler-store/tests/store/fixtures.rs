@@ -113,11 +113,9 @@ pub fn server(text: &str) -> ServerRecord {
         created_by: OperationId::new(),
         desired: ServerSpec {
             exclusive_keys: true,
-            existing: None,
-            proxmox: None,
             template: None,
             name: name(text),
-            provider: ProviderKind::Local,
+            provider: ProviderOptions::Local(LocalOptions { forward: vec![Forward { host: None, guest: 80 }] }),
             image: ImageRef::Named("debian-13".into()),
             size: Size { cpus: 2, memory: 1 << 30, disk: 8 << 30 },
             networks: vec![Network {
@@ -139,7 +137,6 @@ pub fn server(text: &str) -> ServerRecord {
             apps: vec!["nginx".into(), "docker".into()],
             app_params: BTreeMap::from([("nginx".into(), ufw.clone())]),
             ansible: AnsibleOptions::default(),
-            local: LocalOptions { forward: vec![Forward { host: None, guest: 80 }] },
         },
         login_user: "admin".into(),
         machine: Some(MachineRecord(r#"{"pid":1,"note":"größer"}"#.into())),

@@ -6,7 +6,7 @@ use ostler_core::{
     Blame, Failure, Result,
     model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{Keep, Provider, Reporter},
-    spec::{LocalOptions, Size, TemplateDigest},
+    spec::{LocalOptions, ProviderOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Provider for FakeWorld {
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         self.faults
             .around("provider.preflight", async {
-                if order.existing.is_some() {
+                if order.options.way_in().is_some() {
                     return Ok(Vec::new());
                 }
                 let there = self.dir.machine(order.server.as_str());
@@ -34,7 +34,7 @@ impl Provider for FakeWorld {
     async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
         self.faults
             .around("provider.create", async {
-                if order.existing.is_some() {
+                if order.options.way_in().is_some() {
                     return Ok(MachineRecord(order.server.to_string()));
                 }
                 let mut machine = match self.dir.machine(order.server.as_str()) {
@@ -49,7 +49,7 @@ impl Provider for FakeWorld {
                             operation: order.operation,
                             owner: order.owner,
                             size: order.size,
-                            local: order.local.clone(),
+                            local: LocalOptions { forward: order.options.forward().to_vec() },
                             complete: false,
                             on: false,
                             seed: None,
@@ -117,24 +117,30 @@ impl Provider for FakeWorld {
         self.faults.around("provider.observe", async { Ok(machines.iter().map(observe).collect()) }).await
     }
 
-    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<Reshape> {
+    async fn preflight_reshape(
+        &self,
+        machine: &MachineRecord,
+        size: Size,
+        options: &ProviderOptions,
+    ) -> Result<Reshape> {
         self.faults
             .around("provider.preflight_reshape", async {
                 let found = self.get(machine)?;
-                let differs = found.size != size || found.local != *local;
+                let differs = found.size != size || found.local.forward != options.forward();
                 Ok(Reshape { changes: differs.then(|| "size".to_owned()).into_iter().collect(), findings: Vec::new() })
             })
             .await
     }
 
-    async fn reshape(&self, machine: &MachineRecord, size: Size, local: &LocalOptions) -> Result<MachineRecord> {
+    async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord> {
         self.faults
             .around("provider.reshape", async {
                 let found = self.get(machine)?;
                 if found.on {
                     return Err(refusal(format!("{} is on", found.name)));
                 }
-                self.dir.put_machine(&Machine { size, local: local.clone(), ..found });
+                let local = LocalOptions { forward: options.forward().to_vec() };
+                self.dir.put_machine(&Machine { size, local, ..found });
                 Ok(machine.clone())
             })
             .await
@@ -170,7 +176,7 @@ impl Provider for FakeWorld {
     async fn remove(&self, order: &MachineOrder) -> Result<()> {
         self.faults
             .around("provider.remove", async {
-                if order.existing.is_some() {
+                if order.options.way_in().is_some() {
                     return Ok(());
                 }
                 let found = self.dir.machine(order.server.as_str());

@@ -4,6 +4,7 @@ use crate::{
     bench::{Bench, Verb, found},
     cases::{after_each, block_on, each},
 };
+use ostler_core::spec::{ExistingOptions, ProviderOptions};
 use ostler_testkit::world::{Effect, Fault};
 
 /// Every call of an undisturbed take-over, failed and killed after.
@@ -59,7 +60,8 @@ fn a_way_in_that_was_mended_is_the_one_that_is_taken() {
     let (bench, up) = found();
     let Verb::Up(good) = &up else { unreachable!("it is `up`") };
     let mut wrong = good.clone();
-    wrong.existing.as_mut().expect("a way in").user = "nobody".into();
+    let way_in = wrong.provider.way_in().expect("a way in").clone();
+    wrong.provider = ProviderOptions::Existing(ExistingOptions { user: "nobody".into(), ..way_in });
     block_on(async {
         let failure = bench.run(&Verb::Up(wrong), None).await.result.expect_err("nobody is let in by that name");
         assert!(failure.message.contains("nobody"), "{failure:?}");

@@ -81,7 +81,7 @@ pub fn taking_over() -> Verb {
         key: None,
         host_key: Some("SHA256:ssh-ed25519 AAAAfound".into()),
     };
-    let spec = ServerSpec { provider: ProviderKind::Existing, existing: Some(existing), ..web() };
+    let spec = ServerSpec { provider: ProviderOptions::Existing(existing), ..web() };
     Verb::Up(Box::new(spec))
 }
 
@@ -130,7 +130,7 @@ pub fn web() -> ServerSpec {
 pub fn spec(name: &str) -> ServerSpec {
     ServerSpec {
         name: ServerName::parse(name).unwrap(),
-        provider: ProviderKind::Local,
+        provider: ProviderOptions::Local(LocalOptions::default()),
         image: ImageRef::Named("debian-13".into()),
         size: Size { cpus: 1, memory: 1 << 30, disk: 8 << 30 },
         networks: vec![Network::default()],
@@ -143,10 +143,7 @@ pub fn spec(name: &str) -> ServerSpec {
         apps: Vec::new(),
         app_params: Default::default(),
         ansible: AnsibleOptions::default(),
-        local: LocalOptions::default(),
         exclusive_keys: false,
-        existing: None,
-        proxmox: None,
         template: None,
     }
 }
@@ -168,7 +165,7 @@ pub fn on_proxmox() -> ServerSpec {
         vlan: None,
         tags: Vec::new(),
     };
-    ServerSpec { provider: ProviderKind::Proxmox, proxmox: Some(proxmox), ..web() }
+    ServerSpec { provider: ProviderOptions::Proxmox(proxmox), ..web() }
 }
 
 /// Makes the server, or brings it to its spec.

@@ -124,7 +124,7 @@ async fn wrong_answers_are_refused_at_once_in_the_spec_s_own_words() {
     assert_eq!(seen.refusals[..expected.len()], expected);
     assert!(seen.refusals[expected.len()].contains("80/sctp"), "{:?}", seen.refusals);
     let server = desk.server(&outcome);
-    assert_eq!((server.size.cpus, server.ssh.port, server.local.forward[0].guest), (4, 2222, 80));
+    assert_eq!((server.size.cpus, server.ssh.port, server.provider.forward()[0].guest), (4, 2222, 80));
     assert!(outcome.text.contains("modules:\n      ufw: { allow: [ \"80\" ] }\n"), "{}", outcome.text);
 }
 
@@ -148,7 +148,7 @@ async fn who_goes_back_finds_the_answers_and_what_followed_from_others_is_gone()
     let (outcome, seen) =
         desk.outcome(all([acts, back.into(), existing, again, rest, ssh(), nothing_else(), go()])).await;
     let server = desk.server(&outcome);
-    assert_eq!((server.name.as_str(), server.size.cpus, server.existing), ("db1", 8, None));
+    assert_eq!((server.name.as_str(), server.size.cpus, server.provider.way_in()), ("db1", 8, None));
     let offered = |question: &str| -> Vec<&str> {
         let asked = seen.asked.iter().filter(|(asked, _)| asked.contains(question));
         asked.map(|(_, offered)| offered.as_str()).collect()
@@ -434,7 +434,8 @@ servers:
     assert!(outcome.text.starts_with(&expected), "{}", outcome.text);
     assert_eq!(outcome.secrets, [("pve1".to_owned(), Secret::new(FakeNode::token()))]);
     assert!(!outcome.text.contains("ostler@pve"), "the token stands in the file");
-    let options = desk.server(&outcome).proxmox.unwrap();
+    let options = desk.server(&outcome).provider;
+    let options = options.proxmox().unwrap();
     assert_eq!((options.node.as_str(), options.vmid, options.vlan), ("pve1", Some(120), Some(20)));
     assert_eq!(options.tags, ["web"]);
     assert_eq!(
@@ -527,7 +528,7 @@ esac
     assert!(outcome.text.contains("url: \"https://pve1:8006\"\n    token: { secret: pve1 }\n"), "{}", outcome.text);
     let server = desk.server(&outcome);
     assert_eq!(server.networks[0].gateway.unwrap().to_string(), "10.0.0.1", "the node's own was offered");
-    let options = server.proxmox.as_ref().unwrap();
+    let options = server.provider.proxmox().unwrap();
     assert_eq!((server.networks[0].dns.len(), options.vmid), (0, None));
     let plugs: Vec<_> = server.networks.iter().map(|card| options.plug(card)).collect();
     assert_eq!(plugs, [("vmbr0", None), ("vmbr1", Some(7))]);

@@ -1,6 +1,6 @@
 //! Answers that never come, workers that are killed, and Ostlers that are.
 
-use super::lab::{Lab, said};
+use super::lab::{Lab, place, said};
 use ostler_testkit::pve::{Fault, TaskFault};
 use std::sync::Arc;
 
@@ -86,10 +86,10 @@ async fn a_locked_vm_of_somebody_else_is_none_of_ours() {
     // Somebody with the same token made one before, and it broke.
     lab.node.fail_task("qmcreate", TaskFault::Killed);
     let mut other = lab.order();
-    other.proxmox.as_mut().unwrap().vmid = Some(100);
+    place(&mut other).vmid = Some(100);
     lab.create(&mut other).await.unwrap_err();
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().vmid = Some(100);
+    place(&mut order).vmid = Some(100);
     let failure = lab.create(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "VMID 100 is taken");
     let seed = format!("local:iso/ostler-{}.iso", order.operation);

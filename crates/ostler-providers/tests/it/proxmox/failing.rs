@@ -1,6 +1,6 @@
 //! What the node refuses, and how it says so.
 
-use super::lab::{Lab, said};
+use super::lab::{Lab, place, said};
 use ostler_core::ports::Provider;
 use ostler_testkit::pve::{Fault, TaskFault};
 
@@ -11,7 +11,7 @@ async fn a_vmid_of_the_spec_that_is_taken_is_an_error_and_one_of_ours_is_the_nex
     let lab = Lab::new().await;
     lab.node.add_vm(100, "somebody's");
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().vmid = Some(100);
+    place(&mut order).vmid = Some(100);
     let failure = lab.create(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "VMID 100 is taken");
     lab.remove(&mut order).await.unwrap();
@@ -34,7 +34,7 @@ async fn words_in_the_status_line_and_parameters_at_fault_are_told() {
     let expected = "`POST /nodes/pve1/qemu` was refused (500): unable to create VM 100 - no space left on 'local-lvm'";
     assert_eq!(said(&failure), expected);
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().tags = vec!["ü".into()];
+    place(&mut order).tags = vec!["ü".into()];
     let failure = lab.create(&mut order).await.unwrap_err();
     assert!(
         said(&failure).starts_with("`POST /nodes/pve1/qemu` was refused (400): tags: invalid format"),

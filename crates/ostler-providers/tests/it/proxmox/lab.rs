@@ -8,7 +8,7 @@ use ostler_core::{
     model::{Finding, MachineOrder, MachineRecord, Observed, Seed},
     ports::{Keep, Provider, Reporter},
     secret::Secret,
-    spec::{ImageRef, LocalOptions, Network, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
+    spec::{ImageRef, Network, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
 use ostler_providers::{
     image::ImageStore,
@@ -16,6 +16,14 @@ use ostler_providers::{
 };
 use ostler_testkit::pve::FakeNode;
 use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
+
+/// What an order says to Proxmox VE.
+pub fn place(order: &mut MachineOrder) -> &mut ProxmoxOptions {
+    match &mut order.options {
+        ProviderOptions::Proxmox(options) => options,
+        other => panic!("an order for {other:?}"),
+    }
+}
 
 pub const MIB: u64 = 1 << 20;
 
@@ -157,9 +165,7 @@ impl Lab {
                 user_data: "#cloud-config\n# SECRET-KEY\n".into(),
                 network_config: "version: 2\n".into(),
             },
-            local: LocalOptions::default(),
-            existing: None,
-            proxmox: Some(self.options()),
+            options: ProviderOptions::Proxmox(self.options()),
             template: None,
             found: None,
         }

@@ -1,10 +1,10 @@
 //! A machine's life when nothing goes wrong.
 
-use super::lab::{Lab, MIB, said};
+use super::lab::{Lab, MIB, place, said};
 use ostler_core::{
     model::{Power, mac_address},
     ports::Provider,
-    spec::{Address, ImageRef, LocalOptions, Network, Size},
+    spec::{Address, ImageRef, Network, Size},
 };
 use ostler_testkit::{
     image_site::ImageSite,
@@ -49,18 +49,18 @@ async fn a_life() {
     assert_eq!(has_secret(&lab.node), (false, length), "a drive that has it open sees all of it");
 
     let bigger = Size { cpus: 4, memory: 2048 * MIB, disk: 32 * MIB };
-    let local = LocalOptions::default();
-    let reshape = lab.provider.preflight_reshape(&machine, bigger, &local).await.unwrap();
+    let options = order.options.clone();
+    let reshape = lab.provider.preflight_reshape(&machine, bigger, &options).await.unwrap();
     assert_eq!(reshape.changes, ["cpus 2 -> 4", "memory 1024 MiB -> 2048 MiB", "disk 16 MiB -> 32 MiB"]);
-    let failure = lab.provider.reshape(&machine, bigger, &local).await.unwrap_err();
+    let failure = lab.provider.reshape(&machine, bigger, &options).await.unwrap_err();
     assert_eq!(said(&failure), "machine `web1` is running");
     lab.provider.stop(&machine, Duration::from_secs(5)).await.unwrap();
-    lab.provider.reshape(&machine, bigger, &local).await.unwrap();
-    assert_eq!(lab.provider.preflight_reshape(&machine, bigger, &local).await.unwrap().changes, [""; 0]);
+    lab.provider.reshape(&machine, bigger, &options).await.unwrap();
+    assert_eq!(lab.provider.preflight_reshape(&machine, bigger, &options).await.unwrap().changes, [""; 0]);
     let smaller = Size { disk: 16 * MIB, ..bigger };
-    let refused = lab.provider.preflight_reshape(&machine, smaller, &local).await.unwrap().findings;
+    let refused = lab.provider.preflight_reshape(&machine, smaller, &options).await.unwrap().findings;
     assert_eq!(refused[0].message, "the disk of `web1` has 32 MiB and can't shrink to 16 MiB");
-    assert!(lab.provider.reshape(&machine, smaller, &local).await.is_err());
+    assert!(lab.provider.reshape(&machine, smaller, &options).await.is_err());
 
     lab.provider.start(&machine, &lab.log).await.unwrap();
     order.found = Some(machine.clone());
@@ -76,7 +76,7 @@ async fn the_request_says_everything_at_once() {
     let mut order = lab.order();
     order.networks[0].address = Address::Static("192.168.1.20/24".parse().unwrap());
     order.networks[0].dns = vec!["192.168.1.1".parse().unwrap()];
-    let options = order.proxmox.as_mut().unwrap();
+    let options = place(&mut order);
     (options.vmid, options.vlan) = (Some(777), Some(12));
     let machine = lab.create(&mut order).await.unwrap();
     let seen = lab.node.requests_for(CREATE).remove(0);
@@ -100,7 +100,7 @@ async fn each_card_has_its_bridge_and_vlan() {
     let mut order = lab.order();
     let card = |bridge: Option<&str>, vlan| Network { bridge: bridge.map(str::to_owned), vlan, ..Network::default() };
     order.networks.extend([card(Some("vmbr1"), None), card(None, Some(30))]);
-    order.proxmox.as_mut().unwrap().vlan = Some(12);
+    place(&mut order).vlan = Some(12);
     let lacking = "the token lacks SDN.Use on /sdn/zones/localnetwork/vmbr1";
     assert_eq!(lab.findings(&order).await, [lacking, "pve1 has no bridge `vmbr1`"]);
     lab.node.grant("/sdn/zones/localnetwork/vmbr1", "SDN.Use");

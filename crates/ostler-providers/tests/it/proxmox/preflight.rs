@@ -1,6 +1,6 @@
 //! Everything that stands in the way is found before anything is touched.
 
-use super::lab::Lab;
+use super::lab::{Lab, place};
 use ostler_core::spec::{Address, ImageRef};
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn all_findings_at_once() {
     (order.size.cpus, order.size.memory) = (99, 1 << 40);
     order.image_ref = ImageRef::Path(lab.dir.path().join("none.qcow2"));
     order.networks[0].address = Address::Static("127.0.0.1/8".parse().unwrap());
-    let options = order.proxmox.as_mut().unwrap();
+    let options = place(&mut order);
     (options.vmid, options.bridge) = (Some(105), "vmbr7".into());
     let none = lab.dir.path().join("none.qcow2");
     assert_eq!(
@@ -63,7 +63,7 @@ async fn volumes_of_a_vm_that_is_gone_are_nobodys_to_take() {
     let lab = Lab::new().await;
     lab.node.add_volume("local-lvm:vm-100-disk-0", Some(100));
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().vmid = Some(100);
+    place(&mut order).vmid = Some(100);
     let findings = lab.findings(&order).await;
     assert_eq!(findings, ["no VM has VMID 100, yet there are volumes of it: local-lvm:vm-100-disk-0"]);
     let mut order = lab.order();
@@ -75,12 +75,12 @@ async fn volumes_of_a_vm_that_is_gone_are_nobodys_to_take() {
 async fn a_node_or_storage_that_is_not_there() {
     let lab = Lab::new().await;
     let mut order = lab.order();
-    let options = order.proxmox.as_mut().unwrap();
+    let options = place(&mut order);
     (options.storage, options.images) = ("tank".into(), "nfs".into());
     let findings = lab.findings(&order).await;
     let missing = |name| format!("pve1 has no storage `{name}`, or the token can't see it");
     assert!(findings.contains(&missing("tank")) && findings.contains(&missing("nfs")), "{findings:?}");
-    order.proxmox.as_mut().unwrap().node = "pve9".into();
+    place(&mut order).node = "pve9".into();
     assert_eq!(lab.findings(&order).await, ["there is no node `pve9`"]);
     lab.node.version("8.2.4");
     assert_eq!(lab.findings(&order).await, ["Proxmox VE 8.2.4 is too old: 8.4 or later is needed"]);

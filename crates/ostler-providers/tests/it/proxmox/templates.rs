@@ -1,6 +1,6 @@
 //! Machines that become templates, and what is cloned from them.
 
-use super::lab::{Lab, MIB, said};
+use super::lab::{Lab, MIB, place, said};
 use ostler_core::{
     ids::ServerName,
     model::{MachineOrder, Power, mac_address},
@@ -53,7 +53,7 @@ async fn a_machine_becomes_a_template_and_others_are_cloned_from_it() {
     assert_eq!((seen.power, seen.detail.as_str()), (Power::Off, "VM 100 on pve1, a template"));
 
     let mut order = order_like(&lab, &template);
-    order.proxmox.as_mut().unwrap().tags.clear();
+    place(&mut order).tags.clear();
     assert_eq!(lab.findings(&order).await, [""; 0]);
     assert_eq!(lab.provider.template(&order).await.unwrap().as_deref(), Some(NAME));
     let before = lab.node.requests_for("POST /nodes/{node}/qemu").len();

@@ -1,6 +1,6 @@
 //! The right certificate, the right token, and what each says that is not.
 
-use super::lab::{Lab, said};
+use super::lab::{Lab, place, said};
 use ostler_core::{Blame, ports::Provider, spec::ProxmoxTrust};
 use ostler_testkit::pve::{FakeNode, TOKEN_ID};
 
@@ -8,11 +8,11 @@ use ostler_testkit::pve::{FakeNode, TOKEN_ID};
 async fn the_cluster_s_authority_is_as_good_as_a_fingerprint() {
     let lab = Lab::new().await;
     let mut order = lab.order();
-    let endpoint = &mut order.proxmox.as_mut().unwrap().endpoint;
+    let endpoint = &mut place(&mut order).endpoint;
     endpoint.trust = ProxmoxTrust::Authority(lab.node.authority().into());
     assert_eq!(lab.findings(&order).await, [""; 0]);
     let stranger = FakeNode::start().await.unwrap();
-    order.proxmox.as_mut().unwrap().endpoint.trust = ProxmoxTrust::Authority(stranger.authority().into());
+    place(&mut order).endpoint.trust = ProxmoxTrust::Authority(stranger.authority().into());
     let refusal = lab.refusal(&order).await;
     assert!(
         refusal.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())),
@@ -24,7 +24,7 @@ async fn the_cluster_s_authority_is_as_good_as_a_fingerprint() {
 async fn another_certificate_is_refused_with_both_fingerprints() {
     let lab = Lab::new().await;
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().endpoint.trust = ProxmoxTrust::Fingerprint("ab".repeat(32));
+    place(&mut order).endpoint.trust = ProxmoxTrust::Fingerprint("ab".repeat(32));
     let pinned = ["AB"; 32].join(":");
     let expected =
         format!("{} shows the certificate {}, but {pinned} is pinned", lab.node.url(), lab.node.fingerprint());
@@ -57,7 +57,7 @@ async fn a_wrong_token_says_so_and_is_never_shown() {
 async fn no_route_is_one_message() {
     let lab = Lab::new().await;
     let mut order = lab.order();
-    order.proxmox.as_mut().unwrap().endpoint.url = "https://127.0.0.1:9".into();
+    place(&mut order).endpoint.url = "https://127.0.0.1:9".into();
     let refusal = lab.refusal(&order).await;
     assert!(refusal.starts_with("https://127.0.0.1:9 is out of reach: "), "{refusal}");
 }

@@ -41,9 +41,9 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let mut servers = spec_file::chosen(spec, &arguments.names)?;
     if arguments.names.is_empty() {
-        servers.retain(|server| server.provider == ProviderKind::Proxmox);
+        servers.retain(|server| server.provider.kind() == ProviderKind::Proxmox);
     }
-    if let Some(other) = servers.iter().find(|server| server.provider != ProviderKind::Proxmox) {
+    if let Some(other) = servers.iter().find(|server| server.provider.kind() != ProviderKind::Proxmox) {
         return Err(Failure::new(Blame::User, format!("{} is not on Proxmox VE", other.name))
             .with_hint("only servers there can be cloned from a template"));
     }

@@ -51,7 +51,7 @@ pub async fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
 fn row(spec: ServerSpec, ready: bool) -> Row {
     Row {
         name: spec.name,
-        node: spec.proxmox.map(|place| place.node).unwrap_or_default(),
+        node: spec.provider.place().map(|(_, node)| node.to_owned()).unwrap_or_default(),
         image: match spec.image {
             ImageRef::Named(name) => name,
             ImageRef::Path(path) => path.display().to_string(),
