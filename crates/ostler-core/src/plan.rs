@@ -4,7 +4,7 @@ use crate::{
     error::{Blame, Failure},
     ids::ServerName,
     model::{Finding, Observed, OperationRecord, OperationState, Power, Reshape, ServerRecord, StepState},
-    spec::{ProviderKind, ServerSpec, Value},
+    spec::{ServerSpec, Value},
 };
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is known of a server before anything is decided.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
+    /// The provider does not make its servers: they are there already.
+    pub adopts: bool,
     /// Its record and the operation that created it.
     pub recorded: Option<(ServerRecord, OperationRecord)>,
     /// What its machine does, where there is one.
@@ -114,7 +116,7 @@ fn other_params(a: &ServerSpec, b: &ServerSpec) -> Vec<String> {
 fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result<(), Failure> {
     let Some((record, creation)) = &known.recorded else {
         refuse_fatal(spec, &known.preflight)?;
-        actions.push(beginning(spec, known));
+        actions.push(beginning(known));
         return Ok(());
     };
     let name = &spec.name;
@@ -125,7 +127,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
         }
         OperationState::Undone => {
             refuse_fatal(spec, &known.preflight)?;
-            actions.push(beginning(spec, known));
+            actions.push(beginning(known));
         }
         OperationState::Running | OperationState::Failed => {
             refuse_fatal(spec, &known.preflight)?;
@@ -133,7 +135,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
                 let next = creation.steps.iter().find(|s| s.state != StepState::Done);
                 actions.push(Action::ResumeCreate { step: next.map(|s| s.name.clone()).unwrap_or_default() });
             } else {
-                actions.extend([Action::Undo, beginning(spec, known)]);
+                actions.extend([Action::Undo, beginning(known)]);
             }
         }
         OperationState::Succeeded => decide_on_existing(spec, record, known, actions)?,
@@ -141,11 +143,8 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
     Ok(())
 }
 
-fn beginning(spec: &ServerSpec, known: &Known) -> Action {
-    match spec.provider.kind() {
-        ProviderKind::Local | ProviderKind::Proxmox => Action::Create { template: known.template.clone() },
-        ProviderKind::Existing => Action::Adopt,
-    }
+fn beginning(known: &Known) -> Action {
+    if known.adopts { Action::Adopt } else { Action::Create { template: known.template.clone() } }
 }
 
 fn decide_on_existing(

@@ -5,7 +5,7 @@ use crate::{
     ids::{OperationId, ServerName, StateId},
     model::{MachineRecord, Observed, Power, ServerRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
-    ports::{Ask, Credential, Engine, Images, Login, Provider, Remote, Session, Store},
+    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Session, Store},
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
@@ -25,8 +25,6 @@ pub struct World<'a> {
     pub leaser: &'a Leaser<'a>,
     /// Where servers come from.
     pub providers: Providers,
-    /// What they boot from.
-    pub images: &'a dyn Images,
     /// SSH.
     pub remote: &'a dyn Remote,
     /// Ansible.
@@ -141,6 +139,13 @@ impl<'a> Context<'a> {
     /// The provider of the subject.
     pub fn provider(&self) -> &'a dyn Provider {
         self.world.provider(self.spec.provider.kind())
+    }
+
+    /// What makes the subject's machine, for steps that only such a server has.
+    pub fn lifecycle(&self) -> Result<&'a dyn Lifecycle> {
+        self.provider().origin().lifecycle().ok_or_else(|| {
+            Failure::new(Blame::Bug, format!("{} is to be made by a provider that makes no servers", self.server()))
+        })
     }
 
     /// The subject's record.

@@ -1,4 +1,4 @@
-//! Where servers come from: the adapters behind `ostler_core::ports::Provider` and `ostler_core::ports::Images`.
+//! Where servers come from: the adapters behind `ostler_core::ports::Provider`, and what machines boot from.
 
 pub mod existing;
 pub mod image;

@@ -4,12 +4,14 @@
 use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName, SubjectId},
-    model::{MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord},
-    ports::{Keep, Provider, Reporter, Store},
+    model::{
+        ImageHandle, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
+    },
+    ports::{Keep, Lifecycle, Reporter, Store},
     spec::{ImageRef, LocalOptions, Network, ProviderKind, ProviderOptions, ServerSpec, Size, SshPolicy},
     subject::Subject,
 };
-use ostler_providers::local::LocalProvider;
+use ostler_providers::{image::ImageStore, local::LocalProvider};
 use ostler_store::SeaStore;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +23,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let dir = std::path::absolute(dir)?;
     let store = SeaStore::open_sqlite(&dir).await?;
-    let provider = LocalProvider::new(dir.clone(), std::env::var_os("PATH").unwrap_or_default());
-    let image = image(&dir)?;
+    let images = ImageStore::new(dir.join("images"));
+    let provider = LocalProvider::new(dir.clone(), images, std::env::var_os("PATH").unwrap_or_default());
+    let image = ImageHandle(image(&dir)?.display().to_string());
     for number in 0..count.parse::<u32>()? {
         add(&store, &provider, &image, number).await.map_err(|failure| format!("{failure}: {:?}", failure.causes))?;
     }
@@ -51,7 +54,7 @@ impl Keep for Nobody {
     }
 }
 
-async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u32) -> ostler_core::Result<()> {
+async fn add(store: &SeaStore, provider: &LocalProvider, image: &ImageHandle, number: u32) -> ostler_core::Result<()> {
     let name = ServerName::parse(&format!("server-{number}")).expect("a host label");
     let operation = OperationId::new();
     let spec = spec(name.clone());
@@ -62,7 +65,6 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         size: spec.size,
         networks: spec.networks.clone(),
         image_ref: spec.image.clone(),
-        image: image.to_owned(),
         seed: Seed::empty(),
         options: spec.provider.clone(),
         template: None,
@@ -77,7 +79,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &Path, number: u
         created_by: operation,
         desired: spec,
         login_user: "ops".into(),
-        machine: Some(provider.create(&order, &Nobody, &Nobody).await?),
+        machine: Some(provider.create(&order, image, &Nobody, &Nobody).await?),
         machine_next: None,
         host_keys: vec!["ssh-ed25519 AAAA".into()],
         client_key: None,

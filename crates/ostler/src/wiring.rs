@@ -180,7 +180,6 @@ impl Session {
             log: &log,
             leaser: &leaser,
             providers: self.providers(),
-            images: &self.images,
             remote: &self.remote,
             engine: &self.engine,
             outside_secret: &outside_secret,
@@ -229,7 +228,8 @@ impl Session {
 
     /// Where servers come from.
     pub fn providers(&self) -> Providers {
-        let local: Box<dyn Provider> = Box::new(LocalProvider::new(self.state_dir.clone(), environment::search_path()));
+        let local: Box<dyn Provider> =
+            Box::new(LocalProvider::new(self.state_dir.clone(), self.images.clone(), environment::search_path()));
         let tokens = Box::new(Secrets(self.store.clone()));
         let host = Host::new(environment::search_path());
         let proxmox: Box<dyn Provider> = Box::new(ProxmoxProvider::new(self.images.clone(), tokens, host));

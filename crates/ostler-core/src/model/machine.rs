@@ -6,7 +6,7 @@ use crate::{
     spec::{ImageRef, Network, ProviderOptions, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
 
 /// Everything a provider needs to create a machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,9 +23,6 @@ pub struct MachineOrder {
     pub networks: Vec<Network>,
     /// What it boots from, as the spec names it.
     pub image_ref: ImageRef,
-    /// The same as its provider got it: a qcow2 or raw file on this machine that is never written to, or the provider's own
-    /// name of it. Empty: not got yet.
-    pub image: PathBuf,
     /// What a template would hold that serves in place of the image; `None` where none may.
     pub template: Option<TemplateDigest>,
     /// What cloud-init is told.
@@ -35,6 +32,12 @@ pub struct MachineOrder {
     /// The provider's record so far: of a creation that came to an end, or what one that did not had kept.
     pub found: Option<MachineRecord>,
 }
+
+/// What a machine boots from, as its provider got it: a file on this machine, or something on the provider's side. Only the provider reads
+/// it. Kept in the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageHandle(pub String);
 
 /// NoCloud seed: the three files, whole. Holds a private key until the seed is scrubbed; so its `Debug` says nothing.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ids::OperationId,
     model::{OperationKind, StepRecord},
-    spec::{Forward, ImageRef, LocalOptions, ProviderKind, ProviderOptions, SecretRef, Settings},
+    spec::{Forward, ImageRef, LocalOptions, ProviderOptions, SecretRef, Settings},
     testing::{record, server},
 };
 

@@ -2,7 +2,6 @@
 
 mod ask;
 mod engine;
-mod images;
 mod provider;
 mod remote;
 mod reporter;
@@ -10,7 +9,6 @@ mod store;
 
 pub use ask::*;
 pub use engine::*;
-pub use images::*;
 pub use provider::*;
 pub use remote::*;
 pub use reporter::*;

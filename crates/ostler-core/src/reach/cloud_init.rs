@@ -10,7 +10,7 @@ use crate::{
     ids::{OperationId, StateId},
     model::{KeyPair, Seed, mac_address},
     ports::{Output, Reporter},
-    spec::{Address, Network, ProviderKind, ServerSpec},
+    spec::{Address, Network, ServerSpec},
     world::Context,
 };
 use ipnet::IpNet;
@@ -30,7 +30,15 @@ const GUEST_AGENT: &str = "export DEBIAN_FRONTEND=noninteractive\n\
 /// The seed of a server's first boot.
 ///
 /// `operation` becomes the instance id: the same while the machine lives, another one for a new machine of the same name.
-pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key: &KeyPair, client_key: &str) -> Seed {
+/// `needs_guest_agent`: nobody else can tell which address it got by DHCP.
+pub fn seed(
+    spec: &ServerSpec,
+    owner: StateId,
+    operation: OperationId,
+    host_key: &KeyPair,
+    client_key: &str,
+    needs_guest_agent: bool,
+) -> Seed {
     let mut keys = vec![client_key.to_owned()];
     keys.extend(spec.authorized_keys.iter().cloned());
     let mut user_data = json!({
@@ -55,7 +63,7 @@ pub fn seed(spec: &ServerSpec, owner: StateId, operation: OperationId, host_key:
         "ssh": { "emit_keys_to_console": false },
         "no_ssh_fingerprints": true,
     });
-    if spec.provider.kind() == ProviderKind::Proxmox && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
+    if needs_guest_agent && spec.networks.iter().any(|card| card.address == Address::Dhcp) {
         // Nobody but the guest knows which address it got, and the node asks it through the agent.
         user_data["runcmd"] = json!([["sh", "-c", GUEST_AGENT]]);
     }
@@ -144,7 +152,7 @@ mod tests {
 
     fn parts(spec: &ServerSpec, operation: OperationId) -> (Value, Value, Value) {
         let host_key = KeyPair { private: Secret::new("PRIVATE\nHALF"), public: "ssh-ed25519 AAAAhost".into() };
-        let seed = seed(spec, StateId::new(), operation, &host_key, "ssh-ed25519 AAAAclient");
+        let seed = seed(spec, StateId::new(), operation, &host_key, "ssh-ed25519 AAAAclient", false);
         let json = |text: &str| serde_json::from_str(text).unwrap();
         let user_data = seed.user_data.strip_prefix("#cloud-config\n").expect("cloud-init knows it by this line");
         (json(&seed.meta_data), json(user_data), json(&seed.network_config))

@@ -11,7 +11,6 @@ use crate::{
     operation::Interrupt,
     ports::Reporter,
     reach::wait,
-    spec::ProviderKind,
     world::Context,
 };
 use std::time::{Duration, Instant};
@@ -44,12 +43,11 @@ pub(crate) enum Awaited {
 
 /// What stands before the next login.
 pub(crate) async fn awaited(ctx: &Context<'_>) -> Result<Awaited> {
+    if ctx.provider().origin().adopts() {
+        return Ok(Awaited::Answer);
+    }
     let first = ctx.record().await?.phase <= Phase::Connect;
-    Ok(match (ctx.spec.provider.kind(), first) {
-        (ProviderKind::Existing, _) => Awaited::Answer,
-        (_, true) => Awaited::FirstBoot,
-        (_, false) => Awaited::Boot,
-    })
+    Ok(if first { Awaited::FirstBoot } else { Awaited::Boot })
 }
 
 /// Why there is no login.

@@ -388,8 +388,8 @@ fn wrong_host_key(ctx: &Context<'_>, expected: &[String], offered: Option<String
 
 async fn console(ctx: &Context<'_>) -> Vec<String> {
     const LINES: usize = 12;
-    match ctx.machine().await {
-        Ok(machine) => ctx.provider().console_tail(&machine, LINES).await.unwrap_or_default(),
-        Err(_) => Vec::new(),
+    match (ctx.provider().consoles(), ctx.machine().await) {
+        (Some(consoles), Ok(machine)) => consoles.console_tail(&machine, LINES).await.unwrap_or_default(),
+        _ => Vec::new(),
     }
 }

@@ -9,13 +9,13 @@ use crate::{
     error::{Blame, Failure, Result},
     event::{AnsibleReport, EventKind, Level},
     ids::RunId,
-    model::Phase,
-    operation::StepFuture,
-    ports::{Credential, HostKey, Output, Playbook, Reporter, RunRequest, Session},
+    model::{Phase, Seed},
+    operation::{Step, StepFuture},
+    ports::{Credential, HostKey, Origin, Output, Playbook, Reporter, RunRequest, Session},
     reach::{RUN_AS_ROOT, refusal, wait, waiting},
     secret::Secret,
-    server::create::Outputs,
-    spec::{ExistingOptions, ProviderKind, ServerSpec, Strategy},
+    server::create::{self, Outputs},
+    spec::{ExistingOptions, ServerSpec, Strategy},
     world::{Context, World},
 };
 use std::time::Duration;
@@ -24,10 +24,21 @@ const CHECK_SUDO: &str = include_str!("scripts/adopt_check_sudo.sh");
 const PREPARE: &str = include_str!("scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("scripts/adopt_release.sh");
 
+/// The steps that take a server over, in order.
+pub(super) fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
+    vec![
+        Step::with_undo("keys", Phase::Create, make_key, create::forget_keys),
+        Step::with_undo("machine", Phase::Create, record_server, forget_server),
+        Step::new("trust", Phase::Connect, pin_host_key),
+        Step::with_undo("access", Phase::Access, give_access, take_access),
+        Step::new("prove-access", Phase::Access, create::prove_access),
+    ]
+}
+
 /// Asks the user everything that the steps will need to know, so that nothing is asked, and nothing is found missing, once
 /// the work has begun.
 pub(super) async fn ask(world: &World<'_>, spec: &ServerSpec) -> Result<()> {
-    if spec.provider.kind() == ProviderKind::Existing {
+    if spec.provider.way_in().is_some() {
         credential(world, spec).await?;
         // The host key is asked for where the server is talked to first.
     }
@@ -72,8 +83,32 @@ async fn sudo_password(world: &World<'_>, spec: &ServerSpec, credential: &Creden
     }
 }
 
+fn make_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(create::make_client_key(ctx))
+}
+
+fn record_server<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        let Origin::Adopts(adoption) = ctx.provider().origin() else {
+            return Err(Failure::new(Blame::Bug, format!("the provider of {} adopts no servers", ctx.server())));
+        };
+        let order = create::order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
+        let machine = adoption.adopt(&order)?;
+        ctx.update(|record| record.machine = Some(machine)).await?;
+        Ok(())
+    })
+}
+
+/// The server itself stays as it is.
+fn forget_server<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+    Box::pin(async move {
+        ctx.update(|record| record.machine = None).await?;
+        Ok(())
+    })
+}
+
 /// Pins the host key: the one that the spec names, or the one that the user confirms.
-pub(super) fn pin_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+fn pin_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         ctx.update(|record| record.phase = Phase::Connect).await?;
         if !ctx.record().await?.host_keys.is_empty() {
@@ -132,7 +167,7 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
 }
 
 /// Makes the target user by the account that there is. Nothing is hardened here.
-pub(super) fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         leftovers::end_runs(ctx).await?;
         ctx.update(|record| record.phase = Phase::Access).await?;
@@ -183,7 +218,7 @@ const ASKING: Duration = Duration::from_secs(20);
 /// The failure of the target user's login with what the server says of it, where the account that there is gets in to ask. `first` is
 /// its login.
 pub(super) async fn explained(ctx: &Context<'_>, first: Option<Box<dyn Session>>, failure: Failure) -> Failure {
-    if ctx.spec.provider.kind() != ProviderKind::Existing || failure.blame != Blame::Target {
+    if ctx.spec.provider.way_in().is_none() || failure.blame != Blame::Target {
         return failure;
     }
     let ask = async || {
@@ -304,7 +339,7 @@ fn another_account(failure: Failure, spec: &ServerSpec) -> Failure {
 }
 
 /// Takes out what lets Ostler in, as far as the server can be reached; a server that is gone is no reason to keep its record.
-pub(super) fn take_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+fn take_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         let record = ctx.record().await?;
         let blob = record.client_key.as_deref().and_then(|key| key.split(' ').nth(1)).unwrap_or_default();

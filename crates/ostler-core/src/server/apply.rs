@@ -103,23 +103,29 @@ pub(super) async fn close_interrupted(world: &World<'_>, server: &ServerRecord) 
 
 fn power<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let (provider, base) = (ctx.base.provider(), &ctx.base);
+        let base = &ctx.base;
+        // A server that was adopted is switched on and off by others.
+        let Some(lifecycle) = base.provider().origin().lifecycle() else { return Ok(()) };
         let mut machine = base.machine().await?;
-        // Looked at anew: a resumed application must not shut down once more what it has changed already.
-        let reshape = ctx.plan.reshape
-            && !provider.preflight_reshape(&machine, base.spec.size, &base.spec.provider).await?.changes.is_empty();
-        if reshape {
+        let (size, options) = (base.spec.size, &base.spec.provider);
+        let mut reshape = base.provider().reshaping().filter(|_| ctx.plan.reshape);
+        if let Some(reshaping) = reshape {
+            // Looked at anew: a resumed application must not shut down once more what it has changed already.
+            let changes = reshaping.preflight_reshape(&machine, size, options).await?.changes;
+            reshape = reshape.filter(|_| !changes.is_empty());
+        }
+        if let Some(reshaping) = reshape {
             if base.observe().await?.power == Power::On {
                 notice(base, Level::Info, "shutting down to change the virtual hardware").await;
             }
-            provider.stop(&machine, SHUTDOWN_GRACE).await?;
-            machine = provider.reshape(&machine, base.spec.size, &base.spec.provider).await?;
+            lifecycle.stop(&machine, SHUTDOWN_GRACE).await?;
+            machine = reshaping.reshape(&machine, size, options).await?;
             base.update(|record| record.machine = Some(machine.clone())).await?;
         }
-        if base.observe().await?.power == Power::Off && !reshape {
+        if base.observe().await?.power == Power::Off && reshape.is_none() {
             notice(base, Level::Warning, "the machine was off; starting it").await;
         }
-        let machine = provider.start(&machine, &base.reporter).await?;
+        let machine = lifecycle.start(&machine, &base.reporter).await?;
         base.update(|record| record.machine = Some(machine)).await?;
         Ok(())
     })

@@ -6,18 +6,17 @@ use crate::{
     event::{EventKind, Level},
     ids::{OperationId, ServerName},
     model::{
-        KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
+        ImageHandle, KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
     },
     operation::{self, Step, StepFuture},
-    ports::{Keep, Reporter},
+    ports::{Keep, Origin, Provider, Reporter},
     reach::{cloud_init, host_key, wait},
     server::{adopt, template},
-    spec::{ProviderKind, ServerSpec},
+    spec::ServerSpec,
     subject::SubjectKind,
     world::{Context, World, secret_name},
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 
 /// The recorded plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -29,21 +28,20 @@ pub struct Plan {
 /// What the steps find out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Outputs {
-    /// The image's file.
-    image: Option<PathBuf>,
+    /// What the machine boots from.
+    image: Option<ImageHandle>,
 }
 
-/// The steps, in order. A server that is there already is not made, but adopted.
-pub fn steps<'a>(provider: ProviderKind) -> Vec<Step<Context<'a>, Outputs>> {
-    if provider == ProviderKind::Existing {
-        return vec![
-            Step::with_undo("keys", Phase::Create, make_keys, forget_keys),
-            Step::with_undo("machine", Phase::Create, create_machine, remove_machine),
-            Step::new("trust", Phase::Connect, adopt::pin_host_key),
-            Step::with_undo("access", Phase::Access, adopt::give_access, adopt::take_access),
-            Step::new("prove-access", Phase::Access, prove_access),
-        ];
+/// The steps by which servers of a provider come under management.
+pub fn steps_for<'a>(provider: &dyn Provider) -> Vec<Step<Context<'a>, Outputs>> {
+    match provider.origin() {
+        Origin::Makes(_) => steps(),
+        Origin::Adopts(_) => adopt::steps(),
     }
+}
+
+/// The steps that make a server, in order.
+pub fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
     vec![
         Step::with_undo("keys", Phase::Create, make_keys, forget_keys),
         Step::new("image", Phase::Create, get_image),
@@ -66,7 +64,7 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
     let plan = Plan { spec: spec.clone() };
     let subject = world.store.claim_name(SubjectKind::Server, spec.name.as_str()).await?;
     let about = (subject, spec.name.as_str());
-    let record = operation::begun(about, OperationKind::Create, &plan, &steps(spec.provider.kind()));
+    let record = operation::begun(about, OperationKind::Create, &plan, &steps_for(world.provider(spec.provider.kind())));
     world.store.begin_operation(&record).await?;
     world
         .store
@@ -111,7 +109,6 @@ pub fn order(
     world: &World<'_>,
     spec: &ServerSpec,
     operation: OperationId,
-    image: PathBuf,
     seed: Seed,
     found: Option<MachineRecord>,
 ) -> MachineOrder {
@@ -122,7 +119,6 @@ pub fn order(
         size: spec.size,
         networks: spec.networks.clone(),
         image_ref: spec.image.clone(),
-        image,
         template: spec.template.is_none().then(|| template::contents(world, spec).digest),
         seed,
         options: spec.provider.clone(),
@@ -132,22 +128,23 @@ pub fn order(
 
 fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let store = ctx.world.store;
-        let owner = Some(ctx.subject);
-        let client = ctx.world.remote.generate_key()?;
-        store.put_secret(owner, secret_name::CLIENT_KEY, &client.private).await?;
-        ctx.update(|record| record.client_key = Some(client.public)).await?;
-        if ctx.spec.provider.kind() == ProviderKind::Existing {
-            return Ok(());
-        }
+        make_client_key(ctx).await?;
         let host = ctx.world.remote.generate_key()?;
-        store.put_secret(owner, secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
+        ctx.world.store.put_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
         ctx.update(|record| record.host_keys = vec![host.public]).await?;
         Ok(())
     })
 }
 
-fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+/// What Ostler logs in with.
+pub(super) async fn make_client_key(ctx: &Context<'_>) -> Result<()> {
+    let client = ctx.world.remote.generate_key()?;
+    ctx.world.store.put_secret(Some(ctx.server()), secret_name::CLIENT_KEY, &client.private).await?;
+    ctx.update(|record| record.client_key = Some(client.public)).await?;
+    Ok(())
+}
+
+pub(super) fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         for name in [secret_name::CLIENT_KEY, secret_name::BOOTSTRAP_HOST_KEY] {
             ctx.world.store.remove_secret(Some(ctx.subject), name).await?;
@@ -158,18 +155,23 @@ fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 
 fn get_image<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), None);
-        outputs.image = Some(ctx.provider().image(&order, ctx.world.images, &ctx.reporter).await?);
+        let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
+        outputs.image = Some(ctx.lifecycle()?.image(&order, &ctx.reporter).await?);
         Ok(())
     })
 }
 
 fn create_machine<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let seed = seed(ctx).await?;
+        let lifecycle = ctx.lifecycle()?;
+        let image = outputs
+            .image
+            .as_ref()
+            .ok_or_else(|| Failure::new(Blame::Bug, format!("{} is to be made without an image", ctx.server())))?;
+        let seed = seed(ctx, lifecycle.needs_guest_agent()).await?;
         let found = ctx.record().await?.machine;
-        let order = order(ctx.world, &ctx.spec, ctx.operation, outputs.image.clone().unwrap_or_default(), seed, found);
-        let machine = ctx.provider().create(&order, &Keeper(ctx), &ctx.reporter).await?;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, seed, found);
+        let machine = lifecycle.create(&order, image, &Keeper(ctx), &ctx.reporter).await?;
         ctx.update(|record| record.machine = Some(machine)).await?;
         Ok(())
     })
@@ -186,25 +188,22 @@ impl Keep for Keeper<'_, '_> {
     }
 }
 
-/// What cloud-init is told, where there is one that can be told anything.
-async fn seed(ctx: &Context<'_>) -> Result<Seed> {
-    if ctx.spec.provider.kind() == ProviderKind::Existing {
-        return Ok(Seed::empty());
-    }
+/// What cloud-init is told.
+async fn seed(ctx: &Context<'_>, needs_guest_agent: bool) -> Result<Seed> {
     let record = ctx.record().await?;
     let host_key = KeyPair {
         private: ctx.secret(secret_name::BOOTSTRAP_HOST_KEY).await?,
         public: record.host_keys.first().cloned().unwrap_or_default(),
     };
     let client_key = record.client_key.unwrap_or_default();
-    Ok(cloud_init::seed(&ctx.spec, ctx.world.owner, ctx.operation, &host_key, &client_key))
+    Ok(cloud_init::seed(&ctx.spec, ctx.world.owner, ctx.operation, &host_key, &client_key, needs_guest_agent))
 }
 
 fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         let found = ctx.record().await?.machine;
-        let order = order(ctx.world, &ctx.spec, ctx.operation, PathBuf::new(), Seed::empty(), found);
-        ctx.provider().remove(&order).await?;
+        let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), found);
+        ctx.lifecycle()?.remove(&order).await?;
         ctx.update(|record| record.machine = None).await?;
         Ok(())
     })
@@ -213,13 +212,14 @@ fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a
 /// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
 pub(super) async fn left(world: &World<'_>, server: &ServerName) -> Vec<String> {
     let Ok(Some(record)) = world.store.server(server).await else { return Vec::new() };
-    let order = order(world, &record.desired, record.created_by, PathBuf::new(), Seed::empty(), record.machine);
-    world.provider(record.provider).left(&order).await
+    let Some(lifecycle) = world.provider(record.provider).origin().lifecycle() else { return Vec::new() };
+    let order = order(world, &record.desired, record.created_by, Seed::empty(), record.machine);
+    lifecycle.left(&order).await
 }
 
 fn boot<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
-        let machine = ctx.provider().start(&ctx.machine().await?, &ctx.reporter).await?;
+        let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
         ctx.update(|record| {
             record.machine = Some(machine);
             record.phase = Phase::Connect;
@@ -268,10 +268,10 @@ fn replace_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<
 }
 
 fn scrub_seed<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { ctx.provider().scrub_seed(&ctx.machine().await?).await })
+    Box::pin(async move { ctx.lifecycle()?.scrub_seed(&ctx.machine().await?).await })
 }
 
-fn prove_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
+pub(super) fn prove_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
         let first = ctx.take_session();
         let proved = async { access::prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await };

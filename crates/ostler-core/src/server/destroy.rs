@@ -22,7 +22,7 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
         let spec = create::planned_spec(&creation)?;
         let ctx = Context::new(world, creation.subject, creation.id, spec);
         let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
-        driver.unwind(&mut creation, &create::steps(ctx.spec.provider.kind()), &ctx).await.map_err(|failure| {
+        driver.unwind(&mut creation, &create::steps_for(ctx.provider()), &ctx).await.map_err(|failure| {
             let mend = failure.hint.clone().unwrap_or_else(|| "mend the cause".to_owned());
             failure
                 .because_of(format!("{name} is not wholly destroyed"))

@@ -136,11 +136,17 @@ fn generalise<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 }
 
 fn power_off<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { ctx.provider().stop(&ctx.machine().await?, Duration::ZERO).await })
+    Box::pin(async move { ctx.lifecycle()?.stop(&ctx.machine().await?, Duration::ZERO).await })
 }
 
 fn make_template<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { ctx.provider().make_template(&ctx.machine().await?, digest(ctx)?).await })
+    Box::pin(async move {
+        let templates = ctx
+            .provider()
+            .templates()
+            .ok_or_else(|| Failure::new(Blame::Bug, format!("the provider of {} makes no templates", ctx.server())))?;
+        templates.make_template(&ctx.machine().await?, digest(ctx)?).await
+    })
 }
 
 fn digest<'a>(ctx: &'a Context<'_>) -> Result<&'a TemplateDigest> {

@@ -8,11 +8,10 @@ use crate::{
     plan::{Action, Known, ServerPlan, plan},
     ports::Session,
     server::{adopt, apply, create, destroy, template},
-    spec::{ProviderKind, ServerSpec},
+    spec::ServerSpec,
     subject::Subject,
     world::{Context, World},
 };
-use std::path::PathBuf;
 
 /// How a server came out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,14 +35,14 @@ pub enum OnFailure {
 /// Looks at everything that bears on the plan for `spec`. Touches nothing.
 pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
     let provider = world.provider(spec.provider.kind());
-    let mut known = Known::default();
+    let mut known = Known { adopts: provider.origin().adopts(), ..Known::default() };
     if let Some(record) = world.store.server(&spec.name).await? {
         let record = reached_by(world, spec, record)?;
         known.observed = look_at_machine(world, &record).await?;
-        if let Some(machine) = &record.machine {
+        if let (Some(machine), Some(reshaping)) = (&record.machine, provider.reshaping()) {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
             if known.observed.as_ref().is_some_and(|observed| observed.power != Power::Absent) {
-                known.reshape = provider.preflight_reshape(machine, spec.size, &spec.provider).await?;
+                known.reshape = reshaping.preflight_reshape(machine, spec.size, &spec.provider).await?;
             }
         }
         let creation = create::operation_of(world, &record).await?;
@@ -54,14 +53,12 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
         Some((record, _)) if record.machine.is_none() => record.created_by,
         Some(_) => return Ok(known),
     };
-    let image = match spec.provider.kind() {
-        ProviderKind::Local => world.images.cached(&spec.image).await?.unwrap_or_default(),
-        ProviderKind::Existing | ProviderKind::Proxmox => PathBuf::new(),
-    };
-    let order = create::order(world, spec, made_by, image, Seed::empty(), None);
+    let order = create::order(world, spec, made_by, Seed::empty(), None);
     known.preflight = provider.preflight(&order).await?;
-    if !known.preflight.iter().any(|finding| finding.fatal) {
-        known.template = provider.template(&order).await?;
+    if let Some(templates) = provider.templates()
+        && !known.preflight.iter().any(|finding| finding.fatal)
+    {
+        known.template = templates.template(&order).await?;
     }
     Ok(known)
 }
@@ -247,7 +244,7 @@ pub enum Resumed {
 async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
     let ctx = Context::new(world, operation.subject, operation.id, create::planned_spec(operation)?);
     let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
-    match driver.forward(operation, &create::steps(ctx.spec.provider.kind()), &ctx).await {
+    match driver.forward(operation, &create::steps_for(ctx.provider()), &ctx).await {
         Ok(_) => Ok(ctx.take_session()),
         Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
     }

@@ -1,4 +1,4 @@
-//! Provider `existing`: servers that somebody else made and that SSH reaches. It makes nothing, and so removes nothing.
+//! Provider `existing`: servers that somebody else made and that SSH reaches. It makes nothing, so it has no other part than the adoption.
 
 mod error;
 
@@ -7,9 +7,9 @@ pub use error::ExistingError;
 use async_trait::async_trait;
 use ostler_core::{
     Result,
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Keep, Provider, Reporter},
-    spec::{ProviderOptions, Size},
+    model::{Finding, MachineOrder, MachineRecord, Observed, Power},
+    ports::{Adoption, Origin, Provider},
+    spec::ProviderOptions,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -68,6 +68,10 @@ fn place(options: &ProviderOptions) -> Result<Place, ExistingError> {
 
 #[async_trait]
 impl Provider for ExistingProvider {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Adopts(self)
+    }
+
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         let place = place(&order.options)?;
         let problem = match place.resolve().await {
@@ -78,18 +82,6 @@ impl Provider for ExistingProvider {
             Err(error) => Some((error.to_string(), "write its IP address, or mend the name".to_owned())),
         };
         Ok(problem.map(|(message, hint)| Finding { fatal: true, message, hint: Some(hint) }).into_iter().collect())
-    }
-
-    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
-        Ok(place(&order.options)?.record())
-    }
-
-    async fn start(&self, machine: &MachineRecord, _: &dyn Reporter) -> Result<MachineRecord> {
-        Ok(machine.clone())
-    }
-
-    async fn stop(&self, _: &MachineRecord, _: Duration) -> Result<()> {
-        Ok(())
     }
 
     /// Nothing can be seen of it from outside but where it is; whether it answers is what logging in finds out.
@@ -106,28 +98,14 @@ impl Provider for ExistingProvider {
         Ok(futures::future::join_all(looks).await)
     }
 
-    async fn preflight_reshape(&self, _: &MachineRecord, _: Size, _: &ProviderOptions) -> Result<Reshape> {
-        Ok(Reshape::default())
-    }
-
-    async fn reshape(&self, machine: &MachineRecord, _: Size, _: &ProviderOptions) -> Result<MachineRecord> {
-        Ok(machine.clone())
-    }
-
     async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
         Ok(Place { port, ..Place::read(machine)? }.record())
     }
+}
 
-    async fn scrub_seed(&self, _: &MachineRecord) -> Result<()> {
-        Ok(())
-    }
-
-    async fn remove(&self, _: &MachineOrder) -> Result<()> {
-        Ok(())
-    }
-
-    async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
-        Ok(Vec::new())
+impl Adoption for ExistingProvider {
+    fn adopt(&self, order: &MachineOrder) -> Result<MachineRecord> {
+        Ok(place(&order.options)?.record())
     }
 }
 

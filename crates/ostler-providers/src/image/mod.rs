@@ -17,11 +17,7 @@ pub use site::Patience;
 pub use store::{CachedImage, Origin};
 pub use sum::Sum;
 
-use async_trait::async_trait;
-use ostler_core::{
-    ports::{Images, Reporter},
-    spec::ImageRef,
-};
+use ostler_core::{ports::Reporter, spec::ImageRef};
 use std::path::{Path, PathBuf};
 
 /// The cache of images in one folder.
@@ -73,7 +69,7 @@ impl ImageStore {
             ImageRef::Path(path) => pull::name_of(&path.to_string_lossy()),
             ImageRef::Url { url, .. } => pull::name_of(url),
         };
-        if let Some(path) = self.at_hand(image)? {
+        if let Some(path) = self.cached(image)? {
             let sum = blocking("read", &path, Sum::sha512_of).await?;
             return Ok(Source { name, sum, place: Place::File(path) });
         }
@@ -90,7 +86,8 @@ impl ImageStore {
         Ok(site::known(name)?.url(&self.site))
     }
 
-    fn at_hand(&self, image: &ImageRef) -> Result<Option<PathBuf>, ImageError> {
+    /// The image's file if it is at hand, without any network.
+    pub fn cached(&self, image: &ImageRef) -> Result<Option<PathBuf>, ImageError> {
         let found = match image {
             ImageRef::Named(name) => self.folder.newest(site::known(name)?.name)?,
             ImageRef::Path(path) => return Ok(path.is_file().then(|| path.clone())),
@@ -99,8 +96,9 @@ impl ImageStore {
         Ok(found.map(|image| image.path))
     }
 
-    async fn get(&self, image: &ImageRef, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
-        if let Some(path) = self.at_hand(image)? {
+    /// The image's file, fetched and verified if it is not at hand yet.
+    pub async fn ensure(&self, image: &ImageRef, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
+        if let Some(path) = self.cached(image)? {
             return Ok(path);
         }
         match image {
@@ -127,17 +125,6 @@ pub(crate) enum Place {
     File(PathBuf),
     /// A download.
     Url(String),
-}
-
-#[async_trait]
-impl Images for ImageStore {
-    async fn cached(&self, image: &ImageRef) -> ostler_core::Result<Option<PathBuf>> {
-        Ok(self.at_hand(image)?)
-    }
-
-    async fn ensure(&self, image: &ImageRef, reporter: &dyn Reporter) -> ostler_core::Result<PathBuf> {
-        Ok(self.get(image, reporter).await?)
-    }
 }
 
 /// For errors of a thread that ended badly, which only happens when the runtime shuts down.

@@ -22,6 +22,9 @@ pub enum LocalError {
         /// Why.
         source: io::Error,
     },
+    /// The path of an image is not UTF-8, which the journal is.
+    #[error("the path of image `{}` is not UTF-8", .0.display())]
+    ImagePath(PathBuf),
     /// `machine.json` or another of Ostler's own files is not what Ostler writes.
     #[error("`{}` is damaged", path.display())]
     Damaged {
@@ -169,9 +172,11 @@ impl Classify for LocalError {
     fn blame(&self) -> Blame {
         match self {
             Self::OtherOwner { .. } | Self::OtherOperation { .. } | Self::Running(_) => Blame::User,
-            Self::Network(_) | Self::Port { .. } | Self::Shrink { .. } | Self::ImageTooBig { .. } => {
-                Blame::Configuration
-            }
+            Self::Network(_)
+            | Self::Port { .. }
+            | Self::Shrink { .. }
+            | Self::ImageTooBig { .. }
+            | Self::ImagePath(_) => Blame::Configuration,
             Self::Damaged { .. } | Self::BadRecord { .. } => Blame::Bug,
             Self::ProgramMissing(_)
             | Self::File { .. }
@@ -199,6 +204,7 @@ impl Classify for LocalError {
             }
             Self::Running(server) => format!("shut it down first: `ostler ssh {server} -- sudo poweroff`"),
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),
+            Self::ImagePath(_) => "put it where the path is UTF-8".into(),
             Self::ImageTooBig { .. } => "set `disk` to that size or more".into(),
             Self::Port { .. } => "end what listens there, or set another host port in `local.forward`".into(),
             Self::Absent(server) => {

@@ -34,24 +34,30 @@ pub use error::LocalError;
 pub use net::NetworkError;
 pub use qmp::QmpError;
 
+use crate::image::ImageStore;
 use async_trait::async_trait;
 use machine::{Accel, Forwarded, Home, Machine, Run, check_ours};
 use ostler_core::{
     Result,
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Keep, Provider, Reporter},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    ports::{Consoles, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping},
     spec::{Forward, ProviderOptions, Size},
 };
 use programs::Programs;
 use serde::{Deserialize, Serialize};
-use std::{ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use uuid::Uuid;
 
 /// QEMU on this machine.
 #[derive(Clone, Debug)]
 pub struct LocalProvider {
     place: Place,
+    images: ImageStore,
 }
 
 /// Where machines and programs are.
@@ -83,9 +89,10 @@ fn usual_ssh_port() -> u16 {
 }
 
 impl LocalProvider {
-    /// Keeps machines under `state`, an absolute path, and looks for QEMU in `search_path`, which is written as `PATH` is.
-    pub fn new(state: PathBuf, search_path: impl Into<OsString>) -> Self {
-        Self { place: Place { state, programs: Programs::new(search_path) } }
+    /// Keeps machines under `state`, an absolute path, boots them from `images`, and looks for QEMU in `search_path`, which is written as
+    /// `PATH` is.
+    pub fn new(state: PathBuf, images: ImageStore, search_path: impl Into<OsString>) -> Self {
+        Self { place: Place { state, programs: Programs::new(search_path) }, images }
     }
 
     fn home(&self, server: &ServerName) -> Home {
@@ -106,7 +113,7 @@ impl LocalProvider {
         machine.map(|machine| (home, machine)).ok_or(LocalError::Absent(key.server))
     }
 
-    async fn make(&self, order: &MachineOrder) -> Result<Machine, LocalError> {
+    async fn make(&self, order: &MachineOrder, image: &Path) -> Result<Machine, LocalError> {
         net::subnets(&order.networks)?;
         let home = self.home(&order.server);
         let machine = match home.load()? {
@@ -115,7 +122,7 @@ impl LocalProvider {
                 machine
             }
             None => {
-                let image = std::path::absolute(&order.image).map_err(LocalError::file("find", &order.image))?;
+                let image = std::path::absolute(image).map_err(LocalError::file("find", image))?;
                 let mut machine = new_machine(order, image);
                 power::settle_ports(&self.place.machines(), &mut machine)?;
                 home.make(&machine)?;
@@ -199,12 +206,52 @@ impl LocalProvider {
 
 #[async_trait]
 impl Provider for LocalProvider {
-    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
-        Ok(preflight::order(&self.place, order).await?)
+    fn origin(&self) -> Origin<'_> {
+        Origin::Makes(self)
     }
 
-    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
-        Ok(record(&self.make(order).await?, usual_ssh_port()))
+    fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn consoles(&self) -> Option<&dyn Consoles> {
+        Some(self)
+    }
+
+    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
+        let image = self.images.cached(&order.image_ref)?;
+        Ok(preflight::order(&self.place, order, image.as_deref()).await?)
+    }
+
+    /// Two small files are read for each machine; QEMU is not asked.
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        let boot = power::this_boot()?;
+        machines.iter().map(|record| Ok(self.look(record, boot)?)).collect()
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
+        let (home, found) = self.get(machine)?;
+        self.add_ssh_way(&home, found.clone(), port).await?;
+        Ok(record(&found, port))
+    }
+}
+
+#[async_trait]
+impl Lifecycle for LocalProvider {
+    async fn image(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<ImageHandle> {
+        let path = self.images.ensure(&order.image_ref, reporter).await?;
+        let path = path.into_os_string().into_string().map_err(|path| LocalError::ImagePath(path.into()))?;
+        Ok(ImageHandle(path))
+    }
+
+    async fn create(
+        &self,
+        order: &MachineOrder,
+        image: &ImageHandle,
+        _: &dyn Keep,
+        _: &dyn Reporter,
+    ) -> Result<MachineRecord> {
+        Ok(record(&self.make(order, Path::new(&image.0)).await?, usual_ssh_port()))
     }
 
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord> {
@@ -218,34 +265,6 @@ impl Provider for LocalProvider {
             (_, home, Some(machine)) => Ok(power::stop(&home, machine, grace).await?),
             (_, _, None) => Ok(()),
         }
-    }
-
-    /// Two small files are read for each machine; QEMU is not asked.
-    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
-        let boot = power::this_boot()?;
-        machines.iter().map(|record| Ok(self.look(record, boot)?)).collect()
-    }
-
-    async fn preflight_reshape(
-        &self,
-        machine: &MachineRecord,
-        size: Size,
-        options: &ProviderOptions,
-    ) -> Result<Reshape> {
-        let (home, machine) = self.get(machine)?;
-        Ok(preflight::reshape(&self.place, &home, &machine, size, options.forward()).await?)
-    }
-
-    async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord> {
-        let (home, found) = self.get(machine)?;
-        self.change(&home, found, size, options.forward()).await?;
-        Ok(machine.clone())
-    }
-
-    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
-        let (home, found) = self.get(machine)?;
-        self.add_ssh_way(&home, found.clone(), port).await?;
-        Ok(record(&found, port))
     }
 
     async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
@@ -273,7 +292,29 @@ impl Provider for LocalProvider {
             _ => Vec::new(),
         }
     }
+}
 
+#[async_trait]
+impl Reshaping for LocalProvider {
+    async fn preflight_reshape(
+        &self,
+        machine: &MachineRecord,
+        size: Size,
+        options: &ProviderOptions,
+    ) -> Result<Reshape> {
+        let (home, machine) = self.get(machine)?;
+        Ok(preflight::reshape(&self.place, &home, &machine, size, options.forward()).await?)
+    }
+
+    async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord> {
+        let (home, found) = self.get(machine)?;
+        self.change(&home, found, size, options.forward()).await?;
+        Ok(machine.clone())
+    }
+}
+
+#[async_trait]
+impl Consoles for LocalProvider {
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>> {
         match self.find(machine)? {
             (_, home, Some(_)) => Ok(console::tail(&home.file(console::CONSOLE), lines)?),

@@ -18,8 +18,8 @@ use ostler_core::{
 };
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// All findings about an order. An empty path as image means that it is not known yet.
-pub async fn order(place: &Place, order: &MachineOrder) -> Result<Vec<Finding>, LocalError> {
+/// All findings about an order; `image` is what it boots from, if that is at hand.
+pub async fn order(place: &Place, order: &MachineOrder, image: Option<&Path>) -> Result<Vec<Finding>, LocalError> {
     let mut findings = Vec::new();
     let home = Home::new(&place.machines(), &order.server);
     let existing = match home.load() {
@@ -36,8 +36,8 @@ pub async fn order(place: &Place, order: &MachineOrder) -> Result<Vec<Finding>, 
     let programs = [place.programs.qemu(), place.programs.qemu_img()];
     let missing: Vec<&LocalError> = programs.iter().filter_map(|found| found.as_ref().err()).collect();
     findings.extend(missing.iter().map(|error| refusal(error)));
-    if missing.is_empty() && !order.image.as_os_str().is_empty() {
-        findings.extend(image(place, order).await);
+    if let Some(image) = image.filter(|_| missing.is_empty()) {
+        findings.extend(too_big(place, order, image).await);
     }
     findings.extend(disk_space(&place.state, order.size.disk));
     findings.extend(processors(order.size));
@@ -114,11 +114,12 @@ fn changes(machine: &Machine, disk: u64, size: Size, forward: &[Forward]) -> Vec
     changes
 }
 
-async fn image(place: &Place, order: &MachineOrder) -> Option<Finding> {
-    match disk::info(&place.programs, &order.image).await {
+/// The image does not fit on the disk, or can't be read.
+async fn too_big(place: &Place, order: &MachineOrder, image: &Path) -> Option<Finding> {
+    match disk::info(&place.programs, image).await {
         Err(error) => Some(refusal(&error)),
         Ok(info) if info.virtual_size > order.size.disk => Some(refusal(&LocalError::ImageTooBig {
-            image: order.image.clone(),
+            image: image.to_owned(),
             needs: disk::mib_up(info.virtual_size),
             wanted: order.size.disk / MIB,
         })),

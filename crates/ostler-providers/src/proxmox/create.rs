@@ -14,7 +14,7 @@ use super::{
 use crate::local::seed;
 use ostler_core::{
     Failure, Result,
-    model::{MachineOrder, MachineRecord, Seed, mac_address},
+    model::{ImageHandle, MachineOrder, MachineRecord, Seed, mac_address},
     ports::{Keep, Reporter},
     spec::{Address, ProxmoxOptions},
 };
@@ -30,6 +30,8 @@ pub struct CreateRequest<'a> {
     pub host: &'a Host,
     /// What is to be made.
     pub order: &'a MachineOrder,
+    /// What its disk is made from.
+    pub image: &'a ImageHandle,
     /// And where.
     pub options: &'a ProxmoxOptions,
     /// Keeps what is chosen.
@@ -107,7 +109,10 @@ impl CreateRequest<'_> {
     async fn ask(&self, machine: &Machine) -> Result<String, ProxmoxError> {
         let (path, form) = match machine.template {
             Some(from) => template::clone_request(self.client, machine, from).await?,
-            None => (format!("/nodes/{}/qemu", encode(&machine.node)), parameters(machine, self.options, self.order)),
+            None => (
+                format!("/nodes/{}/qemu", encode(&machine.node)),
+                parameters(machine, self.options, self.order, self.image),
+            ),
         };
         match self.client.post(&path, &form).await {
             Err(ProxmoxError::Refused { message, .. }) if is_taken(&message) => {
@@ -147,7 +152,7 @@ impl CreateRequest<'_> {
     async fn machine(&self, vmid: u32, emulated: bool) -> Result<Machine, ProxmoxError> {
         let order = self.order;
         let first = order.networks.first();
-        let template = template::of_image(&order.image);
+        let template = template::of_image(self.image);
         Ok(Machine {
             endpoint: self.options.endpoint.clone(),
             server: order.server.clone(),
@@ -213,11 +218,10 @@ pub async fn put_seed(client: &Client, machine: &Machine, seed: &Seed) -> Result
 const SEED_SIZE: usize = 128 << 10;
 
 /// The whole request for a VM with a disk of its own.
-fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder) -> Form {
-    let image = order.image.display();
+fn parameters(machine: &Machine, options: &ProxmoxOptions, order: &MachineOrder, image: &ImageHandle) -> Form {
     settings(machine, options, order)
         .with("vmid", machine.vmid)
-        .with("scsi0", format!("{}:0,import-from={image},discard=on,iothread=1", options.storage))
+        .with("scsi0", format!("{}:0,import-from={},discard=on,iothread=1", options.storage, image.0))
 }
 
 /// Whether a key of a VM's configuration is among [`settings`] of some VM, if not of all.

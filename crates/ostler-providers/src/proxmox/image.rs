@@ -16,7 +16,7 @@ use crate::image::{ImageStore, Place, Source};
 use ostler_core::{
     event::{EventKind, Level, ProgressUnit},
     model::MachineOrder,
-    ports::{Images, Reporter},
+    ports::Reporter,
     spec::ProxmoxOptions,
 };
 use std::{

@@ -44,8 +44,8 @@ use ostler_core::{
     Result,
     event::{EventKind, Level},
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Images, Keep, Provider, Reporter},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    ports::{self, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
     secret::Secret,
     spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size, TemplateDigest},
 };
@@ -53,7 +53,6 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -221,19 +220,47 @@ fn options(order: &MachineOrder) -> Result<&ProxmoxOptions, ProxmoxError> {
 
 #[async_trait]
 impl Provider for ProxmoxProvider {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Makes(self)
+    }
+
+    fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn Templates> {
+        Some(self)
+    }
+
+    fn consoles(&self) -> Option<&dyn ports::Consoles> {
+        Some(self)
+    }
+
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
         Ok(preflight::order(&client, options, order, &self.images).await?)
     }
 
-    async fn template(&self, order: &MachineOrder) -> Result<Option<String>> {
-        let options = options(order)?;
-        let client = self.client(&options.endpoint).await?;
-        Ok(template::fitting(&client, options, order).await?.map(|template| template.to_string()))
+    fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
+        let machine = Machine::read(machine)?;
+        let endpoint =
+            spec.provider.proxmox().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
+        Ok(Machine { endpoint, ..machine }.record())
     }
 
-    async fn image(&self, order: &MachineOrder, _: &dyn Images, reporter: &dyn Reporter) -> Result<PathBuf> {
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        futures::future::try_join_all(machines.iter().map(|machine| self.look(machine))).await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
+        Ok(Machine { ssh: port, ..Machine::read(machine)? }.record())
+    }
+}
+
+#[async_trait]
+impl Lifecycle for ProxmoxProvider {
+    async fn image(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<ImageHandle> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
         if let Some(template) = template::fitting(&client, options, order).await? {
@@ -243,20 +270,24 @@ impl Provider for ProxmoxProvider {
         }
         let _turn = self.images_turn.lock().await;
         let source = self.images.source(&order.image_ref, reporter).await?;
-        Ok(PathBuf::from(image::ensure(&client, options, order, source, &self.images, reporter).await?))
+        Ok(ImageHandle(image::ensure(&client, options, order, source, &self.images, reporter).await?))
     }
 
-    async fn create(&self, order: &MachineOrder, keep: &dyn Keep, reporter: &dyn Reporter) -> Result<MachineRecord> {
+    async fn create(
+        &self,
+        order: &MachineOrder,
+        image: &ImageHandle,
+        keep: &dyn Keep,
+        reporter: &dyn Reporter,
+    ) -> Result<MachineRecord> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
-        create::CreateRequest { client: &client, host: &self.host, order, options, keep, reporter }.make().await
+        create::CreateRequest { client: &client, host: &self.host, order, image, options, keep, reporter }.make().await
     }
 
-    fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
-        let machine = Machine::read(machine)?;
-        let endpoint =
-            spec.provider.proxmox().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
-        Ok(Machine { endpoint, ..machine }.record())
+    /// The node asks the guest through it.
+    fn needs_guest_agent(&self) -> bool {
+        true
     }
 
     async fn start(&self, machine: &MachineRecord, reporter: &dyn Reporter) -> Result<MachineRecord> {
@@ -283,30 +314,6 @@ impl Provider for ProxmoxProvider {
         Ok(())
     }
 
-    async fn make_template(&self, machine: &MachineRecord, contents: &TemplateDigest) -> Result<()> {
-        let (machine, client) = self.vm(machine).await?;
-        Ok(template::make(&Vm::of(&client, &machine), contents).await?)
-    }
-
-    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
-        futures::future::try_join_all(machines.iter().map(|machine| self.look(machine))).await
-    }
-
-    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<Reshape> {
-        let (machine, client) = self.vm(machine).await?;
-        Ok(reshape::preflight(&Vm::of(&client, &machine), &machine, size).await?)
-    }
-
-    async fn reshape(&self, record: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<MachineRecord> {
-        let (machine, client) = self.vm(record).await?;
-        reshape::change(&Vm::of(&client, &machine), &machine, size).await?;
-        Ok(record.clone())
-    }
-
-    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
-        Ok(Machine { ssh: port, ..Machine::read(machine)? }.record())
-    }
-
     async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
         let (machine, client) = self.vm(machine).await?;
         create::put_seed(&client, &machine, &crate::local::seed::bare(&machine.meta_data, &machine.network_config))
@@ -330,7 +337,38 @@ impl Provider for ProxmoxProvider {
             Err(_) => Vec::new(),
         }
     }
+}
 
+#[async_trait]
+impl Reshaping for ProxmoxProvider {
+    async fn preflight_reshape(&self, machine: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<Reshape> {
+        let (machine, client) = self.vm(machine).await?;
+        Ok(reshape::preflight(&Vm::of(&client, &machine), &machine, size).await?)
+    }
+
+    async fn reshape(&self, record: &MachineRecord, size: Size, _: &ProviderOptions) -> Result<MachineRecord> {
+        let (machine, client) = self.vm(record).await?;
+        reshape::change(&Vm::of(&client, &machine), &machine, size).await?;
+        Ok(record.clone())
+    }
+}
+
+#[async_trait]
+impl Templates for ProxmoxProvider {
+    async fn template(&self, order: &MachineOrder) -> Result<Option<String>> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        Ok(template::fitting(&client, options, order).await?.map(|template| template.to_string()))
+    }
+
+    async fn make_template(&self, machine: &MachineRecord, contents: &TemplateDigest) -> Result<()> {
+        let (machine, client) = self.vm(machine).await?;
+        Ok(template::make(&Vm::of(&client, &machine), contents).await?)
+    }
+}
+
+#[async_trait]
+impl ports::Consoles for ProxmoxProvider {
     /// PVE gives the serial console to a live connection only; what was said before Ostler listened is nowhere, and elsewhere than on the
     /// node it can't listen.
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>> {

@@ -12,9 +12,8 @@ use super::{
 };
 use crate::image::ImageStore;
 use ostler_core::{
-    Classify,
+    Classify, Failure,
     model::{Finding, MachineOrder},
-    ports::Images,
     spec::{Address, ImageRef, Network, ProxmoxOptions},
 };
 use std::{
@@ -289,9 +288,10 @@ impl Look<'_> {
     }
 
     async fn image_itself(&self) -> Findings {
-        let cached = match self.images.cached(&self.order.image_ref).await {
+        let cached = match self.images.cached(&self.order.image_ref) {
             Ok(cached) => cached.is_some(),
-            Err(failure) => {
+            Err(error) => {
+                let failure = Failure::from(error);
                 return Ok(vec![Finding { fatal: true, message: failure.message, hint: failure.hint }]);
             }
         };

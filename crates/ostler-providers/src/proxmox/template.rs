@@ -12,17 +12,14 @@ use super::{
     wire::{self, Resource, Storage, VmConfig},
 };
 use ostler_core::{
-    model::{Finding, MachineOrder},
+    model::{Finding, ImageHandle, MachineOrder},
     spec::{ProxmoxOptions, TemplateDigest},
 };
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::fmt;
 
 /// Types of storages that let a clone share its template's disk (`volume_has_feature` of PVE/Storage/*Plugin.pm).
 const SHARING: [&str; 8] = ["btrfs", "cifs", "dir", "lvmthin", "nfs", "rbd", "zfs", "zfspool"];
-/// What a template is called among images: as PVE calls its VMs.
+/// What a handle of an image that is a template begins with: PVE calls its VMs like this.
 const PREFIX: &str = "qemu/";
 
 /// A template on the node.
@@ -42,9 +39,9 @@ impl fmt::Display for Template {
 }
 
 impl Template {
-    /// Its name among images.
-    pub fn image(&self) -> PathBuf {
-        PathBuf::from(format!("{PREFIX}{}", self.vmid))
+    /// As what a machine boots from.
+    pub fn image(&self) -> ImageHandle {
+        ImageHandle(format!("{PREFIX}{}", self.vmid))
     }
 
     /// Whether its disk is small enough: disks only grow.
@@ -63,9 +60,9 @@ impl Template {
     }
 }
 
-/// The VMID of the template that an image's name means, if it does.
-pub fn of_image(image: &Path) -> Option<u32> {
-    image.to_str()?.strip_prefix(PREFIX)?.parse().ok()
+/// The VMID of the template that the image is, if it is one.
+pub fn of_image(image: &ImageHandle) -> Option<u32> {
+    image.0.strip_prefix(PREFIX)?.parse().ok()
 }
 
 fn tag(contents: &TemplateDigest) -> String {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Classify, Failure,
     event::{EventKind, ProgressUnit},
-    ports::{Images, Reporter},
+    ports::Reporter,
     spec::ImageRef,
 };
 use ostler_providers::image::{ImageError, ImageStore, Origin, Patience};
@@ -206,7 +206,7 @@ async fn a_newer_image_stands_beside_the_older_one() {
     let newer = lab.pull().await.unwrap();
     assert_ne!(older, newer);
     assert_eq!(fs::read(older).unwrap(), image(1), "machines may stand on it");
-    let cached = lab.store.cached(&ImageRef::Named(NAME.into())).await.unwrap();
+    let cached = lab.store.cached(&ImageRef::Named(NAME.into())).unwrap();
     assert_eq!(cached, Some(newer));
 }
 
@@ -318,11 +318,11 @@ async fn two_pulls_at_once_fetch_once() {
 async fn what_is_at_hand_is_used_without_the_site() {
     let lab = Lab::new().await;
     let named = ImageRef::Named(NAME.into());
-    assert_eq!(lab.store.cached(&named).await.unwrap(), None);
+    assert_eq!(lab.store.cached(&named).unwrap(), None);
     let path = lab.store.ensure(&named, &lab.heard).await.unwrap();
     let requests = lab.site.requests().len();
     assert_eq!(lab.store.ensure(&named, &lab.heard).await.unwrap(), path);
-    assert_eq!(lab.store.cached(&named).await.unwrap(), Some(path));
+    assert_eq!(lab.store.cached(&named).unwrap(), Some(path));
     assert_eq!(lab.site.requests().len(), requests);
 }
 
@@ -339,7 +339,7 @@ async fn an_image_by_url_is_fetched_once_and_verified() {
     assert_eq!(lab.store.list().unwrap()[0].name, "box");
 
     let wrong = ImageRef::Url { url, checksum: sha256(b"other") };
-    let failure = lab.store.ensure(&wrong, &lab.heard).await.unwrap_err();
+    let failure = Failure::from(lab.store.ensure(&wrong, &lab.heard).await.unwrap_err());
     assert!(failure.message.contains(&sha256(b"other")), "{failure:?}");
 }
 
@@ -348,7 +348,7 @@ async fn an_image_by_path_must_be_there() {
     let lab = Lab::new().await;
     let path = lab.dir.path().join("mine.raw");
     let image = ImageRef::Path(path.clone());
-    let failure = lab.store.ensure(&image, &lab.heard).await.unwrap_err();
+    let failure = Failure::from(lab.store.ensure(&image, &lab.heard).await.unwrap_err());
     assert_eq!(failure.blame, Blame::Configuration);
     fs::write(&path, "disk").unwrap();
     assert_eq!(lab.store.ensure(&image, &lab.heard).await.unwrap(), path);

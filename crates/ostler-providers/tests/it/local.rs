@@ -1,10 +1,10 @@
 //! Provider `local` against the real QEMU, with machines that have firmware and no system: seconds, not minutes.
 
-use crate::support::{Lab, MIB, edit_json, read_json};
+use crate::support::{Lab, MIB, edit_json, images_of, read_json};
 use ostler_core::{
     Blame,
     model::{Finding, MachineRecord, Power},
-    ports::Provider,
+    ports::{Lifecycle, Provider, Reshaping},
     spec::{Address, Forward, LocalOptions, ProviderOptions, Size},
 };
 use ostler_providers::local::LocalProvider;
@@ -99,16 +99,13 @@ async fn a_creation_is_completed_by_its_own_operation_and_by_no_other() {
 
     let mut other = order.clone();
     other.operation = ostler_core::ids::OperationId::new();
-    let failure = lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err();
+    let failure = lab.try_create(&other).await.unwrap_err();
     assert!(failure.message.contains("exists already"), "{failure}");
     lab.provider.remove(&other).await.unwrap();
     assert_eq!(lab.observe(&machine).await.power, Power::On, "what another operation made is no trace of this order");
 
     other.owner = ostler_core::ids::StateId::new();
-    for failure in [
-        lab.provider.create(&other, &lab.notices, &lab.notices).await.unwrap_err(),
-        lab.provider.remove(&other).await.unwrap_err(),
-    ] {
+    for failure in [lab.try_create(&other).await.unwrap_err(), lab.provider.remove(&other).await.unwrap_err()] {
         assert!(failure.message.contains("belongs to another state directory"), "{failure}");
         assert_eq!(failure.blame, Blame::User);
     }
@@ -124,7 +121,7 @@ async fn a_taken_port_is_refused_if_ordered_and_replaced_if_chosen() {
     order.options = forwarding(Some(taken), 80);
     let findings = lab.provider.preflight(&order).await.unwrap();
     assert!(fatal(&findings)[0].contains(&format!("port {taken} of 127.0.0.1")), "{findings:?}");
-    let failure = lab.provider.create(&order, &lab.notices, &lab.notices).await.unwrap_err();
+    let failure = lab.try_create(&order).await.unwrap_err();
     assert_eq!(failure.blame, Blame::Configuration);
     assert!(failure.hint.unwrap().contains("local.forward"));
 
@@ -204,7 +201,7 @@ async fn preflight_names_everything_that_is_wrong_at_once() {
     }
     assert!(findings.iter().any(|finding| !finding.fatal && finding.message.contains("4096 processors")));
 
-    let without_qemu = LocalProvider::new(lab.state(), "/nonexistent");
+    let without_qemu = LocalProvider::new(lab.state(), images_of(&lab.state()), "/nonexistent");
     let findings = without_qemu.preflight(&order).await.unwrap();
     assert!(fatal(&findings).contains(&"`qemu-system-x86_64` is not installed"), "{findings:?}");
     assert!(findings.iter().any(|finding| finding.hint.as_deref().is_some_and(|hint| hint.contains("apt install"))));

@@ -4,7 +4,7 @@
 use crate::support::{Lab, MIB};
 use ostler_core::{
     model::{MachineOrder, Power, Seed, mac_address},
-    ports::Provider,
+    ports::{Consoles, Lifecycle, Reshaping},
     spec::{Address, Size},
 };
 use std::{

@@ -5,10 +5,10 @@ use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName, StateId},
     model::{MachineOrder, MachineRecord, Observed, Seed},
-    ports::{Keep, Provider, Reporter},
+    ports::{Keep, Lifecycle, Provider, Reporter},
     spec::{ImageRef, LocalOptions, Network, ProviderOptions, Size},
 };
-use ostler_providers::local::LocalProvider;
+use ostler_providers::{image::ImageStore, local::LocalProvider};
 use std::{
     env, fs,
     path::{Path, PathBuf},
@@ -54,7 +54,7 @@ pub struct Lab {
 impl Lab {
     pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
-        let provider = LocalProvider::new(state_of(&root), env::var_os("PATH").unwrap());
+        let provider = LocalProvider::new(state_of(&root), images_of(&state_of(&root)), env::var_os("PATH").unwrap());
         Self { root, provider, owner: StateId::new(), notices: Notices::default(), orders: Vec::new() }
     }
 
@@ -86,8 +86,7 @@ impl Lab {
             owner: self.owner,
             size: Size { cpus: 1, memory: 64 * MIB, disk: 16 * MIB },
             networks: vec![Network::default()],
-            image_ref: ImageRef::Path(image.clone()),
-            image,
+            image_ref: ImageRef::Path(image),
             seed: Seed {
                 meta_data: "instance-id: i-1\n".into(),
                 user_data: "#cloud-config\n# SECRET-KEY\n".into(),
@@ -106,7 +105,12 @@ impl Lab {
     }
 
     pub async fn create(&self, order: &MachineOrder) -> MachineRecord {
-        self.provider.create(order, &self.notices, &self.notices).await.unwrap()
+        self.try_create(order).await.unwrap()
+    }
+
+    pub async fn try_create(&self, order: &MachineOrder) -> ostler_core::Result<MachineRecord> {
+        let image = self.provider.image(order, &self.notices).await?;
+        self.provider.create(order, &image, &self.notices, &self.notices).await
     }
 
     pub async fn start(&self, machine: &MachineRecord) {
@@ -144,6 +148,10 @@ impl Drop for Lab {
 /// Deeper than a socket address may be long, with characters that QEMU's options treat specially.
 fn state_of(root: &tempfile::TempDir) -> PathBuf {
     root.path().join(format!("a folder, with = and {}", "depth-".repeat(16))).join("state")
+}
+
+pub fn images_of(state: &Path) -> ImageStore {
+    ImageStore::new(state.join("images"))
 }
 
 pub fn read_json(path: &Path) -> serde_json::Value {

@@ -8,18 +8,18 @@ mod ask;
 mod disk;
 mod engine;
 mod fault;
-mod images;
 mod provider;
 mod remote;
 mod store;
 
 pub use disk::{Guest, Machine, WorldDir};
 pub use fault::{Call, Effect, Fault, Faults, Moment};
+pub use provider::{Adopter, Maker};
 pub use store::{FaultyStore, set_step};
 
 use std::sync::Arc;
 
-/// All ports to the world: provider, images, SSH and Ansible.
+/// All ports to the world: SSH, Ansible and the person; the providers are [`Maker`] and [`Adopter`].
 #[derive(Clone)]
 pub struct FakeWorld {
     /// Where.

@@ -1,24 +1,55 @@
-//! A provider whose machines are files.
+//! Providers whose machines are files: one that makes them, and one that adopts what is there.
 
 use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{Finding, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Keep, Provider, Reporter},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    ports::{Adoption, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
     spec::{LocalOptions, ProviderOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{ops::Deref, path::Path, time::Duration};
+
+/// Makes machines of the world.
+pub struct Maker(pub FakeWorld);
+
+/// Takes over machines that are in the world already.
+pub struct Adopter(pub FakeWorld);
+
+impl Deref for Maker {
+    type Target = FakeWorld;
+
+    fn deref(&self) -> &FakeWorld {
+        &self.0
+    }
+}
+
+impl Deref for Adopter {
+    type Target = FakeWorld;
+
+    fn deref(&self) -> &FakeWorld {
+        &self.0
+    }
+}
 
 #[async_trait]
-impl Provider for FakeWorld {
+impl Provider for Maker {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Makes(self)
+    }
+
+    fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn templates(&self) -> Option<&dyn Templates> {
+        Some(self)
+    }
+
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         self.faults
             .around("provider.preflight", async {
-                if order.options.way_in().is_some() {
-                    return Ok(Vec::new());
-                }
                 let there = self.dir.machine(order.server.as_str());
                 let foreign = there.filter(|found| (found.operation, found.owner) != (order.operation, order.owner));
                 let taken = foreign.map(|machine| Finding {
@@ -31,12 +62,35 @@ impl Provider for FakeWorld {
             .await
     }
 
-    async fn create(&self, order: &MachineOrder, _: &dyn Keep, _: &dyn Reporter) -> Result<MachineRecord> {
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        self.0.observe(machines).await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, _: u16) -> Result<MachineRecord> {
+        self.0.route_ssh(machine).await
+    }
+}
+
+#[async_trait]
+impl Lifecycle for Maker {
+    async fn image(&self, _: &MachineOrder, _: &dyn Reporter) -> Result<ImageHandle> {
+        self.faults
+            .around("provider.image", async {
+                self.dir.write("images/image", &"");
+                Ok(ImageHandle(self.dir.path("images/image").to_str().expect("UTF-8").to_owned()))
+            })
+            .await
+    }
+
+    async fn create(
+        &self,
+        order: &MachineOrder,
+        image: &ImageHandle,
+        _: &dyn Keep,
+        _: &dyn Reporter,
+    ) -> Result<MachineRecord> {
         self.faults
             .around("provider.create", async {
-                if order.options.way_in().is_some() {
-                    return Ok(MachineRecord(order.server.to_string()));
-                }
                 let mut machine = match self.dir.machine(order.server.as_str()) {
                     Some(found) if (found.operation, found.owner) == (order.operation, order.owner) => found,
                     Some(other) => {
@@ -60,8 +114,8 @@ impl Provider for FakeWorld {
                 };
                 self.dir.put_machine(&machine);
                 self.faults.middle("provider.create")?;
-                if !order.image.exists() {
-                    return Err(refusal(format!("there is no image {}", order.image.display())));
+                if !Path::new(&image.0).exists() {
+                    return Err(refusal(format!("there is no image {}", image.0)));
                 }
                 machine.complete = true;
                 machine.seed = Some(order.seed.clone());
@@ -107,16 +161,39 @@ impl Provider for FakeWorld {
             .await
     }
 
-    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
-        let observe = |machine: &&MachineRecord| {
-            let found = self.dir.machine(&machine.0);
-            let power = found.as_ref().map_or(Power::Absent, |m| if m.on { Power::On } else { Power::Off });
-            let ssh = found.filter(|m| m.on).map(|m| m.address());
-            Observed { power, ssh, detail: String::new(), forwards: Vec::new(), slowness: 1 }
-        };
-        self.faults.around("provider.observe", async { Ok(machines.iter().map(observe).collect()) }).await
+    async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
+        self.faults
+            .around("provider.scrub_seed", async {
+                let found = self.get(machine)?;
+                self.dir.put_machine(&Machine { seed: None, ..found });
+                Ok(())
+            })
+            .await
     }
 
+    async fn remove(&self, order: &MachineOrder) -> Result<()> {
+        self.faults
+            .around("provider.remove", async {
+                let found = self.dir.machine(order.server.as_str());
+                if let Some(machine) = found.filter(|m| (m.operation, m.owner) == (order.operation, order.owner)) {
+                    self.faults.middle("provider.remove")?;
+                    self.dir.remove(&format!("machines/{}.json", machine.name));
+                    self.dir.say(&format!("removed {}", machine.name));
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let ours = |m: &Machine| (m.operation, m.owner) == (order.operation, order.owner);
+        let found = self.dir.machine(order.server.as_str()).filter(ours);
+        found.map(|machine| format!("machine {}", machine.name)).into_iter().collect()
+    }
+}
+
+#[async_trait]
+impl Reshaping for Maker {
     async fn preflight_reshape(
         &self,
         machine: &MachineRecord,
@@ -145,19 +222,12 @@ impl Provider for FakeWorld {
             })
             .await
     }
+}
 
-    async fn route_ssh(&self, machine: &MachineRecord, _: u16) -> Result<MachineRecord> {
-        self.faults.around("provider.route_ssh", async { Ok(machine.clone()) }).await
-    }
-
-    async fn scrub_seed(&self, machine: &MachineRecord) -> Result<()> {
-        self.faults
-            .around("provider.scrub_seed", async {
-                let found = self.get(machine)?;
-                self.dir.put_machine(&Machine { seed: None, ..found });
-                Ok(())
-            })
-            .await
+#[async_trait]
+impl Templates for Maker {
+    async fn template(&self, _: &MachineOrder) -> Result<Option<String>> {
+        Ok(None)
     }
 
     async fn make_template(&self, machine: &MachineRecord, _: &TemplateDigest) -> Result<()> {
@@ -172,36 +242,48 @@ impl Provider for FakeWorld {
             })
             .await
     }
+}
 
-    async fn remove(&self, order: &MachineOrder) -> Result<()> {
-        self.faults
-            .around("provider.remove", async {
-                if order.options.way_in().is_some() {
-                    return Ok(());
-                }
-                let found = self.dir.machine(order.server.as_str());
-                if let Some(machine) = found.filter(|m| (m.operation, m.owner) == (order.operation, order.owner)) {
-                    self.faults.middle("provider.remove")?;
-                    self.dir.remove(&format!("machines/{}.json", machine.name));
-                    self.dir.say(&format!("removed {}", machine.name));
-                }
-                Ok(())
-            })
-            .await
+#[async_trait]
+impl Provider for Adopter {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Adopts(self)
     }
 
-    async fn left(&self, order: &MachineOrder) -> Vec<String> {
-        let ours = |m: &Machine| (m.operation, m.owner) == (order.operation, order.owner);
-        let found = self.dir.machine(order.server.as_str()).filter(ours);
-        found.map(|machine| format!("machine {}", machine.name)).into_iter().collect()
+    async fn preflight(&self, _: &MachineOrder) -> Result<Vec<Finding>> {
+        self.faults.around("provider.preflight", async { Ok(Vec::new()) }).await
     }
 
-    async fn console_tail(&self, _: &MachineRecord, _: usize) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        self.0.observe(machines).await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, _: u16) -> Result<MachineRecord> {
+        self.0.route_ssh(machine).await
+    }
+}
+
+impl Adoption for Adopter {
+    fn adopt(&self, order: &MachineOrder) -> Result<MachineRecord> {
+        self.faults.around_now("provider.adopt", || Ok(MachineRecord(order.server.to_string())))
     }
 }
 
 impl FakeWorld {
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        let observe = |machine: &&MachineRecord| {
+            let found = self.dir.machine(&machine.0);
+            let power = found.as_ref().map_or(Power::Absent, |m| if m.on { Power::On } else { Power::Off });
+            let ssh = found.filter(|m| m.on).map(|m| m.address());
+            Observed { power, ssh, detail: String::new(), forwards: Vec::new(), slowness: 1 }
+        };
+        self.faults.around("provider.observe", async { Ok(machines.iter().map(observe).collect()) }).await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord) -> Result<MachineRecord> {
+        self.faults.around("provider.route_ssh", async { Ok(machine.clone()) }).await
+    }
+
     fn get(&self, machine: &MachineRecord) -> Result<Machine> {
         self.dir.machine(&machine.0).ok_or_else(|| refusal(format!("there is no machine {}", machine.0)))
     }

@@ -22,7 +22,7 @@ use ostler_core::{
 };
 use ostler_process::{ProcessId, machine_id};
 use ostler_store::SeaStore;
-use ostler_testkit::world::{FakeWorld, Fault, Faults, FaultyStore, Guest, Machine, WorldDir};
+use ostler_testkit::world::{Adopter, FakeWorld, Fault, Faults, FaultyStore, Guest, Machine, Maker, WorldDir};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use std::{
@@ -393,13 +393,17 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let fake = FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() };
     let log = EventLog::new(&store);
     let leaser = Leaser { store: &store, owner: this_owner(verb), ttl: LEASE_TTL, liveness: &liveness };
-    let kinds = [ProviderKind::Local, ProviderKind::Existing, ProviderKind::Proxmox];
+    let makes = || -> Box<dyn Provider> { Box::new(Maker(fake.clone())) };
+    let adopts: Box<dyn Provider> = Box::new(Adopter(fake.clone()));
     let world = World {
         store: &store,
         log: &log,
         leaser: &leaser,
-        providers: Providers::from(kinds.map(|kind| (kind, Box::new(fake.clone()) as Box<dyn Provider>))),
-        images: &fake,
+        providers: Providers::from([
+            (ProviderKind::Local, makes()),
+            (ProviderKind::Existing, adopts),
+            (ProviderKind::Proxmox, makes()),
+        ]),
         remote: &fake,
         engine: &fake,
         outside_secret: &|_| Ok(Secret::new(PASSWORD)),

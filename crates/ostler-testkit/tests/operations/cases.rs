@@ -4,7 +4,6 @@ use ostler_core::{
     model::{OperationKind, StepState},
     operation::Step,
     server::{apply, create, template},
-    spec::ProviderKind,
 };
 use ostler_testkit::world::{Call, Effect, Fault, Moment, set_step};
 use std::{
@@ -39,7 +38,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// Names of an operation's steps, from its definition.
 pub fn steps_of(kind: OperationKind) -> Vec<&'static str> {
     match kind {
-        OperationKind::Create => names(&create::steps(ProviderKind::Local)),
+        OperationKind::Create => names(&create::steps()),
         OperationKind::Apply => names(&apply::steps()),
         OperationKind::Template => names(&template::steps()),
     }

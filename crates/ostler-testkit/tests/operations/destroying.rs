@@ -8,7 +8,6 @@ use ostler_core::{
     Blame, Failure,
     model::{OperationKind, OperationState, StepState},
     server::create,
-    spec::ProviderKind,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
@@ -52,8 +51,7 @@ async fn store_creation(store: &impl ostler_core::ports::Store) -> ostler_core::
 
 /// Only a step with an undo is journaled as being undone.
 fn around_undos() -> Vec<Fault> {
-    let with_undo =
-        |name: &str| create::steps(ProviderKind::Local).iter().any(|step| step.name == name && step.undo.is_some());
+    let with_undo = |name: &str| create::steps().iter().any(|step| step.name == name && step.undo.is_some());
     let around = |step| {
         let begun = if with_undo(step) { StepState::Undoing } else { StepState::Undone };
         faults_around(OperationKind::Create, step, begun, StepState::Undone)

@@ -263,9 +263,10 @@ fn moments() -> Vec<(String, Bench, Verb, Option<Fault>)> {
             let start = if provider == "existing" { found().0 } else { empty() };
             moments.push((format!("{provider}-{name}"), start, verb.clone(), fault));
         }
+        let stuck = if provider == "existing" { "remote.forget" } else { "provider.remove" };
         for (name, fault) in [
             ("create-unwinding", step(Create, "machine", StepState::Undoing, Effect::Kill)),
-            ("create-stuck", Some(at("provider.remove", Moment::Before, Effect::Fail))),
+            ("create-stuck", Some(at(stuck, Moment::Before, Effect::Fail))),
         ] {
             let start = if provider == "existing" { found().0 } else { empty() };
             block_on(start.must(&verb));

@@ -3,7 +3,7 @@
 use super::lab::Lab;
 use ostler_core::{
     model::{Power, mac_address},
-    ports::Provider,
+    ports::{Consoles, Lifecycle},
 };
 use std::time::Duration;
 use tokio::{io::AsyncWriteExt, net::UnixListener, time::timeout};

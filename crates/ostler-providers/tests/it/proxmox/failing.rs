@@ -1,7 +1,7 @@
 //! What the node refuses, and how it says so.
 
 use super::lab::{Lab, place, said};
-use ostler_core::ports::Provider;
+use ostler_core::ports::{Lifecycle, Provider};
 use ostler_testkit::pve::{Fault, TaskFault};
 
 const CREATE: &str = "POST /nodes/{node}/qemu";

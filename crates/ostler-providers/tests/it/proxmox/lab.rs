@@ -5,8 +5,8 @@ use ostler_core::{
     Failure, Result,
     event::EventKind,
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, MachineOrder, MachineRecord, Observed, Seed},
-    ports::{Keep, Provider, Reporter},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Seed},
+    ports::{Keep, Lifecycle, Provider, Reporter},
     secret::Secret,
     spec::{ImageRef, Network, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
@@ -15,7 +15,7 @@ use ostler_providers::{
     proxmox::{Host, Patience, ProxmoxProvider, Tokens},
 };
 use ostler_testkit::pve::FakeNode;
-use std::{fs, path::PathBuf, sync::Mutex, time::Duration};
+use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex, time::Duration};
 
 /// What an order says to Proxmox VE.
 pub fn place(order: &mut MachineOrder) -> &mut ProxmoxOptions {
@@ -93,6 +93,8 @@ pub struct Lab {
     pub dir: tempfile::TempDir,
     pub provider: ProxmoxProvider,
     pub log: Log,
+    /// What was got by operation, as the journal keeps it.
+    images: Mutex<BTreeMap<String, ImageHandle>>,
 }
 
 impl Lab {
@@ -102,7 +104,7 @@ impl Lab {
         let host = Host::with_cluster_files(dir.path().join("nowhere"), "");
         let provider = provider(&dir, &FakeNode::token(), host);
         fs::File::create(dir.path().join("disk.raw")).unwrap().set_len(4 * MIB).unwrap();
-        Self { node, dir, provider, log: Log::default() }
+        Self { node, dir, provider, log: Log::default(), images: Mutex::default() }
     }
 
     /// The same when this machine is the node.
@@ -118,10 +120,6 @@ impl Lab {
     /// That of another Ostler, which knows nothing of this one.
     pub fn another_provider(&self) -> ProxmoxProvider {
         provider(&self.dir, &FakeNode::token(), Host::with_cluster_files(self.dir.path().join("nowhere"), ""))
-    }
-
-    pub fn images(&self) -> ImageStore {
-        ImageStore::new(self.dir.path().join("images"))
     }
 
     pub fn with_token(mut self, token: &str) -> Self {
@@ -159,7 +157,6 @@ impl Lab {
             size: Size { cpus: 2, memory: 1024 * MIB, disk: 16 * MIB },
             networks: vec![Network::default()],
             image_ref: ImageRef::Path(self.image_file()),
-            image: PathBuf::new(),
             seed: Seed {
                 meta_data: "instance-id: i-1\n".into(),
                 user_data: "#cloud-config\n# SECRET-KEY\n".into(),
@@ -186,12 +183,24 @@ impl Lab {
         said(&failure)
     }
 
-    /// Gets the image, and makes the machine.
+    /// Gets the image, unless it was got before, and makes the machine.
     pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
-        if order.image.as_os_str().is_empty() {
-            order.image = self.provider.image(order, &self.images(), &self.log).await?;
-        }
-        self.provider.create(order, &self.log, &self.log).await
+        let known = self.image_of(order);
+        let image = match known {
+            Some(image) => image,
+            None => self.provider.image(order, &self.log).await?,
+        };
+        self.gets(order, &image);
+        self.provider.create(order, &image, &self.log, &self.log).await
+    }
+
+    /// What was got for an order.
+    pub fn image_of(&self, order: &MachineOrder) -> Option<ImageHandle> {
+        self.images.lock().unwrap().get(&order.operation.to_string()).cloned()
+    }
+
+    pub fn gets(&self, order: &MachineOrder, image: &ImageHandle) {
+        self.images.lock().unwrap().insert(order.operation.to_string(), image.clone());
     }
 
     /// The same once more, as after a crash: with what was kept.

@@ -3,7 +3,7 @@
 use super::lab::{Lab, MIB, place, said};
 use ostler_core::{
     model::{Power, mac_address},
-    ports::Provider,
+    ports::{Lifecycle, Provider, Reshaping},
     spec::{Address, ImageRef, Network, Size},
 };
 use ostler_testkit::{
@@ -154,7 +154,7 @@ async fn an_image_is_uploaded_where_the_node_can_not_fetch_it() {
     let lab = Lab::new().await;
     let mut order = lab.order();
     lab.create(&mut order).await.unwrap();
-    let volume = order.image.display().to_string();
+    let volume = lab.image_of(&order).unwrap().0;
     assert!(volume.starts_with("local:import/ostler-disk-") && volume.ends_with(".raw"), "{volume}");
     let image = std::fs::read(lab.image_file()).unwrap();
     assert_eq!(lab.node.content(&volume), image);
@@ -167,7 +167,7 @@ async fn an_image_is_uploaded_where_the_node_can_not_fetch_it() {
     lab.node.add_volume(&volume, None);
     let mut third = lab.order();
     lab.create(&mut third).await.unwrap();
-    let whole = third.image.display().to_string();
+    let whole = lab.image_of(&third).unwrap().0;
     assert_ne!(whole, volume);
     assert_eq!(lab.node.content(&whole), image);
     assert_eq!(lab.node.requests_for("POST /nodes/{node}/storage/{storage}/download-url").len(), 0);
@@ -185,17 +185,17 @@ async fn two_that_upload_one_image_keep_out_of_each_other_s_way() {
         }
         lab.node.release();
     };
-    let (one, two, images) = (lab.order(), lab.order(), lab.images());
+    let (one, two) = (lab.order(), lab.order());
     let (first, second, ()) =
-        tokio::join!(lab.provider.image(&one, &images, &lab.log), other.image(&two, &images, &lab.log), both_are_there);
-    let volumes = [first, second].map(|volume| volume.unwrap().display().to_string());
+        tokio::join!(lab.provider.image(&one, &lab.log), other.image(&two, &lab.log), both_are_there);
+    let volumes = [first, second].map(|volume| volume.unwrap().0);
     assert_ne!(volumes[0], volumes[1], "neither was written over while the other's VM imports it");
     let image = std::fs::read(lab.image_file()).unwrap();
     for volume in &volumes {
         assert_eq!(lab.node.content(volume), image);
     }
     // Whoever comes later takes one of them.
-    let third = lab.provider.image(&lab.order(), &images, &lab.log).await.unwrap().display().to_string();
+    let third = lab.provider.image(&lab.order(), &lab.log).await.unwrap().0;
     assert!(volumes.contains(&third), "{third}");
     assert_eq!(uploads(), 2);
 }
@@ -215,7 +215,7 @@ async fn what_the_node_can_not_fetch_is_fetched_here_and_uploaded() {
     assert_eq!(lab.findings(&order).await, [format!("warning: pve1 can't reach {url}: {words}")]);
     lab.node.fail_task("download", TaskFault::Error("download failed: 500 Can't connect"));
     lab.create(&mut order).await.unwrap();
-    assert_eq!(lab.node.content(&order.image.display().to_string()), image);
+    assert_eq!(lab.node.content(&lab.image_of(&order).unwrap().0), image);
     let notices = lab.log.notices();
     assert!(notices.iter().any(|line| line.ends_with("it is uploaded from here")), "{notices:?}");
 }

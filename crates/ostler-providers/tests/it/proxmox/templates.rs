@@ -3,8 +3,8 @@
 use super::lab::{Lab, MIB, place, said};
 use ostler_core::{
     ids::ServerName,
-    model::{MachineOrder, Power, mac_address},
-    ports::Provider,
+    model::{ImageHandle, MachineOrder, Power, mac_address},
+    ports::{Lifecycle, Templates},
     spec::TemplateDigest,
 };
 use ostler_testkit::pve::{Fault, TaskFault};
@@ -143,7 +143,7 @@ async fn who_clones_needs_the_privilege_for_it() {
 async fn a_template_that_has_gone_meanwhile_is_told() {
     let (lab, template) = lab_with_template().await;
     let mut order = order_like(&lab, &template);
-    order.image = "qemu/100".into();
+    lab.gets(&order, &ImageHandle("qemu/100".into()));
     lab.provider.remove(&template).await.unwrap();
     let failure = lab.create(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "template VM 100 is no longer on pve1");

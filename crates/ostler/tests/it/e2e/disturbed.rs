@@ -4,7 +4,6 @@ use super::{
     runs::RunWatch,
     support::{LITTLE, RESUME, UP, destroy_and_check, environment, kill_at_each_step, snapshot, spec, status},
 };
-use ostler_core::spec::ProviderKind;
 use serde_json::Value;
 use std::{thread, time::Duration};
 
@@ -21,7 +20,7 @@ fn killed_at_every_step() {
     let watch = RunWatch::start(&environment);
 
     eprintln!("* killed as soon as each step begins, going on with `up` and `resume` in turn");
-    kill_at_each_step(&environment, ProviderKind::Local);
+    kill_at_each_step(&environment);
 
     eprintln!("* killed while apt works on the server");
     for (pause, verb) in [(0, RESUME), (5, UP)] {

@@ -1,7 +1,6 @@
 //! A server on Proxmox VE: the API is a fake that is held to PVE's schema, the VM is real.
 
 use super::support::{destroy_and_check, environment, http_get, kill_at_each_step, on_server, status};
-use ostler_core::spec::ProviderKind;
 use ostler_testkit::{environment::TestEnvironment, pve::FakeNode, tmux::Terminal};
 use std::{fs, net::Ipv4Addr, time::Duration};
 
@@ -48,7 +47,7 @@ fn a_life_on_proxmox() {
     assert_eq!((node.vms().len(), node.volumes()), (0, before));
 
     eprintln!("* killed as soon as each step begins, going on with `up` and `resume` in turn: one VM, and no orphan");
-    kill_at_each_step(&environment, ProviderKind::Proxmox);
+    kill_at_each_step(&environment);
     let volumes = node.volumes().into_iter().filter(|volume| !volume.contains(":import/")).count();
     assert_eq!((node.vms().into_keys().collect::<Vec<_>>(), volumes), (vec![100], 2));
 

@@ -1,7 +1,7 @@
 //! What these tests share: an image, specs, and looks at the server from inside and outside.
 
 use super::runs::runs;
-use ostler_core::{server::create, spec::ProviderKind};
+use ostler_core::server::create;
 use ostler_testkit::environment::{TestEnvironment, marked_processes};
 use serde_json::Value;
 use std::{
@@ -118,7 +118,7 @@ const LAST: &str = "power";
 
 /// Makes the server with `up` and `resume` in turn, and kills each as soon as it begins a step that was not killed at before.
 #[track_caller]
-pub fn kill_at_each_step(environment: &TestEnvironment, provider: ProviderKind) {
+pub fn kill_at_each_step(environment: &TestEnvironment) {
     let mut killed = BTreeSet::new();
     loop {
         let verb = if killed.len() % 2 == 0 { UP } else { RESUME };
@@ -136,7 +136,7 @@ pub fn kill_at_each_step(environment: &TestEnvironment, provider: ProviderKind) 
         killed.insert(step);
         assert!(killed.len() <= 20, "it does not come to an end: {killed:?}");
     }
-    let all = create::steps(provider).into_iter().map(|step| step.name.to_owned());
+    let all = create::steps().into_iter().map(|step| step.name.to_owned());
     assert_eq!(killed, all.collect(), "killed at every step");
 }
 

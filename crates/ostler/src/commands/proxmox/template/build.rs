@@ -8,12 +8,7 @@ use crate::{
     },
     wiring::{Session, WaitArguments},
 };
-use ostler_core::{
-    Blame, Failure, Result,
-    ids::ServerName,
-    server::template,
-    spec::{ProviderKind, ServerSpec},
-};
+use ostler_core::{Blame, Failure, Result, ids::ServerName, server::template, spec::ServerSpec};
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 /// Make the templates that servers of a spec file would be cloned from. One that is there is left alone.
@@ -40,17 +35,19 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let mut servers = spec_file::chosen(spec, &arguments.names)?;
+    let session = Session::open(global, arguments.wait, "template build").await?.with_catalog(catalog);
+    let providers = session.providers();
+    let makes_templates = |server: &ServerSpec| providers[&server.provider.kind()].templates().is_some();
     if arguments.names.is_empty() {
-        servers.retain(|server| server.provider.kind() == ProviderKind::Proxmox);
+        servers.retain(makes_templates);
     }
-    if let Some(other) = servers.iter().find(|server| server.provider.kind() != ProviderKind::Proxmox) {
+    if let Some(other) = servers.iter().find(|server| !makes_templates(server)) {
         return Err(Failure::new(Blame::User, format!("{} is not on Proxmox VE", other.name))
             .with_hint("only servers there can be cloned from a template"));
     }
     if servers.is_empty() {
         return Err(Failure::new(Blame::User, format!("{} has no server on Proxmox VE", arguments.file.display())));
     }
-    let session = Session::open(global, arguments.wait, "template build").await?.with_catalog(catalog);
     let templates = session.with_world(async |world| {
         let mut templates: BTreeMap<ServerName, ServerSpec> = BTreeMap::new();
         for server in &servers {
