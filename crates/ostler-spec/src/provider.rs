@@ -149,7 +149,10 @@ mod tests {
             let read: ProviderOptions = serde_json::from_value(written.clone()).unwrap();
             assert_eq!(serde_json::to_value(&read).unwrap(), written);
             written["provider"] = json!(if kind == "proxmox" { "existing" } else { "proxmox" });
-            assert!(serde_json::from_value::<ProviderOptions>(written).is_err(), "{kind}: a provider without its options");
+            assert!(
+                serde_json::from_value::<ProviderOptions>(written).is_err(),
+                "{kind}: a provider without its options"
+            );
         }
     }
 }

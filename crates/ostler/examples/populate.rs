@@ -5,7 +5,8 @@ use ostler_core::{
     event::EventKind,
     ids::{OperationId, ServerName, SubjectId},
     model::{
-        ImageHandle, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
+        ImageHandle, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed,
+        ServerRecord,
     },
     ports::{Keep, Lifecycle, Reporter, Store},
     spec::{ImageRef, LocalOptions, Network, ProviderKind, ProviderOptions, ServerSpec, Size, SshPolicy},

@@ -6,7 +6,8 @@ use crate::{
     event::{EventKind, Level},
     ids::{OperationId, ServerName},
     model::{
-        ImageHandle, KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord,
+        ImageHandle, KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed,
+        ServerRecord,
     },
     operation::{self, Step, StepFuture},
     ports::{Keep, Origin, Provider, Reporter},
@@ -64,7 +65,8 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
     let plan = Plan { spec: spec.clone() };
     let subject = world.store.claim_name(SubjectKind::Server, spec.name.as_str()).await?;
     let about = (subject, spec.name.as_str());
-    let record = operation::begun(about, OperationKind::Create, &plan, &steps_for(world.provider(spec.provider.kind())));
+    let record =
+        operation::begun(about, OperationKind::Create, &plan, &steps_for(world.provider(spec.provider.kind())));
     world.store.begin_operation(&record).await?;
     world
         .store
@@ -139,7 +141,7 @@ fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
 /// What Ostler logs in with.
 pub(super) async fn make_client_key(ctx: &Context<'_>) -> Result<()> {
     let client = ctx.world.remote.generate_key()?;
-    ctx.world.store.put_secret(Some(ctx.server()), secret_name::CLIENT_KEY, &client.private).await?;
+    ctx.world.store.put_secret(Some(ctx.subject), secret_name::CLIENT_KEY, &client.private).await?;
     ctx.update(|record| record.client_key = Some(client.public)).await?;
     Ok(())
 }

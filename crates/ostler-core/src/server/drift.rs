@@ -149,7 +149,8 @@ async fn look(
     })?;
     pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = run::request(&ctx, &record, session.transport(), true).await?;
-    let observer = Observer { world, server: record.subject(), run: request.run, findings, on_report, reports: Mutex::default() };
+    let observer =
+        Observer { world, server: record.subject(), run: request.run, findings, on_report, reports: Mutex::default() };
     // Nothing is half done when a look is given up, so it need not come to its end first.
     let result = tokio::select! {
         biased;

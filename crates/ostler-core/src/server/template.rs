@@ -14,9 +14,7 @@ use crate::{
         destroy,
         up::{self, OnFailure, Resumed},
     },
-    spec::{
-        ModuleMeta, ServerSpec, Settings, SshPolicy, TemplateContents, TemplateDigest,
-    },
+    spec::{ModuleMeta, ServerSpec, Settings, SshPolicy, TemplateContents, TemplateDigest},
     world::{Context, World},
 };
 use serde::{Deserialize, Serialize};

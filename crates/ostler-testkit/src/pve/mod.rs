@@ -98,7 +98,12 @@ impl Node {
 impl FakeNode {
     /// A node whose VMs are records only.
     pub async fn start() -> io::Result<Self> {
-        Self::new(None, ANYWHERE).await
+        Self::start_at(ANYWHERE).await
+    }
+
+    /// The same at this address of this machine's own; port 0: any that is free.
+    pub async fn start_at(address: SocketAddr) -> io::Result<Self> {
+        Self::new(None, address).await
     }
 
     /// A node whose VM is real, at this address of a /24 that this machine gets for as long as the VM runs. Needs root.
@@ -318,5 +323,7 @@ impl Drop for FakeNode {
         for vm in state.vms.values_mut() {
             drop(vm.guest.take());
         }
+        // On a thread of its own the rest of it lives as long as the process.
+        let _ = fs::remove_dir_all(self.node.dir.path());
     }
 }

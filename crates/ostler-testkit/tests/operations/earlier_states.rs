@@ -11,8 +11,7 @@ use crate::{
 };
 use ostler_core::{
     ids::{EventNumber, ServerName},
-    model::Phase,
-    operation::{OperationKind, OperationState, StepState},
+    model::{OperationKind, OperationState, Phase, StepState},
     ports::{EventFilter, Store},
     secret::Secret,
     spec::{ProviderKind, SecretRef, ServerSpec},
@@ -253,6 +252,6 @@ fn write_state() {
 #[test]
 fn each_provider_has_its_servers() {
     for kind in [ProviderKind::Local, ProviderKind::Existing, ProviderKind::Proxmox] {
-        assert!(servers().iter().any(|(name, ..)| spec_of(name).provider == kind), "{kind:?}");
+        assert!(servers().iter().any(|(name, ..)| spec_of(name).provider.kind() == kind), "{kind:?}");
     }
 }

@@ -5,6 +5,7 @@
 mod catalog;
 mod cli;
 mod e2e;
+mod earlier;
 mod proxmox;
 mod targets;
 mod wizard;

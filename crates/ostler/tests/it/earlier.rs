@@ -3,7 +3,7 @@
 //!
 //! Nothing that the servers were is there any more but a fake Proxmox VE node, so this is about what stands in the state directory; what
 //! happens to servers is tested in `ostler-testkit/tests/operations/earlier_states.rs`. `OSTLER_WRITE_STATES=RELEASE cargo test -p ostler
-//! --test earlier write_state` writes the state of today, once for each release that changes it.
+//! earlier::write_state` writes the state of today, once for each release that changes it.
 
 use ostler_testkit::{
     earlier::{EarlierState, WRITE, hide},
