@@ -1,6 +1,6 @@
-"""The controller's half of ostler_packages: remembers for each host what this run has made sure of, and asks the target only for the rest.
+"""The controller's half of ostler_packages. It remembers for each host which packages this run has checked, and asks the target only for the rest.
 
-So every role can install its own packages, and be complete without Ostler, at no cost after the one transaction at the start.
+So every role can install its own packages and be complete without Ostler. After the one transaction at the start that costs nothing.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ class ActionModule(ActionBase):
         if names and names <= done:
             return result | {"changed": False, "installed": [], "msg": "done before in this run"}
 
-        # How long to wait for other package managers is the run's to say, unless the task does.
+        # The run decides how long to wait for other package managers, unless the task does.
         patience = {"lock_timeout": task_vars["ostler_lock_timeout"]} if "ostler_lock_timeout" in task_vars else {}
         arguments = patience | self._task.args | {"name": sorted(names - done)}
         result |= self._execute_module(module_args=arguments, task_vars=task_vars)
         if not result.get("failed"):
             result["ansible_facts"] = {
-                # The names as they were asked for (`a | b`), and those of the packages that are really there (`b`).
+                # The requested names (`a | b`), and the names of the packages that are really installed (`b`).
                 DONE: sorted(done | names | set(result.pop("present", []))),
-                # Packages are missing only in check mode, where a role has to skip what cannot be looked at before they are there.
+                # Packages are missing only in check mode. There, a role skips the tasks that need them.
                 MISSING: sorted(missing | set(result.pop("missing", []))),
                 OWN: result.pop("own", []),
             }

@@ -1,10 +1,10 @@
 """Tells Ostler what happens: one JSON line per event, to the pipe whose descriptor number is in OSTLER_EVENT_FD.
 
-Being the stdout callback, it is also the reason that a run prints nothing: stdout is never parsed. Three rules hold everywhere:
+This is the stdout callback, so a run prints nothing, and nobody has to parse stdout. Three rules hold everywhere:
 
-- An event is masked before it is cut to size (half a secret would not be recognised), and it is written at once.
-- A reader that went away must not end a run halfway: after EPIPE the events are dropped.
-- Arguments come from `task_fields['args']`, which are templated and complete, but hold the secrets of no_log tasks as well.
+- An event is masked before it is shortened, because half a secret would not be recognised. It is written at once.
+- A reader that disappears must not end a run halfway: after EPIPE, events are dropped.
+- Arguments come from `task_fields['args']`, which are templated and complete, but also hold the secrets of no_log tasks.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ OUTPUT_LIMIT = 4 * 1024
 ARGUMENT_LIMIT = 16 * 1024
 DIFF_LIMIT = 64 * 1024
 
-# What may be said about a no_log task: enough to know which thing it owns, nothing of what it put there.
+# Arguments of a no_log task that events may show: they tell what it manages, and nothing of what it wrote there.
 STRUCTURAL_ARGUMENTS = frozenset("dest enabled group groups mode name owner path src state unit user".split())
 SECRET_KEY = re.compile(
     r"(?i)(?:^|[^a-z])(?:pass|passwd|password|passphrase|pwd|secret|secrets|token|tokens|credential|credentials"
     r"|private_?key|api_?key|access_?key|secret_?key|encryption_?key)(?:$|[^a-z])|(?:password|passwd|passphrase|secret|token)$"
 )
-# A private key as a whole, with or without the marks of a diff before its lines.
+# A whole private key, with or without diff marks before its lines.
 PRIVATE_KEY = re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----.*?(?:-----END (?:[A-Z]+ )*PRIVATE KEY-----|\Z)", re.DOTALL)
-# `name = value` and `name: value`, as configuration files and JSON write them. Words that only switch something are no secrets.
+# `name = value` and `name: value`, as in configuration files and JSON. Words that only switch something on or off are no secrets.
 ASSIGNMENT = re.compile(
     r"(?m)(?P<key>(?<![\w.-])(?P<name>[A-Za-z_][\w.-]*)[\"']?[ \t]*[:=][ \t]*)"
     r"(?!(?:yes|no|on|off|true|false|none|null|\d{1,3})[ \t]*[,;}]?[ \t]*$)"
@@ -125,10 +125,10 @@ class CallbackModule(CallbackBase):
     def v2_runner_item_on_skipped(self, result):
         self._task_result(result, "skipped", item=True)
 
-    # What the events hold
+    # Contents of the events
 
     def _task_started(self, host, task):
-        # Of each host, not of the run: not every host of a run has every task, and Ostler tells each server its own.
+        # One event per host, not per run: not every host has every task, and Ostler gives each server its own events.
         if task.action in C._ACTION_META:
             return
         self._emit(
@@ -148,8 +148,8 @@ class CallbackModule(CallbackBase):
             return
         host, name = callback_result.host.get_name(), _task_name(task, fields)
         hidden = bool(fields.get("no_log") or result.get("_ansible_no_log") or "censored" in result)
-        # Only the items of a loop were run with real arguments; what follows them is their sum. (A loop over something undefined fails
-        # before it has items, and then this is the only result.)
+        # Only the items of a loop ran with real arguments; the result after them is a summary. (A loop over something undefined fails
+        # before it has items. Then this is the only result.)
         aggregate = not item and "results" in result and (task.loop is not None or bool(task.loop_with))
         handler = _is_handler(task)
 
@@ -177,7 +177,7 @@ class CallbackModule(CallbackBase):
         if aggregate:
             event["aggregate"] = True
         if handler:
-            # All the names it may have been notified by, so that a reader knows which pending notifications are done.
+            # All names by which it may have been notified, so that a reader knows which pending notifications are done.
             event["answers"] = sorted({name, task.get_name(), *(task.listen or [])})
         if outcome in ("failed", "changed", "unreachable") and not hidden and not aggregate:
             event["stdout"] = self._text(result.get("stdout") or result.get("module_stdout"))
@@ -192,7 +192,7 @@ class CallbackModule(CallbackBase):
                 self._emit("deprecation", message=_summary_text(deprecation), host=host, task=name)
 
     def _arguments(self, arguments, hidden):
-        # Ansible adds some of its own for the module.
+        # Ansible adds its own arguments for the module.
         arguments = {key: value for key, value in arguments.items() if not key.startswith("_ansible_")}
         if hidden:
             return {key: value if key in STRUCTURAL_ARGUMENTS else MASK for key, value in arguments.items()}
@@ -201,7 +201,7 @@ class CallbackModule(CallbackBase):
     def _diff(self, diff):
         entries = []
         for entry in diff if isinstance(diff, list) else [diff]:
-            # Many modules send a diff of nothing.
+            # Many modules send a diff without a change.
             if not isinstance(entry, collections.abc.Mapping) or not entry.get("prepared") and entry.get("before") == entry.get("after"):
                 continue
             kept = {
@@ -232,7 +232,7 @@ class CallbackModule(CallbackBase):
 
     def _bounded(self, value, limit):
         if isinstance(value, str) and len(value) > limit:
-            # What went wrong usually stands at the end.
+            # The error is usually at the end.
             start, end = value[: limit // 4], value[-(limit - limit // 4):]
             return f"{start}\n... ({len(value) - limit} characters left out)\n{end}"
         if isinstance(value, dict):
@@ -244,8 +244,8 @@ class CallbackModule(CallbackBase):
     # Warnings that belong to no task
 
     def _listen_to_display(self):
-        """There is no callback for these, so the methods that would print them are wrapped, in this process only: a worker's calls
-        are forwarded here by Ansible itself."""
+        """There is no callback for these, so this wraps the methods that would print them. It does so in this process only, because
+        Ansible forwards a worker's calls to it."""
         process = os.getpid()
 
         def listen(method, event):
@@ -258,7 +258,7 @@ class CallbackModule(CallbackBase):
 
             setattr(self._display, method, wrapped)
 
-        # What Ansible prints ends in a failure that names no task.
+        # Ostler shows what Ansible prints as a failure that names no task, so it must be masked too.
         display = self._display.display
 
         def display_masked(msg, *args, **kwargs):
@@ -269,11 +269,11 @@ class CallbackModule(CallbackBase):
         listen("_deprecated", "deprecation")
         listen("_error", "error")
 
-    # Out
+    # Output
 
     @property
     def _mask(self):
-        # Made at first use: the inventory is read after this plugin's module is loaded, and before the first event.
+        # Created at first use: the inventory is read after this plugin is loaded, and before the first event.
         if self._masker is None:
             plugin = inventory_loader.get("ostler", class_only=True)
             self._masker = _Mask(getattr(plugin, "secrets", ()))
@@ -287,7 +287,7 @@ class CallbackModule(CallbackBase):
 class _Pipe:
     def __init__(self, descriptor):
         self._descriptor = int(descriptor) if descriptor else 1
-        # ssh and other children must not hold the pipe open after this process has gone.
+        # ssh and other children must not keep the pipe open after this process has ended.
         if self._descriptor > 2:
             os.set_inheritable(self._descriptor, False)
 
@@ -301,28 +301,28 @@ class _Pipe:
 
 
 class _Mask:
-    """Replaces known secrets in strings, in the forms in which they travel, and the values of keys that smell of secrets."""
+    """Replaces known secrets in strings, in every encoding in which they may appear, and the values of keys that sound like secrets."""
 
     def __init__(self, secrets):
         forms = set()
         for secret in secrets:
-            # The lines of a key turn up alone in diffs and in error messages.
+            # Single lines of a key appear in diffs and error messages.
             lines = [line for line in secret.splitlines() if len(line) >= 16]
             for text in [secret, secret.strip(), *lines]:
                 if len(text) >= 4:
                     forms |= _forms(text)
-        # The longest first, so that a secret which contains another is replaced as a whole.
+        # Longest first, so that a secret that contains another one is replaced as a whole.
         self._pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))) if forms else None
 
     def text(self, text):
-        # Lone surrogates (undecodable output) are not JSON for a strict reader.
+        # A strict reader of JSON refuses lone surrogates, which stand for undecodable output.
         text = str(text).encode("utf-8", "replace").decode()
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def diff(self, entry):
-        """Two sides of a difference, or one that a module has `prepared`. The server's side may hold what a secret was before, which is
-        not known here: so private keys and assignments to names that smell of secrets are masked too, and where the new text holds a
-        secret, all lines that it does not keep."""
+        """Masks both sides of a diff, or a diff that a module has `prepared`. The server's side may hold an earlier value of a secret, which
+        is not known here. So this also masks private keys and assignments to names that sound like secrets. If the new text holds a
+        secret, it masks every old line that the new text does not keep."""
         masked = {key: self._mask_assignments(self.text(text)) for key, text in entry.items()}
         if MASK in masked.get("after", "") and "before" in masked:
             kept = set(masked["after"].splitlines())
@@ -360,7 +360,7 @@ def _forms(text):
     in_json = {json.dumps(text, ensure_ascii=ascii)[1:-1] for ascii in (True, False)}
     forms = {text, *in_json, repr(text)[1:-1], repr(raw)[2:-1]}
     forms |= {json.dumps(form, ensure_ascii=ascii)[1:-1] for form in in_json for ascii in (True, False)}
-    # Within single quotes of a shell; of SQL and YAML; within double quotes of a shell; in HTML and XML.
+    # In single quotes of a shell; in those of SQL and YAML; in double quotes of a shell; in HTML and XML.
     forms |= {text.replace("'", "'\"'\"'"), text.replace("'", r"'\''"), text.replace("'", "''"), re.sub(r'(["$`\\])', r"\\\1", text), html.escape(text)}
     forms |= {
         yaml.safe_dump(text, default_style=style, allow_unicode=unicode, width=math.inf).strip()[1:-1] for style in "'\"" for unicode in (True, False)
@@ -369,7 +369,7 @@ def _forms(text):
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         forms |= {encode(raw).decode(), encode(raw).decode().rstrip("=")}
         if len(raw) >= 8:
-            # Inside a longer text the secret begins at any of three positions; the characters it shares with its neighbours are cut.
+            # In a longer text the secret may begin at any of three positions. Characters that it shares with its neighbours are cut off.
             for offset, cut in ((0, 0), (1, 2), (2, 3)):
                 usable = (len(raw) + offset) * 8 // 6
                 forms.add(encode(b"\0" * offset + raw).decode()[cut:usable])
@@ -377,7 +377,7 @@ def _forms(text):
 
 
 def _is_unpredicted(fields, result):
-    """Whether a module passed itself over in check mode; what a condition or an empty loop skips says so."""
+    """Whether a module skipped itself in check mode. A task that a condition or an empty loop skips says so in its result."""
     return bool(fields.get("check_mode")) and not any(key in result for key in ("false_condition", "skip_reason", "skipped_reason"))
 
 

@@ -1,4 +1,4 @@
-"""What the modules say of themselves in meta/ostler.yml, so that it is said once: a new module is a new directory and nothing else."""
+"""Reads what modules declare in meta/ostler.yml, the only place for it. So a new module is just a new directory."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
 def in_steps(modules, apps, user, ssh, pending, all_facts):
-    """All that a run does, in order: files of tasks/, each with the role that it is for.
+    """All steps of a run, in order: a file of tasks/ and the role that it handles.
 
-    `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw applied after the user is set up.
+    `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw is applied after the user is set up.
     """
     on = _ordered(name for name, wanted in modules.items() if wanted)
     off = _ordered(name for name, wanted in modules.items() if not wanted)[::-1]

@@ -1,4 +1,4 @@
-"""The inventory: asks the running Ostler over its private socket, so that nothing secret is on disk, in argv or in the environment."""
+"""The inventory. It comes from the running Ostler over a private socket, so no secret is on disk, in argv or in the environment."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ name: ostler
 short_description: Hosts and variables from the running Ostler
 description:
   - Sends C({"request":"inventory"}) to the UNIX socket in E(OSTLER_SOCKET) and reads one line of JSON in the format of an inventory script.
-  - Where the run can't begin for a reason that its user can mend, it says so there by C({"request":"refuse","why":"..."}).
+  - If the run can't begin for a reason that the user can fix, sends C({"request":"refuse","why":"..."}) to the same socket.
   - The values are data. None of them is ever evaluated as a template.
-  - C(ostler_vault_password) of a host opens what the roles hold encrypted with C(ansible-vault). It becomes no variable, and what it opens
-    is masked in events like every other secret.
+  - C(ostler_vault_password) of a host decrypts what the roles encrypted with C(ansible-vault). It does not become a variable, and what it
+    decrypts is masked in events like every other secret.
 options:
   plugin:
     description: Marks the file as a source for this plugin.
@@ -32,7 +32,7 @@ options:
 
 SECRET_MARK = "__ostler_secret__"
 VAULT_PASSWORD = "ostler_vault_password"
-# A whole file, or a value in one (indented then).
+# A whole encrypted file, or a single value, which is indented.
 VAULTED = re.compile(rb"\$ANSIBLE_VAULT;[^\n]+\n(?:[ \t]*[0-9a-f]+[ \t\r]*(?:\n|$))+")
 VAULTED_FILE_LIMIT = 1024 * 1024
 ANSWER_LIMIT = 64 * 1024 * 1024
@@ -42,7 +42,7 @@ TIMEOUT_SECONDS = 30
 class InventoryModule(BaseInventoryPlugin):
     NAME = "ostler"
 
-    # Every secret this process was told. The callback plugin reads the set from this class and masks the values wherever they turn up.
+    # Every secret that this process knows. The callback plugin reads the set from this class and masks the values wherever they appear.
     secrets: set[str] = set()
 
     def verify_file(self, path):
@@ -74,8 +74,8 @@ class InventoryModule(BaseInventoryPlugin):
         self._set_variables(group, content.get("vars", {}))
 
     def _set_variables(self, entity, variables):
-        # Strings that come out of json.loads carry no trust tag, and ansible-core 2.19 templates only trusted strings: what a user
-        # wrote as `{{ ... }}` arrives as these characters.
+        # Strings from json.loads carry no trust tag, and ansible-core 2.19 evaluates only trusted strings as templates. So a user's
+        # `{{ ... }}` arrives as plain text.
         for name, value in variables.items():
             self.inventory.set_variable(entity, name, self._reveal(value))
 
@@ -90,7 +90,7 @@ class InventoryModule(BaseInventoryPlugin):
         return value
 
     def _open_vault(self, loader, passwords):
-        """What `--vault-password-file` does, without a file; and a wrong password fails here, before anything is touched."""
+        """Does what `--vault-password-file` does, without a file. A wrong password fails here, before anything is touched."""
         secrets = [("default", VaultSecret(password.encode())) for password in passwords]
         loader.set_vault_secrets(secrets)  # for whole files
         VaultSecretsContext.current().secrets = secrets  # for single values
@@ -114,7 +114,7 @@ class InventoryModule(BaseInventoryPlugin):
                 try:
                     self.secrets.update(_texts(yaml.safe_load(text)))
                 except yaml.YAMLError:
-                    pass  # no variables; its lines are masked as they are
+                    pass  # not a file of variables; its text is masked as a whole
 
     def _ask(self, request):
         path = os.environ.get("OSTLER_SOCKET")
@@ -129,7 +129,7 @@ class InventoryModule(BaseInventoryPlugin):
                     line = stream.readline(ANSWER_LIMIT)
         except OSError as error:
             raise AnsibleParserError(f"cannot ask Ostler for the inventory at {path}: {error}") from error
-        # The answer holds secrets, so no message may quote it.
+        # The answer contains secrets, so no message may quote it.
         try:
             answer = json.loads(line)
         except ValueError:

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""A configuration file on a server that somebody may have configured before.
+"""Writes a configuration file on a server that somebody may have configured before.
 
-`ansible.builtin.template` copies the old file aside before it knows whether the new one is valid, and does not know whose the old one
-is. Here the new text is tried first; a file is somebody's own if neither its package nor Ostler wrote what it says; and what becomes of it is
-said before it is touched, in check mode too.
+`ansible.builtin.template` copies the old file aside before it knows whether the new one is valid, and does not know who wrote the old one.
+This module validates the new text first. A file is somebody's own if neither its package nor Ostler wrote its content. The module says what
+will happen to such a file before it touches it, in check mode too.
 """
 
 import codecs
@@ -20,20 +20,20 @@ DOCUMENTATION = r"""
 module: ostler_config
 short_description: Write a file, and keep what somebody else wrote there
 description:
-  - What is somebody's own is kept as C(PATH.before-ostler), with a warning that says so, or stays in its place (C(theirs)).
-  - A file that C(validate) refuses changes nothing and leaves nothing.
-  - Records in C(/var/lib/ostler/files.json) what it wrote, by its sum. A changed file of ours is somebody's own too.
+  - Keeps somebody's own file as C(PATH.before-ostler), with a warning that says so, or leaves it in place (C(theirs)).
+  - If C(validate) refuses the new file, nothing changes and nothing is left behind.
+  - Records the checksum of what it wrote in C(/var/lib/ostler/files.json). A file of ours that was changed since is somebody's own too.
 options:
-  path: {description: The file. Its directory is made if it is missing., type: path, required: true}
+  path: {description: The file. Its directory is created if it is missing., type: path, required: true}
   content: {description: The whole text., type: str}
-  merge: {description: "In place of a text: members of a JSON object. Others that are there stay.", type: dict}
+  merge: {description: "Instead of C(content): members of a JSON object. Other members stay.", type: dict}
   mode: {description: Its permissions., type: str, default: "0644"}
-  theirs: {description: What becomes of somebody's own., choices: [keep_beside, stay], default: keep_beside}
+  theirs: {description: What happens to somebody's own file., choices: [keep_beside, stay], default: keep_beside}
   holds:
-    description: What of somebody's own is worth naming, as C(what) (such as C(shares)) and C(pattern), whose first group is a name.
+    description: What the warning names of somebody's own file, as C(what) (such as C(shares)) and C(pattern), whose first group is a name.
     type: dict
-  quiet: {description: Somebody's own that stays is no warning., type: bool, default: false}
-  validate: {description: "A command that refuses a wrong file by its exit code; C(%s) is the file.", type: str}
+  quiet: {description: Do not warn when somebody's own file stays., type: bool, default: false}
+  validate: {description: "A command whose exit code tells whether the file is valid; C(%s) is the file.", type: str}
 """
 
 RECORD = "/var/lib/ostler/files.json"
@@ -65,7 +65,7 @@ class Config:
     def __init__(self, module):
         self.module, self.path = module, module.params["path"]
         self.merging = module.params["merge"] is not None
-        # A setting that is merged goes where the link leads; a text takes the link's place, and what it led to stays.
+        # Merging follows a symbolic link. A whole text replaces the link, and the file that it pointed to stays.
         self.path = os.path.realpath(self.path) if self.merging else self.path
         self.before = read(self.path)
         self.mode = int(module.params["mode"], 8)
@@ -92,7 +92,7 @@ class Config:
         self.module.exit_json(changed=changed, kept=kept, diff=sides)
 
     def merged(self):
-        """The JSON object with the wanted members; the file as it is where it has them."""
+        """The JSON object with the wanted members; the unchanged file if it already has them."""
         found = self.parsed()
         wanted = combined(found, self.module.params["merge"])
         if self.before is not None and found == wanted:
@@ -100,7 +100,7 @@ class Config:
         return (json.dumps(wanted, indent=4, ensure_ascii=False) + "\n").encode()
 
     def parsed(self):
-        """What the file says. Others wrote it: whatever is wrong with it is theirs to mend."""
+        """The JSON object in the file. Others wrote it, so they have to fix whatever is wrong with it."""
         raw = self.before or b""
         encoding = next((name for mark, name in BOMS.items() if raw.startswith(mark)), "utf-8")
         try:
@@ -124,7 +124,7 @@ class Config:
         return sum_of(self.before) == wrote if wrote else MARK in text(self.before)[:300]
 
     def is_packaged(self):
-        """Whether this is what the package put there: a configuration file, another file, or one of ucf's."""
+        """Whether the package wrote this content: as a conffile, as another file, or through ucf."""
         md5 = hashlib.md5(self.before, usedforsecurity=False).hexdigest()
         name = self.path.lstrip("/")
         if re.search(rf"(?m)^ {re.escape(self.path)} {md5}\b", text(read(f"{DPKG}/status"))):
@@ -198,7 +198,7 @@ class Config:
 
 
 def recorded():
-    """Without it, a file of ours is known by its first lines."""
+    """The checksums of what Ostler wrote, by path. A file of ours without one is recognised by its first lines."""
     try:
         found = json.loads(text(read(RECORD)) or "{}")
     except ValueError:

@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Debian packages in one transaction.
 
-Not `ansible.builtin.apt`, because that needs python3-apt on the target (a minimal Debian has none, and then even check mode fails),
-opens the whole cache to learn that nothing is to be done, and takes an empty /var/lib/apt/lists with a fresh date for a fresh index.
+`ansible.builtin.apt` does not serve here. It needs python3-apt on the target, which a minimal Debian lacks, and then even check mode
+fails. It opens the whole cache to find out that there is nothing to do. And it takes an empty /var/lib/apt/lists with a recent date for a
+fresh index.
 """
 
 import contextlib
@@ -23,48 +24,48 @@ short_description: Make sure that Debian packages are installed
 description:
   - Installs what is missing in one transaction, without recommended packages, and keeps the user's configuration files.
   - Refreshes the package index only if something is missing and the index is empty, old, or names files that are gone.
-  - A name may be C(a | b), as in Debian's own dependencies; where none of them is installed, the first one will be.
-  - Never removes a package; where installing would do so, that is an error.
-  - A refresh that fails is a warning which names the repository; whether that matters shows when packages are installed.
-  - Waits for other package managers before it believes what dpkg's state says, and finishes an interrupted dpkg run.
-  - Where nothing is missing and another package manager is at work, there is nothing to wait for.
-  - Records what was not there before in C(/var/lib/ostler/packages), and returns that record as the fact C(ostler_own_packages).
+  - A name may be C(a | b), as in Debian's own dependencies. If none of them is installed, the first one is installed.
+  - Never removes a package. If the installation would remove one, the task fails.
+  - A failed refresh is a warning that names the repository. The task fails only if a package then can't be installed.
+  - Waits for other package managers before it relies on dpkg's state, and finishes an interrupted dpkg run.
+  - Does not wait for another package manager if nothing is missing.
+  - Records the packages that it installed in C(/var/lib/ostler/packages), and returns that record as the fact C(ostler_own_packages).
   - Sets the facts C(ostler_installed_packages) and C(ostler_missing_packages); the latter is empty except in check mode.
-  - What an earlier task of the run has made sure of is not looked at again.
+  - Does not check a package again that an earlier task of the run has checked.
 options:
   name: {description: Package names., type: list, elements: str, required: true}
   gather_reloads:
     description:
-      - Lets systemd read its units anew before a unit is touched and at the end, not whenever a package asks for it. A dozen packages with
-        services ask 12 times, and each time costs as much as unpacking a package.
+      - Lets systemd reload its units only before a unit is used and at the end, not whenever a package asks for it. A dozen packages with
+        services ask 12 times, and each reload costs as much as unpacking a package.
     type: bool
     default: false
   index_age: {description: Seconds after which the index is old., type: int, default: 86400}
   lock_timeout:
-    description: Seconds to wait for other package managers in all. While it waits, C(/run/ostler-waiting) says for whom.
+    description: Seconds to wait for other package managers in total. While it waits, C(/run/ostler-waiting) says for whom.
     type: int
     default: 300
 """
 
 LISTS = "/var/lib/apt/lists"
-# What was missing when Ostler installed it, one name in a line: switching a module off leaves alone what somebody else had set up.
+# The packages that Ostler installed, one name per line. Switching a module off leaves alone what somebody else had installed.
 RECORD = "/var/lib/ostler/packages"
-# apt's own three retries, with growing pauses for each file, take minutes where names can't be looked up at all.
+# By default apt tries each file three more times, with growing pauses. That takes minutes if names can't be resolved at all.
 APT_GET = ["apt-get", "-q", "-y", "--no-remove", "--no-install-recommends", "-o", "Acquire::Retries=1"]
 APT_GET += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 
-# What dpkg has changed since it last wrote its status file. Files lie here while dpkg works, and after one that was cut off.
+# What dpkg has changed since it last wrote its status file. Files are here while dpkg runs, and after an interrupted run.
 UPDATES = "/var/lib/dpkg/updates"
-# Whoever works on packages holds the first one throughout (dpkg(1), DPKG_FRONTEND_LOCKED). A dpkg whose apt was killed holds the second.
+# A package manager holds the first lock throughout (dpkg(1), DPKG_FRONTEND_LOCKED). A dpkg whose apt was killed holds only the second.
 FRONTEND, DPKG = "/var/lib/dpkg/lock-frontend", "/var/lib/dpkg/lock"
 LOCKED = re.compile(r"[Cc]ould not get lock|another process")
-# apt's words for who it is: `Could not get lock FILE. It is held by process PID (NAME)`.
+# How apt names the holder: `Could not get lock FILE. It is held by process PID (NAME)`.
 HOLDER = re.compile(r"[Cc]ould not get lock (\S+?)\.? It is held by process (\d+ \([^)]*\)|\d+)")
 INTERRUPTED = re.compile(r"dpkg was interrupted")
-# Seconds between two looks at a lock. Whoever installs one package after the other leaves it free for a moment only.
+# Seconds between two checks of a lock. A program that installs one package after the other leaves it free only for a moment.
 PAUSE = 0.2
-# Where maintainer scripts find `systemctl` first (apt's DPkg::Path) while reloads are gathered. Only this transaction knows of it; where
-# nothing may be run from there, they find the real one.
+# While reloads are gathered, maintainer scripts find this `systemctl` first (apt's DPkg::Path). Only this transaction uses it. If programs
+# can't be executed there, the scripts find the real one.
 GATHERING = "/run/ostler-packages"
 PENDING = GATHERING + "/reload-pending"
 SYSTEMCTL = f"""#!/bin/sh
@@ -79,9 +80,9 @@ case " $* " in
 esac
 exec /usr/bin/systemctl "$@"
 """
-# What a task waits for, and the process that waits: Ostler looks here while a run goes on.
+# Which process waits, and for what. Ostler reads this file during a run.
 WAITING = "/run/ostler-waiting"
-# What `update` says of a repository that it could not refresh; it fails for some of these reasons and only warns of others.
+# What `apt-get update` says about a repository that it could not refresh. Some of these make it fail, others are only warnings.
 NOT_REFRESHED = re.compile(r"^(?:E: (?!Some index files)|W: (?=Failed to fetch|GPG error|OpenPGP|An error occurred during the sig))(.*)", re.MULTILINE)
 REMOVALS = re.compile(r"^The following packages will be REMOVED:\n((?: .*\n)+)", re.MULTILINE)
 UNMET = re.compile(r"^The following packages have unmet dependencies:\n((?: .*\n)+)", re.MULTILINE)
@@ -131,11 +132,11 @@ class Packages:
             self.await_prefetch()
             self.await_others()
             finished = self.finish_interrupted()
-            # Those who were waited for may have installed it.
+            # The other package manager may have installed it.
             before = self.versions()
             missing = self.missing(before)
             if missing:
-                # Before the installation, which may be cut off; what could not be installed is forgotten again.
+                # Recorded first, because the installation may be interrupted. What could not be installed is removed from the record.
                 self.record(sorted({*own, *missing}))
                 try:
                     self.install(missing)
@@ -143,7 +144,7 @@ class Packages:
                     own = sorted({*own, *set(missing).intersection(self.versions())})
                     self.record(own)
             after = self.versions()
-        # Completing a run that was cut off is a change even if no package is new.
+        # Finishing an interrupted run is a change even if no package is new.
         self.module.exit_json(
             changed=before != after or finished,
             installed=sorted(set(after) - set(before)),
@@ -174,7 +175,7 @@ class Packages:
         """The wanted packages that are completely installed."""
         names = sorted({name for names in self.wanted for name in names})
         query = ["dpkg-query", "--show", "--showformat=${Package} ${Version} ${db:Status-Status}\n", *names]
-        # 1: one is not known. 2: it failed, since a file of `updates` went while it read them.
+        # 1: dpkg does not know one of them. 2: it failed, because a file of `updates` disappeared while it read them.
         for _ in range(10):
             code, out, err = self.module.run_command(query)
             if code < 2:
@@ -186,7 +187,7 @@ class Packages:
         return {row[0]: row[1] for row in rows if len(row) == 3 and row[2] == "installed"}
 
     def await_prefetch(self):
-        """Ostler may be fetching packages and index already, while Ansible was on its way; it holds this lock meanwhile."""
+        """Ostler may already fetch packages and index while Ansible starts. It holds this lock meanwhile."""
         with open("/run/ostler-prefetch.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
 
@@ -196,9 +197,9 @@ class Packages:
                 self.wait(*held)
 
     def finish_interrupted(self):
-        """Lets dpkg finish what was cut off, and says whether there was anything.
+        """Lets dpkg finish an interrupted run. Returns whether there was one.
 
-        The look and dpkg's work happen under one lock, so that nobody can begin in between.
+        The check and dpkg's work happen under one lock, so that nobody else can start in between.
         """
         with self.waiting():
             while os.listdir(UPDATES):
@@ -227,7 +228,7 @@ class Packages:
         try:
             install = [*APT_GET, *self.gathering(), "install", *missing]
             if not self.refreshed:
-                # A young index can still name versions that the mirror no longer has, or lack a package that is new.
+                # Even a recent index can name versions that the mirror no longer has, or lack a new package.
                 if self.locked(install)[0] == 0:
                     return
                 self.refresh_index()
@@ -236,7 +237,7 @@ class Packages:
             self.reload_if_pending()
 
     def gathering(self):
-        """Options of apt by which packages' wishes for a reload are gathered."""
+        """apt's options that gather the packages' requests for a reload."""
         if not self.module.params["gather_reloads"] or not os.path.isdir("/run/systemd/system"):
             return []
         os.makedirs(GATHERING, mode=0o755, exist_ok=True)
@@ -246,7 +247,7 @@ class Packages:
         return ["-o", f"DPkg::Path={GATHERING}:/usr/sbin:/usr/bin:/sbin:/bin"]
 
     def reload_if_pending(self):
-        """Also what a task left that was killed."""
+        """Also cleans up after a task that was killed."""
         if os.path.exists(PENDING):
             self.module.run_command(["/usr/bin/systemctl", "daemon-reload"])
         shutil.rmtree(GATHERING, ignore_errors=True)
@@ -257,10 +258,9 @@ class Packages:
         return bool(indexes) and time.time() - max(stamps) < self.module.params["index_age"]
 
     def refresh_index(self):
-        # Descriptions in other words than the index's own take as long to unpack as the index, and nothing here reads them. The daily
-        # update fetches them.
+        # Translated descriptions take as long to unpack as the index, and nothing here reads them. The daily update fetches them.
         _, _, err = self.locked([*APT_GET, "-o", "Acquire::Languages=none", "update"])
-        # One repository that can't be refreshed leaves the others alone, and may not matter.
+        # A repository that can't be refreshed does not affect the others, and may not matter.
         self.not_refreshed = [shortened(line) for line in dict.fromkeys(NOT_REFRESHED.findall(err))]
         for line in self.not_refreshed[:5]:
             self.module.warn(f"the package index could not be refreshed as a whole: {line}")
@@ -273,7 +273,7 @@ class Packages:
             self.module.fail_json(msg=": ".join([failure, *reasons]), rc=code, stdout=out, stderr=err, cmd=command)
 
     def reasons(self, out, err):
-        """What stands in the way, where apt says it in more than one line."""
+        """Why the installation failed, if apt takes more than one line to say so."""
         if removals := REMOVALS.search(out):
             gone = " ".join(removals[1].split())
             return [f"that would remove {gone}, which Ostler does not do (remove it yourself, or switch off what needs the new package)"]
@@ -281,7 +281,7 @@ class Packages:
             return ["no repository of this server has " + " or ".join(unknown), *self.not_refreshed[:1]]
         if not HELD.search(err):
             return []
-        # apt says `held` of any conflict.
+        # apt calls any conflict `held`.
         unmet = UNMET.search(out)
         lines = [" ".join(line.split()) for line in unmet[1].splitlines()] if unmet else []
         if lines and all(" Conflicts: " in line or " Breaks: " in line for line in lines):
@@ -291,7 +291,7 @@ class Packages:
         return ["held packages stand in the way: " + ", ".join(held)] * bool(held) + lines[:3]
 
     def locked(self, command):
-        """Waits for other package managers here, since apt's own DPkg::Lock::Timeout does not cover the lists that `update` locks."""
+        """Runs apt, and waits for other package managers. apt's own DPkg::Lock::Timeout does not cover the lists that `update` locks."""
         with self.waiting():
             while True:
                 code, out, err = self.module.run_command(command)
@@ -301,7 +301,7 @@ class Packages:
                     self.wait(words, next(line for line in err.splitlines() if LOCKED.search(line)))
                     while holder and (held := held_lock(holder[1])):
                         self.wait(*held)
-                # Somebody's was cut off since it was looked at.
+                # Another dpkg run was interrupted since the last check.
                 elif code == 0 or not INTERRUPTED.search(err) or not self.finish_interrupted():
                     return code, out, err
 
@@ -329,12 +329,12 @@ class Packages:
 
 
 def interrupted():
-    """Whether dpkg was cut off. Takes no lock, for which others would have to wait."""
+    """Whether a dpkg run was interrupted. Takes no lock, so nobody has to wait for it."""
     return bool(os.listdir(UPDATES)) and held_lock() is None and bool(os.listdir(UPDATES))
 
 
 def held_lock(*paths):
-    """Who holds one of dpkg's locks, first in words, then in those of apt; `None` if nobody does. Takes none itself."""
+    """Who holds one of dpkg's locks, first in our words, then in apt's. `None` if nobody does. Takes no lock itself."""
     for path in paths or (FRONTEND, DPKG):
         with open(path, "a") as lock:
             asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)  # struct flock, fcntl(2)

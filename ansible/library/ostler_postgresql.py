@@ -1,17 +1,17 @@
 #!/usr/bin/python3
-"""Which clusters of PostgreSQL there are: one of them is the role's, and the others belong to somebody."""
+"""Looks at the PostgreSQL clusters of the server: one of them is the role's, and the others belong to somebody else."""
 
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: ostler_postgresql
-short_description: Require a cluster of PostgreSQL, and say which others there are
+short_description: Require a cluster of PostgreSQL, and name others that are in the way
 description:
-  - Fails where the cluster is missing, or another one runs on its port. Warns where another cluster has the usual port, which clients
-    reach that name none.
+  - Fails if the cluster is missing, or another one runs on its port. Warns if another cluster has the usual port, which clients use
+    that name no port.
 options:
-  cluster: {description: "The one that is required, as C(17/main).", type: str, required: true}
-  port: {description: Where clients look for it., type: int, default: 5432}
+  cluster: {description: "The required cluster, such as C(17/main).", type: str, required: true}
+  port: {description: The usual port of clients., type: int, default: 5432}
 """
 
 

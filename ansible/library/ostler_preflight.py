@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""What must be so before a run writes anything: the release, and that nobody else holds the ports that its apps need.
+"""Checks what must hold before a run writes anything: the release, and that nobody else holds the ports that its apps need.
 
-One step, for each task costs a process for each host. The release does not come from `ansible.builtin.setup`: also for a single fact it
-carries the collectors of all of them to the server and compiles them there. The files of /proc and of dpkg are read directly, which costs
-no process either; only what is in the way is asked for by name.
+It is one step, because each task costs a process per host. The release does not come from `ansible.builtin.setup`: even for a single fact
+that carries the collectors of all facts to the server and compiles them there. The files of /proc and dpkg are read directly, which costs no
+process either. Other programs are asked only for the names of what is in the way.
 """
 
 import glob
@@ -19,18 +19,18 @@ DOCUMENTATION = r"""
 module: ostler_preflight
 short_description: Require a release of Debian, and free ports
 description:
-  - Fails where the server runs another release. Sets the facts C(distribution), C(distribution_release), C(distribution_version) and
+  - Fails if the server runs another release. Sets the facts C(distribution), C(distribution_release), C(distribution_version) and
     C(distribution_major_version), as C(setup) does.
-  - Fails where another program holds a port of C(ports), with its name. An app's own program is one that comes from its C(packages) or from
-    another binary package of the same source, also where somebody else installed it.
-  - An app may start what no package has, or a container. A port that was free, or the app's own, when a run first met it is
-    recorded in C(/var/lib/ostler/ports.json), and such a program that holds it later is taken for the app.
-  - Where an app names no packages, what is its own can't be known, and another name than the app's is only worth a warning, once.
+  - Fails if another program holds a port of C(ports), and names it. An app's own program is one that comes from its C(packages) or from
+    another binary package of the same source, even if somebody else installed it.
+  - An app may also start a container, or a program that is in no package. A port that was free, or held by the app, when a run first saw it
+    is recorded in C(/var/lib/ostler/ports.json). If such a program holds it later, it is taken for the app.
+  - If an app names no packages, its own program can't be known. A program with another name than the app's is then only a warning, once.
 options:
-  major_version: {description: The release that is required., type: int, required: true}
+  major_version: {description: The required release., type: int, required: true}
   ports:
     description:
-      - C(app), C(port), C(proto), C(scope) and C(packages) of each; without C(app) it is that of sshd. A port of scope C(local) is not in
+      - C(app), C(port), C(proto), C(scope) and C(packages) of each port. Without C(app) it is sshd's port. A port of scope C(local) does not
         conflict with a program that listens on a single address other than 127.0.0.1 and ::1.
     type: list
     elements: dict
@@ -38,22 +38,22 @@ options:
 """
 
 RECORD = "/var/lib/ostler/ports.json"
-# What Ostler installed here, by ostler_packages.
+# The packages that Ostler installed; ostler_packages writes it.
 OWN_PACKAGES = "/var/lib/ostler/packages"
 STATUS, LISTS = "/var/lib/dpkg/status", "/var/lib/dpkg/info"
-# Programs that listen in place of a container, and how the cgroup of a process in one is called.
+# Programs that listen on behalf of a container, and how the cgroup of a process in a container is named.
 PUBLISHERS = {"docker-proxy", "rootlessport", "conmon", "slirp4netns", "pasta", "containerd-shim"}
 CONTAINED = re.compile(
     r"/(?:(?:docker|libpod|crio|cri-containerd)[-/]([0-9a-f]{12,64})|lxc(?:\.payload|\.monitor)?[./]([\w-]+)|machine-([\w-]+)\.scope)"
 )
 ENGINES = {"docker-ce", "docker.io", "podman"}
 BY_HAND = ("/usr/local/", "/opt/", "/home/", "/root/", "/srv/")
-# The name of sshd's own port in the record: no app is called so.
+# The name of sshd's own port in the record. No app can have it.
 SSHD = "ssh.port"
-# State of a socket that waits for others, by protocol, as proc_net_tcp(5) has it.
+# State of a listening socket, by protocol, as proc_net_tcp(5) writes it.
 LISTENING = {"tcp": "0A", "udp": "07"}
 
-# A program that listens. `unit` is the unit of systemd that it belongs to, `container` the start of its id or True.
+# A program that listens. `unit` is its systemd unit. `container` is the start of its container's id, or True if the id is unknown.
 Holder = namedtuple("Holder", "pid name exe unit container")
 
 
@@ -71,7 +71,7 @@ def release(module):
     except OSError as error:
         module.fail_json(msg=f"this server does not say what it runs: {error}")
     wanted, version = module.params["major_version"], found.get("VERSION_ID", "")
-    # What derives from Debian has an ID of its own; testing and unstable have no version.
+    # Derivatives of Debian have an ID of their own. Testing and unstable have no version.
     if found["ID"] != "debian" or version != str(wanted):
         module.fail_json(msg=f"this server runs {found['PRETTY_NAME']}, and Ostler manages Debian {wanted} servers only")
     return {
@@ -87,7 +87,7 @@ class Ports:
         self.module = module
         self.wanted = module.params["ports"]
         self.record = self.recorded()
-        # Before there was such a record, apps had been started as well.
+        # Versions of Ostler without this record have started apps, too.
         self.known = os.path.exists(RECORD)
 
     def run(self):
@@ -108,7 +108,7 @@ class Ports:
             self.write(granted)
 
     def fault(self, port, holder):
-        """Why this program may not hold the port; None where it may."""
+        """Why this program may not hold the port, or None if it may."""
         app, packages = port.get("app"), set(port.get("packages") or [])
         holder = socket_unit(self.module.run_command, port, holder) if holder.pid == 1 else holder
         if holder is None or not holder.container and (self.belongs(holder, packages) or namesake(holder, app, packages)):
@@ -125,16 +125,16 @@ class Ports:
         return f"{sentence}: {advice(app, holder)}"
 
     def belongs(self, holder, packages):
-        """Whether its program or its unit is from these packages, or from others of the same source."""
+        """Whether the holder's program or unit is from these packages, or from others of the same source."""
         unit = re.sub(r"@.*\.", "@.", holder.unit or "")
         wanted = {without_usr(holder.exe)} if holder.exe else set()
         if unit and not os.path.isfile(f"/etc/systemd/system/{unit}"):
             wanted.add(f"/lib/systemd/system/{unit}")
-        # The packages themselves first, for the others have to be looked for among all that are installed.
+        # The packages themselves come first, because finding the others means searching all installed packages.
         return bool(wanted & files_of(packages) or wanted & files_of(relatives(packages)))
 
     def was_applied(self, holder, packages):
-        """Whether an Ostler that kept no such record has set up the app: one of its packages is ours."""
+        """Whether an Ostler that kept no record has set up the app. If so, it installed one of the app's packages."""
         return bool(set(read(OWN_PACKAGES).split()) & (packages | (ENGINES if holder.container else set())))
 
     def describe(self, port, holder, package):
@@ -164,7 +164,7 @@ def files_of(packages):
 
 
 def relatives(packages):
-    """Those of the same source, and those that one stands for (`postgresql` for `postgresql-17`)."""
+    """Packages of the same source, and those that one of them stands for (`postgresql` for `postgresql-17`)."""
     sources, depends = {}, {}
     for stanza in read(STATUS).split("\n\n"):
         fields = dict(re.findall(r"(?m)^(Package|Source|Depends): (.*)$", stanza))
@@ -191,7 +191,7 @@ def advice(app, holder):
 
 
 def listening(protos):
-    """`{("tcp", 80): [(inode, address)]}` of all sockets that wait for others; the address as the kernel writes it."""
+    """`{("tcp", 80): [(inode, address)]}` of all listening sockets, with the address as the kernel writes it."""
     found = {}
     for proto in protos:
         for path in (f"/proc/net/{proto}", f"/proc/net/{proto}6"):
@@ -203,13 +203,13 @@ def listening(protos):
 
 
 def in_the_way(sockets, port):
-    """Sockets of the port that an app's own would collide with."""
+    """Sockets on the port that would conflict with the app's own socket."""
     found = sockets.get((port["proto"], port["port"]), [])
     return [(inode, address) for inode, address in found if port["scope"] != "local" or not set(address) - {"0"} or is_loopback(address)]
 
 
 def is_loopback(address):
-    """As the kernel writes it, in words of four bytes."""
+    """Takes the address as the kernel writes it, in words of four bytes."""
     return address == "00000000000000000000000001000000" or address.endswith("7F") and address[:-8] in ("", "0000000000000000FFFF0000")
 
 
@@ -223,7 +223,7 @@ def processes(inodes):
                 if link.startswith("socket:[") and link[8:-1] in inodes:
                     found.setdefault(link[8:-1], pid)
         except OSError:
-            # It ended, or closed the file.
+            # The process ended, or closed the file.
             continue
     return {inode: holder(pid) for inode, pid in found.items()}
 
@@ -235,7 +235,7 @@ def holder(pid):
         exe = ""
     name = read(f"/proc/{pid}/comm").strip() or os.path.basename(exe)
     cgroup = read(f"/proc/{pid}/cgroup")
-    # A unit of a user's own manager is none of the system's.
+    # Units of a user's service manager are not system units.
     units = [] if "/user@" in cgroup else re.findall(r"/([^/\n]+\.service)(?=[/\n])", cgroup)
     contained = container_of(cgroup)
     # This server may be a container itself.
@@ -250,7 +250,7 @@ def container_of(cgroup):
 
 
 def socket_unit(run, port, systemd):
-    """systemd listens for a service of its: the socket's unit in its place. None where it says no more, for then nobody is in the way."""
+    """systemd listens on behalf of a service: returns the socket's unit instead. None if there is none any more; then nobody is in the way."""
     _, out, _ = run(["systemctl", "list-sockets", "--all", "--no-legend", "--no-pager", "--plain", "--full"])
     for line in out.splitlines():
         fields = line.split()
@@ -260,8 +260,8 @@ def socket_unit(run, port, systemd):
 
 
 def namesake(holder, app, packages):
-    """Whether the program bears the name of the app, as a daemon does. Where the app has it from a package, one that somebody has put
-    elsewhere by hand is another one."""
+    """Whether the program has the app's name, as a daemon does. If the app's program comes from a package, a program that somebody installed
+    elsewhere by hand does not count."""
     names = [plain(name) for name in (holder.name, os.path.basename(holder.exe), re.split(r"[.@]", holder.unit or "")[0])]
     if app is None:
         return holder.name.startswith("sshd") or names[2] in ("ssh", "sshd")

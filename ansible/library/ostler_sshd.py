@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""The whole policy of sshd in one idempotent step, on servers that somebody has configured before.
+"""Sets the whole policy of sshd in one idempotent step, on servers that somebody may have configured before.
 
-sshd takes the first value it meets, so ours stand in a file of their own that sorts first. Three things can still win over it: what is
-read before that file, `Port`, of which every one counts, and `Match` blocks. Lines of the first two kinds, and those that `Match all`
-puts over everybody, become comments, which say where the setting is kept now. Other `Match` blocks are somebody's choice: each that
-overrides the policy for some is warned of by name, or taken over in the same way if asked for. All other lines stay. The result is
-tried as a whole before any file is written.
+sshd uses the first value that it reads, so our settings are in a file that sorts first. Three things can still override it: lines that are
+read before that file, `Port`, of which every line counts, and `Match` blocks. Lines of the first two kinds, and those below `Match all`,
+become comments that say where the setting is now. Other `Match` blocks are somebody's choice. A warning names each one that overrides the
+policy for some connections, or the module takes it over in the same way if asked to. All other lines stay. The whole result is tried out
+before any file is written.
 """
 
 import base64
@@ -27,19 +27,19 @@ DOCUMENTATION = r"""
 module: ostler_sshd
 short_description: Make sshd obey these settings, whatever else is configured
 description:
-  - Returns C(socket), whether systemd listens for sshd now or at the next boot; then it decides on the port, and not this configuration.
+  - Returns C(socket), whether systemd listens for sshd now or at the next boot. If so, systemd's socket decides the port, not this configuration.
 options:
   settings:
-    description: Keywords of sshd_config(5) and their values. Of a list, the first value is written unless another of them is configured already.
+    description: Keywords of sshd_config(5) and their values. Of a list, the first value is written unless another one is already configured.
     type: dict
     required: true
-  user: {description: The account that must get in from wherever sshd can be reached., type: str, default: root}
-  host_keys: {description: Host keys that clients know this server by; no choice of algorithms cuts them off., type: list, elements: str, default: []}
+  user: {description: The account that must be able to log in from wherever sshd can be reached., type: str, default: root}
+  host_keys: {description: Host keys by which clients know this server. They stay usable under any choice of algorithms., type: list, elements: str, default: []}
   match_blocks: {description: Whether C(Match) blocks against the settings are kept or taken over., type: str, choices: [keep, take-over], default: keep}
 """
 
 MAIN, OURS = "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d/00-ostler.conf"
-# Old names of keywords, and how `sshd -T` prints a value that may be written in two ways.
+# Old names of keywords. Below, how `sshd -T` prints a value that can be written in two ways.
 ALIASES = {
     "challengeresponseauthentication": "kbdinteractiveauthentication",
     "skeyauthentication": "kbdinteractiveauthentication",
@@ -47,15 +47,15 @@ ALIASES = {
 }
 PRINTED = {"without-password": "prohibit-password"}
 LISTEN = re.compile(r"(\[[^\]]+\]|[^\s:\[\]]+):\d+(\s.*)?")
-# What can shut an account out that a `Match` block holds for. Those of the policy come on top.
+# Keywords by which a `Match` block can shut an account out, besides those of the policy.
 SHUTS_OUT = ["allowusers", "denyusers", "allowgroups", "denygroups", "authorizedkeysfile"]
 SHUTS_OUT += ["forcecommand", "chrootdirectory", "maxsessions", "refuseconnection"]
-# Somebody on the internet by either family, a neighbour in each private range, and one behind a provider's NAT.
+# An address on the internet in either family, one in each private range, and one behind a provider's NAT.
 FOREIGN = ["192.0.2.1", "2001:db8::1", "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "fd00::1", "fe80::1"]
-# Each question is a process of sshd.
+# Each question starts an sshd process.
 MOST_QUESTIONS = 80
 
-# `block`: that of the `Match` line above it, or None where it holds for everybody.
+# `block` is the block of the `Match` line above, or None if the line applies to everybody.
 Line = namedtuple("Line", "path number keyword value block")
 Block = namedtuple("Block", "path number criteria")
 
@@ -74,9 +74,9 @@ class Sshd:
     def __init__(self, module):
         self.module = module
         self.files, self.before = {}, {OURS: self.read(OURS)}
-        # Where `Match` blocks set each keyword.
+        # For each keyword, the places where `Match` blocks set it.
         self.places = {}
-        # For each keyword, the values that are fine; the first is ours.
+        # For each keyword, the acceptable values; the first is ours.
         self.accepted = {k: [str(v) for v in value] if isinstance(value, list) else [str(value)] for k, value in module.params["settings"].items()}
         self.keep_host_keys()
 
@@ -102,7 +102,7 @@ class Sshd:
         return answers[0] == "active" or answers[1] == "enabled"
 
     def keep_host_keys(self):
-        """A key that clients have pinned goes on working, whatever is thought of its kind."""
+        """A key that clients have pinned stays usable, whatever its type."""
         kinds = {key.split()[0]: key for key in self.module.params["host_keys"] if " " in key}
         for keyword, values in self.accepted.items():
             if keyword.lower() == "hostkeyalgorithms":
@@ -118,7 +118,7 @@ class Sshd:
                 values[0] = str(min(int(values[0]), rsa_bits(kinds["ssh-rsa"])))
 
     def walk(self, path, block=None, depth=0):
-        """Each line that sshd reads, in its order; OURS is one without a keyword."""
+        """Each line that sshd reads, in sshd's order. OURS appears as one line without a keyword."""
         if path == OURS:
             yield Line(OURS, 0, "", "", block)
             return
@@ -127,7 +127,7 @@ class Sshd:
             keyword, value = split(line)
             if keyword == "match":
                 criteria = unquoted(value)
-                # Within a block, `Match all` widens nothing.
+                # In a file included inside a block, `Match all` does not widen that block.
                 block = Block(path, number, criteria) if criteria.lower() != "all" or inherited is None else inherited
             elif keyword == "include" and depth < 16:
                 for child in included(value):
@@ -141,7 +141,7 @@ class Sshd:
                 yield Line(path, number, ALIASES.get(keyword, keyword), value, block)
 
     def leave_what_is_fine(self, entries):
-        """Keywords of which somebody else's value will do, so that ours need not stand."""
+        """Finds the keywords that somebody else has set to an acceptable value, so that ours is not needed."""
         first = {}
         for line in entries:
             if line.block is None and line.path != OURS:
@@ -158,7 +158,7 @@ class Sshd:
             if line.keyword == "port" and "port" in kept or line.keyword in kept and ours and index < ours[0]:
                 self.take_over(line)
             elif line.keyword == "listenaddress" and LISTEN.fullmatch(line.value):
-                # Without a port of its own it goes on restricting the addresses.
+                # Without its port, the line still restricts the addresses.
                 host, rest = LISTEN.fullmatch(line.value).groups()
                 self.files[line.path][line.number] = f"ListenAddress {host}{rest or ''}"
         if not ours:
@@ -170,7 +170,7 @@ class Sshd:
             self.files[line.path][line.number] = f"# Kept in {OURS} by Ostler: {text.strip()}"
 
     def look_at_blocks(self, entries):
-        """The `Match` blocks that stay, and what each of them says against the policy."""
+        """The `Match` blocks that stay, each with its settings that contradict the policy."""
         blocks = {}
         for line in entries:
             if line.block is None or line.path == OURS:
@@ -199,7 +199,7 @@ class Sshd:
                 for path, name in self.whole.items():
                     err = re.sub(rf"{re.escape(name)}\b", path, err)
                 self.module.fail_json(msg=f"sshd does not accept its configuration: {err.strip()}", stderr=err, rc=code)
-            # sshd judges no connection that it knows nothing of where there is a `Match LocalPort` or `LocalAddress`.
+            # With a `Match LocalPort` or `LocalAddress`, `sshd -T` refuses to answer without a connection. So this asks without `Match` blocks.
             everybody = self.effective(self.stage(os.path.join(folder, "everybody-"), until_match)[MAIN])
             for keyword, value in self.differing(everybody).items():
                 self.module.fail_json(msg=f"sshd would not obey: {keyword} stays `{value}` instead of `{self.accepted[keyword][0]}`")
@@ -210,7 +210,7 @@ class Sshd:
             shutil.rmtree(folder)
 
     def stage(self, prefix, part=list):
-        """Writes copies of all files, or of a part of each, that include one another."""
+        """Writes copies of all files, or of a part of each. They include one another."""
         names = {path: f"{prefix}{index}" for index, path in enumerate(self.files)}
         for path, name in names.items():
             with open(name, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -228,7 +228,7 @@ class Sshd:
                 )
 
     def warn_of_what_sshd_says(self, everybody, blocks):
-        """sshd is asked for accounts and addresses that matter: what a block says is one thing, what comes of it is another."""
+        """Asks sshd about the accounts and addresses that matter, because the effect of a block is not obvious from its text."""
         told = {pair for against in blocks.values() for pair in against}
         user = self.module.params["user"]
         for account, address, rest in self.connections(blocks):
@@ -250,7 +250,7 @@ class Sshd:
                     self.module.warn(f"sshd: a `Match` block of your own shuts {account} out from {address}: {keyword} is `{value}` there ({where})")
 
     def connections(self, blocks):
-        """(account, address, the rest) of connections that could be judged in different ways."""
+        """(account, address, the rest) of connections to which different blocks may apply."""
         accounts = dict.fromkeys(["root", self.module.params["user"]])
         addresses = dict.fromkeys([*self.peers(), *FOREIGN])
         wanted = [(account, address, {}) for address in addresses for account in accounts]
@@ -261,7 +261,7 @@ class Sshd:
         return list({repr(one): one for one in wanted}.values())[:MOST_QUESTIONS]
 
     def peers(self):
-        """Who is connected right now, Ostler among them."""
+        """The addresses that are connected right now, Ostler's among them."""
         if shutil.which("ss") is None:
             return []
         out = self.module.run_command(["ss", "-Htn", "state", "established", "( sport = :ssh or sport = :%s )" % self.port()])[1]
@@ -272,7 +272,7 @@ class Sshd:
         return next((values[0] for keyword, values in self.accepted.items() if keyword.lower() == "port"), "22")
 
     def effective(self, main, connection=None):
-        """What `sshd -T` prints: each keyword's values. Of a connection that it can't judge, nothing."""
+        """What `sshd -T` prints: each keyword's values. Empty for a connection that sshd can't judge."""
         command = ["/usr/sbin/sshd", "-f", main, "-T", *(["-C", connection] if connection else [])]
         code, out, err = self.module.run_command(command)
         if code != 0 and connection:
@@ -286,7 +286,7 @@ class Sshd:
         return found
 
     def differing(self, found):
-        """The settings that this sshd would not obey, and the values that it takes instead."""
+        """The settings that this sshd would not obey, with the values that it would use instead."""
         pairs = {keyword: " ".join(found.get(keyword.lower(), [])) for keyword in self.accepted if keyword.lower() in found}
         return {keyword: value for keyword, value in pairs.items() if printed(value) not in map(printed, self.accepted[keyword])}
 
@@ -319,7 +319,7 @@ def split(line):
 
 
 def included(value):
-    """The files of an Include line, in sshd's order. Ours counts, whether it is there yet or not."""
+    """The files of an Include line, in sshd's order. Ours counts even if it does not exist yet."""
     for pattern in value.replace('"', "").split():
         pattern = os.path.join("/etc/ssh", pattern)
         found = set(glob.glob(pattern))
@@ -327,13 +327,13 @@ def included(value):
 
 
 def printed(value):
-    """A value as `sshd -T` prints it, to be compared."""
+    """A value in the form in which `sshd -T` prints it, for comparison."""
     value = " ".join(unquoted(value).split())
     return PRINTED.get(value.lower(), value.lower())
 
 
 def unquoted(value):
-    """Without quotes and what sshd takes for a comment."""
+    """The value without quotes and without a comment."""
     return re.sub(r"\s#.*$", "", value).replace('"', "").strip()
 
 
@@ -346,7 +346,7 @@ def is_address(text):
 
 
 def rsa_bits(key):
-    """Size of the modulus of an `ssh-rsa` public key (RFC 4253, section 6.6)."""
+    """Size in bits of the modulus of an `ssh-rsa` public key (RFC 4253, section 6.6)."""
     rest, parts = base64.b64decode(key.split()[1]), []
     while rest:
         size = int.from_bytes(rest[:4], "big")
@@ -356,11 +356,11 @@ def rsa_bits(key):
 
 
 def sample(criteria):
-    """Accounts, addresses and the rest that a `Match` line may be about. One that means everybody else leaves it open."""
+    """Accounts, addresses and the rest that a `Match` line may match. A criterion that only excludes or uses wildcards names none."""
     words = iter(criteria.replace("=", " ").split())
     accounts, addresses, rest = [], [], {}
     for criterion in words:
-        # These two stand alone.
+        # These two criteria take no pattern.
         patterns = "" if criterion.lower() in ("all", "invalid-user") else next(words, "")
         plain = [pattern.lstrip("!") for pattern in patterns.split(",")]
         named = [pattern for pattern in plain if not set("*?") & set(pattern)]
@@ -381,12 +381,12 @@ def sample(criteria):
 
 
 def first_host(pattern):
-    """An address within what `Match Address` names: an address, a network, or a pattern such as `10.1.*`."""
+    """An address that `Match Address` with this pattern matches: an address, a network, or a pattern such as `10.1.*`."""
     try:
         network = ipaddress.ip_network(re.sub(r"[*?]", "1", pattern), strict=False)
     except ValueError:
         parts = pattern.split(".")
-        # `10.*` has fewer dots than addresses have.
+        # `10.*` has fewer parts than an address.
         if parts[-1] == "*" and len(parts) < 4:
             return first_host(".".join(parts[:-1] + ["1"] * (5 - len(parts))))
         return None
@@ -417,7 +417,7 @@ def is_group(number):
 
 
 def shuts_out(account, keyword, values):
-    """Whether this keyword keeps the account from a shell by a key in its own authorized_keys."""
+    """Whether this keyword keeps the account from getting a shell with a key in its own authorized_keys."""
     patterns = " ".join(values).split()
     if keyword in ("refuseconnection", "maxsessions"):
         return patterns in (["yes"], ["0"])
@@ -428,17 +428,17 @@ def shuts_out(account, keyword, values):
         return not any(os.path.join(home, file.replace("%h", home).replace("%u", account)) == f"{home}/.ssh/authorized_keys" for file in patterns)
     names = [account] if keyword.endswith("users") else groups_of(account)
     listed = any(fnmatch.fnmatchcase(name, pattern.partition("@")[0]) for name in names for pattern in patterns)
-    # With an address of its own (`ops@10.*`) a pattern may hold for others only; sshd decides, and a denial is not taken for granted.
+    # A pattern with an address (`ops@10.*`) may apply to other connections only. sshd decides that, so such a denial is not taken for granted.
     return listed and not any("@" in pattern for pattern in patterns) if keyword.startswith("deny") else not listed
 
 
 def until_match(lines):
-    """What holds for everybody."""
+    """The lines that apply to everybody."""
     return itertools.takewhile(lambda line: split(line)[0] != "match", lines)
 
 
 def staged(lines, names):
-    """With each Include leading to the copies."""
+    """The lines, with each Include pointing to the copies."""
     for line in lines:
         keyword, value = split(line)
         if keyword == "include":

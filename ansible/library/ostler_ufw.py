@@ -1,8 +1,8 @@
 #!/usr/bin/python3
-"""The whole of ufw in one idempotent step.
+"""Sets all of ufw in one idempotent step.
 
-`community.general.ufw` handles one rule per call and cannot say which rules are no longer wanted. This module reads ufw's own files
-and the kernel once, and calls ufw only for what differs. Its rules carry the comment `ostler`; other rules are left alone.
+`community.general.ufw` handles one rule per call and can't tell which rules are no longer wanted. This module reads ufw's own files and the
+kernel once, and calls ufw only for what differs. Its rules carry the comment `ostler`; other rules are left alone.
 """
 
 import ipaddress
@@ -19,12 +19,12 @@ module: ostler_ufw
 short_description: Keep ufw on, with exactly the wanted rules, or give it back as it was
 description:
   - Denies incoming and allows outgoing traffic by default, on IPv4 and IPv6, and allows what C(allow) lists.
-  - Removes rules with the comment C(ostler) that are not listed any more. Nothing is flushed, and rules of others stay.
-  - The ports on which sshd listens at this moment stay open whatever is listed, and everything is allowed before ufw is enabled.
-  - Rules that would not let in the address that this very connection comes from are refused, and so are files of ufw's that it could
-    not load. Nothing is touched then.
-  - It is done when both IP versions hold the rules in the kernel and the next boot brings them back. What fails in between puts files,
-    kernel and unit back as they were.
+  - Removes rules with the comment C(ostler) that are no longer listed. Nothing is flushed, and other people's rules stay.
+  - The ports on which sshd listens at this moment stay open whatever is listed. All rules are added before ufw is enabled.
+  - Refuses rules that would lock out the address that this connection comes from, and ufw files that ufw could not load. Nothing is
+    touched then.
+  - Succeeds when the kernel has the rules for both IP versions, and the next boot will load them. On a failure in between, it restores
+    files, kernel and unit.
   - Warns of programs and rulesets that filter beside ufw.
   - Returns C(tuples), ufw's records of all rules in their order, for each IP version.
 options:
@@ -35,9 +35,9 @@ options:
     type: list
     elements: str
     default: []
-  ssh_from: {description: Who reaches the ports of sshd., choices: [any, lan], default: any}
+  ssh_from: {description: Who can reach the ports of sshd., choices: [any, lan], default: any}
   state:
-    description: C(off) removes the rules and puts back whether ufw was on, and its policy, from before the first run with C(on).
+    description: C(off) removes the rules, and restores ufw's policy and whether it was on, as before the first run with C(on).
     choices: ["on", "off"]
     default: "on"
 """
@@ -54,7 +54,7 @@ POLICY = {"IPV6": "yes", "DEFAULT_INPUT_POLICY": '"DROP"', "DEFAULT_OUTPUT_POLIC
 LAN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]
 RULE = re.compile(r"(?:(?P<any>any)|(?P<port>\d{1,5}(?::\d{1,5})?)(?:/(?P<proto>tcp|udp))?)(?:\s+from\s+(?P<source>\S+))?")
 
-# One rule of ufw. `source` is None for anywhere, which makes one rule per IP version.
+# One rule of ufw. `source` is None for anywhere, which ufw turns into one rule per IP version.
 Rule = namedtuple("Rule", "port proto source")
 
 
@@ -101,7 +101,7 @@ def sources(text, source):
         network = ipaddress.ip_network(source, strict=False)
     except ValueError:
         raise ValueError(f"`{text}`: {source} is not an address, a network or `lan`") from None
-    # ufw writes a single host without its prefix length.
+    # ufw writes a single host without a prefix length.
     return [str(network.network_address if network.num_addresses == 1 else network)]
 
 
@@ -113,14 +113,14 @@ class Firewall:
         self.families = [Family(version, module.run_command) for version in self.versions]
         self.records = {version: self.read_records(version) for version in self.versions}
         self.rules = {version: {key: comment for key, comment, _ in self.records[version] if key} for version in self.versions}
-        # As a shell reads the file: the last line counts.
+        # The last line counts, as in a shell.
         self.conf_on = re.findall(r"(?m)^ENABLED=(.*)$", read(CONF))[-1:] == ["yes"]
 
     def keep_on(self, wanted, ssh_sources):
         if not self.installed and not self.module.check_mode:
             self.module.fail_json(msg="ufw is not installed")
         ports = self.sshd_ports()
-        # SSH comes first: it is allowed before anything else happens.
+        # SSH comes first, so it is allowed before anything else happens.
         wanted = list(dict.fromkeys([Rule(port, "tcp", source) for port in ports for source in ssh_sources] + wanted))
         keys = {version: {self.key(rule, version) for rule in wanted if self.applies(rule, version)} for version in self.versions}
         missing = [rule for rule in wanted if any(not self.decided(rule, v) for v in self.versions if self.applies(rule, v))]
@@ -154,12 +154,12 @@ class Firewall:
         if policy is not None:
             self.write(DEFAULTS, policy)
         if self.conf_on and not loaded:
-            # The files say on, and the kernel does not (stopped, flushed, or only one IP version). With ENABLED=no, ufw only edits its
-            # files, so that the wanted rules are complete before `enable` loads them at once.
+            # The files say on, but the kernel lacks the rules (stopped, flushed, or only one IP version). With ENABLED=no, ufw only edits
+            # its files, so the rules are complete when `enable` loads them all at once.
             self.write(CONF, self.edited(CONF, {"ENABLED": "no"}))
         for path in RULE_FILES.values():
             if not read(path):
-                # Without it, ufw can't add a rule either.
+                # Without this file, ufw can't add a rule.
                 put(path, contents(f"{PRISTINE}/{os.path.basename(path)}") or contents(f"{PRISTINE}/iptables/{os.path.basename(path)}"))
         for rule in missing:
             lacking = [v for v in self.versions if self.applies(rule, v) and not self.has(rule, v)]
@@ -167,7 +167,7 @@ class Firewall:
                 self.ufw("allow", *words(one), "comment", COMMENT)
         self.delete(stale)
         if not loaded:
-            # `enable` loads nothing where a chain of ufw's is there already.
+            # `enable` loads nothing if one of ufw's chains already exists.
             self.ufw("disable")
             for family in self.families:
                 family.forget_chains()
@@ -178,7 +178,7 @@ class Firewall:
             self.command("systemctl", verb, "ufw.service")
 
     def prove(self):
-        """That the firewall is what it shall be, in the kernel and after the next boot."""
+        """Fails unless the firewall is as wanted, in the kernel and after the next boot."""
         for family in self.families:
             family.rules(anew=True)
             if not family.is_complete():
@@ -190,7 +190,7 @@ class Firewall:
             raise Failed(f"ufw says that it is on, and {CONF} and {DEFAULTS} do not say so for the next boot")
 
     def refuse_unloadable(self):
-        """Files that are not ours to mend, before anything is touched."""
+        """Refuses files that ufw can't load, before anything is touched. They belong to the user, so Ostler does not fix them."""
         if self.installed:
             reasons = [family.unloadable(name) for family in self.families for name in ("before", "after")]
             reasons += [foreign_bytes(path) for path in (CONF, DEFAULTS, *RULE_FILES.values())]
@@ -198,10 +198,10 @@ class Firewall:
                 self.module.fail_json(msg=f"ufw can't load its rules: {'; '.join(filter(None, reasons))}. Nothing was changed")
 
     def give_back(self):
-        """Without a record, ufw was not Ostler's to switch on, and is not Ostler's to switch off."""
+        """Restores ufw from the record. Without one, Ostler did not switch ufw on, so it does not switch it off."""
         record = self.recorded()
         stays_on = record.get("enabled", self.conf_on)
-        # Where the firewall stays on, so does the way in: sshd may listen elsewhere by now than where the user's own rules say.
+        # If the firewall stays on, so do the rules for SSH: sshd may now listen on another port than the user's own rules allow.
         ssh = {port for port in self.sshd_ports() if stays_on}
         stale = self.ours(lambda key, _: not (key[2] in ssh and key[1] == "tcp"))
         policy = self.edited(DEFAULTS, record.get("policy", {}))
@@ -241,7 +241,7 @@ class Firewall:
         return [f"firewall: {switch}", f"policy: {policy}", *sorted({show(key) for key in present + new})]
 
     def records_after(self, version, stale, missing):
-        """What `records` will be: ufw appends what is new."""
+        """What `records` will be after the change. ufw appends new rules."""
         kept = [record for key, _, record in self.records[version] if not key or (version, key) not in stale]
         new = [self.key(rule, version) for rule in missing if self.applies(rule, version) and not self.decided(rule, version)]
         anywhere = ANYWHERE[version]
@@ -258,7 +258,7 @@ class Firewall:
         if os.path.exists(RECORD):
             return
         policy = dict(re.findall(r"(?m)^(\w+)=(.*)$", read(DEFAULTS)))
-        # Where there are rules of ours already, it was us who switched it on.
+        # If rules of ours are already there, Ostler switched it on.
         enabled = self.conf_on and not self.ours(lambda *_: True)
         masked = unit_states(self.module.run_command, ["ufw"]).get("ufw", ("",))[0] == "masked"
         record = {"enabled": enabled, "masked": masked, "policy": {name: policy[name] for name in POLICY if name in policy}}
@@ -289,7 +289,7 @@ class Firewall:
                 self.ufw("--force", "delete", "allow", *words(one))
 
     def for_versions(self, rule, versions):
-        """The rule in these IP versions only: what the other one has may be somebody's own, and ufw would take it for the same."""
+        """The rule for these IP versions only. The other version's rule may be somebody's own, and ufw would take it for the same rule."""
         if rule.source is not None or versions == self.versions:
             return [rule]
         return [rule._replace(source=ANYWHERE[version]) for version in versions]
@@ -299,8 +299,8 @@ class Firewall:
         return any((action, *what) in self.rules[version] for action in ("allow", "limit", "deny", "reject"))
 
     def decided(self, rule, version):
-        """Whether there is a rule for exactly this already. If it is the user's own it stays his, even where it limits or denies: ufw would
-        not add ours beside it, but turn his into ours."""
+        """Whether a rule for exactly this already exists. If it is the user's own, it stays, even if it limits or denies. ufw would not add
+        ours beside it, but replace it with ours."""
         _, *what = self.key(rule, version)
         present = [action for action in ["allow", "limit", "deny", "reject"] if (action, *what) in self.rules[version]]
         if present and present[0] in ("deny", "reject"):
@@ -314,8 +314,8 @@ class Firewall:
         return ("allow", rule.proto, rule.port, rule.source or ANYWHERE[version])
 
     def read_records(self, version):
-        """ufw's own record: `### tuple ### ACTION PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION [comment=HEX]`, as (key, comment, all but
-        the comment). Rules that we would never write (an interface, a destination, a source port, a profile) have no key to compare."""
+        """Reads ufw's own records, `### tuple ### ACTION PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION [comment=HEX]`, as (key, comment, all
+        but the comment). Rules that Ostler never writes (with an interface, a destination, a source port or a profile) have no key."""
         records = []
         for line in read(RULE_FILES[version]).splitlines():
             fields = line.split()
@@ -335,18 +335,18 @@ class Firewall:
     def unit_wants(self):
         if not os.path.isdir("/run/systemd/system"):
             return []
-        # Where ufw is still to be installed, there is no unit.
+        # If ufw is not installed yet, there is no unit.
         enabled, active = unit_states(self.module.run_command, ["ufw"]).get("ufw", (None, None))
         wants = ["unmask", "enable"] if enabled and enabled.startswith("masked") else ["enable"] if enabled != "enabled" else []
         return wants + (["start"] if active != "active" else [])
 
     def sshd_ports(self):
-        """The ports of the running sshd, which need not be those of its configuration while a change of port is under way."""
+        """The ports of the running sshd. While the port is being changed, they differ from those in its configuration."""
         _, out, _ = self.module.run_command(["ss", "-Hltnp"])
         listening = [(fields[3], fields[5]) for fields in map(str.split, out.splitlines()) if len(fields) >= 6]
         addresses = [address for address, process in listening if '("sshd",' in process]
         if any('("systemd",' in process for _, process in listening):
-            # systemd may listen for it; `show` has lines like `Listen=[::]:22 (Stream)`.
+            # systemd may listen on behalf of sshd. `show` prints lines like `Listen=[::]:22 (Stream)`.
             _, out, _ = self.module.run_command(["systemctl", "show", "ssh.socket", "--property=ActiveState", "--property=Listen"])
             if "ActiveState=active" in out:
                 addresses += re.findall(r"(?m)^Listen=(\S+) \(Stream\)$", out)
@@ -354,7 +354,7 @@ class Firewall:
         return list(dict.fromkeys(port for _, _, port in addresses))
 
     def edited(self, path, settings):
-        """The content of a shell-style file with these settings, or None where it has them already."""
+        """The content of a shell-style file with these settings, or None if it already has them."""
         content = old = read(path)
         for name, value in settings.items():
             line = f"{name}={value}"
@@ -380,11 +380,11 @@ class Firewall:
 
 
 class Failed(Exception):
-    """What went wrong, in a sentence."""
+    """Its message says in a sentence what went wrong."""
 
 
 class Snapshot:
-    """ufw's files, its rules in the kernel and its unit, as they are now."""
+    """The state of ufw's files, its rules in the kernel and its unit when this was created."""
 
     def __init__(self, firewall):
         self.firewall, self.run = firewall, firewall.module.run_command
@@ -393,7 +393,7 @@ class Snapshot:
         self.unit = unit_states(self.run, ["ufw"]).get("ufw")
 
     def restore(self):
-        """What to say of it."""
+        """Restores that state. Returns the end of a sentence that says whether it worked."""
         left = []
         if self.unit:
             enabled, active = unit_states(self.run, ["ufw"]).get("ufw", self.unit)
@@ -419,7 +419,7 @@ class Snapshot:
 
 
 def decoded(comment):
-    """A comment as ufw writes it, in hexadecimal digits; as it stands where a person wrote it."""
+    """Decodes a comment from ufw's hexadecimal digits. One that a person wrote as plain text stays as it is."""
     try:
         return bytes.fromhex(comment).decode(errors="replace")
     except ValueError:
@@ -427,7 +427,7 @@ def decoded(comment):
 
 
 def foreign_bytes(path):
-    """Where a file is not UTF-8, which ufw, a program in Python, does not survive."""
+    """Says where a file is not UTF-8, or returns None. ufw, a Python program, crashes on such a file."""
     content = read(path)
     found = re.search("[\ud800-\udfff]", content)
     return f"{path}, line {content.count(chr(10), 0, found.start()) + 1}: this is not UTF-8, and ufw can't read it" if found else None
@@ -451,7 +451,7 @@ def put(path, file):
 
 
 def connected_from():
-    """The address of this connection's other end, from the environment of the sshd session that we descend from; None without one."""
+    """The remote address of this connection, from the environment of the sshd session that this process descends from. None without one."""
     process = os.getpid()
     while process > 1:
         try:
@@ -467,7 +467,7 @@ def connected_from():
 
 
 def lets_in(key, client, ports):
-    """Whether an allowing rule lets this address reach one of these TCP ports."""
+    """Whether a rule that allows or limits lets this address reach one of these TCP ports."""
     _, proto, port, source = key
     first, _, last = port.partition(":")
     numbers = port == "any" or any(int(first) <= int(number) <= int(last or first) for number in ports if first.isdigit())
@@ -475,7 +475,7 @@ def lets_in(key, client, ports):
 
 
 def words(rule):
-    """The arguments by which ufw knows the rule."""
+    """The rule as arguments for ufw."""
     proto = [] if rule.proto == "any" else ["proto", rule.proto]
     port = [] if rule.port == "any" else ["port", rule.port]
     return [*proto, "from", rule.source or "any", "to", "any", *port]

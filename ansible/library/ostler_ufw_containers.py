@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""ufw's rules for the ports that containers publish.
+"""Applies ufw's rules to the ports that containers publish.
 
-Docker opens a published port by rules of its own in `nat` and `FORWARD`, which packets meet instead of ufw's. For such packets it first
-asks the chain DOCKER-USER, which is its user's. What is allowed there is made from ufw's own records, by the port that the packet was sent to
-(`--ctorigdstport`), since Docker has translated it by then. ufw loads it, through its `after.init`: at boot, when it is switched on, and
-when it is reloaded; the chain is there before Docker is, and Docker leaves its content alone. Nothing of Docker's or of others is flushed.
+Docker opens a published port with its own rules in `nat` and `FORWARD`, which packets pass instead of ufw's. For such packets it first
+consults the chain DOCKER-USER, which belongs to its user. This module fills that chain from ufw's own records. It matches the port that the
+packet was sent to (`--ctorigdstport`), because Docker has translated the port by then. ufw loads the chain through its `after.init`: at
+boot, when it is switched on, and when it is reloaded. So the chain exists before Docker does, and Docker leaves its content alone. No rule of
+Docker or anybody else is flushed.
 """
 
 import os
@@ -28,7 +29,7 @@ File = namedtuple("File", "text mode")
 BEGIN, END = "# BEGIN Ostler", "# END Ostler"
 WAS_OFF = " (this file was not executable before)"
 ANYWHERE = ("0.0.0.0/0", "::/0")
-# Names of the interfaces that Docker makes: the default network, Swarm's gateway, and networks without a name of their own.
+# Interfaces that Docker creates: for the default network, for Swarm's gateway, and for networks that choose no interface name.
 BRIDGES = ["docker0", "docker_gwbridge", "br-+"]
 
 SCRIPT_TEXT = r"""#!/bin/sh
@@ -96,7 +97,7 @@ class Containers:
         self.module.exit_json(changed=bool(changed) or not loaded, diff=[diff(path, before[path], after[path]) for path in changed])
 
     def hooked(self, hook):
-        """The hook with our call at its start, where no `exit` of the user comes before it. A call that fails says so, and the rest goes on."""
+        """The hook with our call at its start, before any `exit` of the user. If the call fails, it says so and the rest continues."""
         clean = unhooked(hook) or File("#!/bin/sh\n", 0o640)
         first, _, rest = clean.text.partition("\n")
         if not re.fullmatch(r"#! ?(/usr)?/bin/(env )?(sh|bash|dash)( -\w+)?", first):
@@ -119,7 +120,7 @@ class Containers:
 
 
 def unhooked(hook):
-    """The hook as it was before ours."""
+    """The hook without our call."""
     if hook is None or BEGIN not in hook.text:
         return hook
     mode = hook.mode & ~0o111 if BEGIN + WAS_OFF in hook.text else hook.mode
@@ -145,21 +146,21 @@ def write(path, file):
 
 def diff(path, before, after):
     def shown(file):
-        # Bytes that are no text stay in the file, and can't be told.
+        # Bytes that are not text stay in the file, but JSON can't carry them.
         return file.text.encode("utf-8", "replace").decode() if file else ""
 
     return {"before": shown(before), "after": shown(after), "before_header": path, "after_header": path}
 
 
 def chains(version, tuples):
-    """Both chains, in the form that `iptables-restore --noflush` loads at once: it empties no chain but the two that it names."""
+    """Both chains, in the form that `iptables-restore --noflush` loads in one step. It empties only the two chains that it names."""
     lines = [f":{CHAIN} - [0:0]", f":{CHAIN}-in - [0:0]"]
-    # What is under way goes on; what containers send is not ufw's to judge; and errors and pings are harmless.
+    # Established connections continue. ufw does not filter what containers send. Errors and pings are harmless.
     lines.append(f"-A {CHAIN} -m conntrack --ctstate RELATED,ESTABLISHED -j RETURN")
     lines += [f"-A {CHAIN} -i {bridge} -j RETURN" for bridge in BRIDGES]
     lines.append(f"-A {CHAIN} -p {'icmp' if version == 4 else 'ipv6-icmp'} -j RETURN")
-    # To a container: by its published port, or straight to its address, as a neighbour can send (only rules of `ufw route` let that in).
-    # `-g` returns to Docker's own rules.
+    # Packets to a container, through its published port or directly to its address. A neighbour on the network can send the latter, and only
+    # rules of `ufw route` let them in. `-g` returns to Docker's own rules.
     lines += [f"-A {CHAIN} -o {bridge} -g {CHAIN}-in" for bridge in BRIDGES]
     lines.append(f"-A {CHAIN} -m conntrack --ctstate DNAT -g {CHAIN}-in")
     lines += [f"-A {CHAIN}-in {rule}" for record in tuples for rule in translate(record.split())]
@@ -169,14 +170,14 @@ def chains(version, tuples):
 
 
 def translate(record):
-    """The rules that one record of ufw means here: [route:]ACTION[_log] PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION[_INTERFACE]."""
+    """Rules for one record of ufw: [route:]ACTION[_log] PROTO DPORT DST SPORT SRC [DAPP SAPP] DIRECTION[_INTERFACE]."""
     action, proto, dport, destination, sport, source = record[:6]
     route, _, action = action.rpartition(":")
     verdict = "RETURN" if action.partition("_")[0] in ("allow", "limit") else "DROP"
     interfaces = dict(part.partition("_")[::2] for part in record[-1].split("!"))
     if "in" not in interfaces and not route:
         return
-    # A rule for forwarded packets is about the container itself; one for incoming packets about a port of the server, as the sender knows it.
+    # A rule for forwarded packets names the container itself. One for incoming packets names a port of the server, which the sender used.
     to_port, from_port, to = ("--dport", "--sport", "-d") if route else ("--ctorigdstport", "--ctorigsrcport", "--ctorigdst")
     common = [f"-i {interfaces['in']}"] if interfaces.get("in") else []
     common += [f"-o {interfaces['out']}"] if interfaces.get("out") else []

@@ -1,7 +1,7 @@
-"""What the kernel and ufw's files hold of the firewall, for each IP version; how to put it back; and who else filters packets.
+"""Reads the firewall from the kernel and ufw's files for each IP version, restores it, and finds out who else filters packets.
 
-ufw asks the kernel only whether one chain exists. A firewall that is loaded for one IP version, or whose built-in chains somebody has
-flushed, passes for started, so that `ufw enable` says "active" and loads nothing.
+ufw only asks the kernel whether one chain exists. So it takes a firewall for started that is loaded for one IP version only, or whose
+built-in chains somebody has flushed. `ufw enable` then says "active" and loads nothing.
 """
 
 import json
@@ -11,7 +11,7 @@ from collections import Counter
 
 DIRECTORY = "/etc/ufw"
 BUILT_IN = ("INPUT", "FORWARD", "OUTPUT")
-# Services that load rules of their own, by their names.
+# Units that load rules of their own, with the names that people know them by.
 FIREWALLS = {
     "firewalld": "firewalld",
     "netfilter-persistent": "netfilter-persistent",
@@ -25,7 +25,7 @@ NFTABLES_CONF = "/etc/nftables.conf"
 
 
 class Family:
-    """ufw's share of one IP version's filter table. `run` is `run_command` of a module."""
+    """ufw's part of the filter table of one IP version. `run` is `run_command` of a module."""
 
     def __init__(self, version, run):
         self.version, self.run = version, run
@@ -34,8 +34,8 @@ class Family:
         self.listing = None
 
     def rules(self, anew=False):
-        """What `iptables -S` says; nothing where the kernel has no such table."""
-        # In check mode, ufw and what it needs may not be there yet.
+        """What `iptables -S` prints. Empty if the kernel has no such table."""
+        # In check mode, ufw and its dependencies may not be installed yet.
         if not os.path.exists(f"/usr/sbin/{self.binary}"):
             return []
         if self.listing is None or anew:
@@ -44,12 +44,12 @@ class Family:
         return self.listing
 
     def is_complete(self):
-        """Whether what ufw's files say is in force. Rules of `before` and `after` that differ from their files are left alone: they are
-        somebody's edit that he has not loaded yet."""
+        """Whether the rules in ufw's files are in force. If rules of `before` and `after` differ from their files, that is left alone:
+        somebody has edited the file and not loaded it yet."""
         rules = self.rules()
         kernel = appended(rules)
         frame = appended(self.file_rules("before") + self.file_rules("after"))
-        # Those for the log come and go with its level.
+        # Chains for logging are left out, because their rules depend on the log level.
         filed = appended(self.file_rules("user"))
         user = {chain: filed[chain] for chain in map(self.chain, ("user-input", "user-output", "user-forward"))}
         return (
@@ -61,12 +61,12 @@ class Family:
         )
 
     def missing_jumps(self):
-        """Built-in chains that do not ask ufw's."""
+        """Built-in chains that do not jump to ufw's."""
         rules = self.rules()
         return [name for name in BUILT_IN if f"-A {name} -j {self.chain('before-' + name.lower())}" not in rules]
 
     def forget_chains(self):
-        """Removes ufw's own chains where the built-in ones do not ask them: ufw makes the jumps only together with the chains."""
+        """Removes ufw's own chains if the built-in ones do not jump to them, because ufw creates the jumps only together with the chains."""
         rules = self.rules(anew=True)
         if not self.missing_jumps():
             return None
@@ -76,17 +76,17 @@ class Family:
         return self.run([self.binary + "-restore", "-w", "--noflush"], data="\n".join(lines) + "\n") if chains else None
 
     def saved(self):
-        """The whole filter table, for `restore`; None where it can't be had."""
+        """The whole filter table, for `restore`. None if it can't be read."""
         code, out, _ = self.run([self.binary + "-save", "-t", "filter"])
         return out if code == 0 and "*filter" in out else None
 
     def restore(self, saved):
-        """Puts back what `saved` returned, at once; the words of a failure, or None."""
+        """Restores what `saved` returned, in one step. Returns the error message, or None."""
         code, out, err = self.run([self.binary + "-restore", "-w"], data=saved)
         return None if code == 0 else (err or out).strip()
 
     def unloadable(self, name):
-        """Why ufw could not load this file of rules at the next boot; None where it can."""
+        """Why ufw could not load this file of rules at the next boot. None if it can."""
         path = self.path(name)
         if not os.path.exists(path) or os.path.getsize(path) == 0:
             return f"{path} is missing or empty (`apt-get install --reinstall -o Dpkg::Options::=--force-confmiss ufw` brings it back)"
@@ -94,7 +94,7 @@ class Family:
         return None if code == 0 else f"{path}: {brief(err or out)}"
 
     def file_rules(self, name):
-        """The lines of a file of rules that are about the filter table."""
+        """The lines of a file of rules that belong to the filter table."""
         table, lines = None, []
         for line in read(self.path(name)).splitlines():
             table = line[1:].strip() if line.startswith("*") else table
@@ -109,7 +109,7 @@ class Family:
 
 
 def foreign_filters(run, families):
-    """Sentences about rules of others that make what ufw is told untrue, now or when they are loaded again."""
+    """Sentences about other people's rules that override ufw's, now or when they are loaded again."""
     units = unit_states(run, ["nftables", *FIREWALLS])
     for unit, name in FIREWALLS.items():
         state = " and ".join(state for state in units.get(unit, ()) if state in ("active", "enabled"))
@@ -147,7 +147,7 @@ def foreign_filters(run, families):
 
 
 def unit_states(run, units):
-    """`{"nftables": ("disabled", "inactive")}`: what systemd says of each unit that there is."""
+    """What systemd says about each unit that exists, such as `{"nftables": ("disabled", "inactive")}`."""
     if not os.path.isdir("/run/systemd/system"):
         return {}
     _, out, _ = run(["systemctl", "show", "--property=Id,LoadState,UnitFileState,ActiveState", *(f"{unit}.service" for unit in units)])
@@ -157,7 +157,7 @@ def unit_states(run, units):
 
 
 def flushing_line(path=NFTABLES_CONF):
-    """Where a ruleset that is loaded empties everything first: (file, line)."""
+    """Where a ruleset flushes everything before it loads, as (file, line). None if it does not."""
     for number, line in enumerate(read(path).splitlines(), start=1):
         if re.match(r"\s*flush\s+ruleset\s*(;|$|#)", line):
             return path, number
@@ -165,7 +165,7 @@ def flushing_line(path=NFTABLES_CONF):
 
 
 def dropping_chains(run):
-    """Base chains of nftables for what comes in, other than those of iptables and fail2ban, that let in only what they say."""
+    """nftables' base chains for incoming packets that drop whatever they do not accept, except those of iptables and fail2ban."""
     if not os.path.exists("/usr/sbin/nft"):
         return
     for chain in nft(run, "list", "chains"):
@@ -189,12 +189,12 @@ def nft(run, *arguments):
 
 
 def appended(lines):
-    """How many rules each chain gets."""
+    """How many rules each chain has."""
     return Counter(line.split(None, 2)[1] for line in lines if line.startswith("-A "))
 
 
 def brief(text):
-    """The first lines of what a program says, on one."""
+    """The first lines of a program's output, joined into one."""
     text = text.encode("utf-8", "replace").decode()
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("Try `")]
     lines = lines[-1:] if lines[:1] == ["Traceback (most recent call last):"] else lines
@@ -202,7 +202,7 @@ def brief(text):
 
 
 def read(path):
-    """A text of whatever encoding: what is not UTF-8 survives being written again."""
+    """A text in any encoding. Bytes that are not UTF-8 survive when it is written again."""
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()

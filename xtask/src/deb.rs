@@ -1,7 +1,7 @@
-//! `cargo xtask deb`: the Debian package, from the release binary with the Ansible bundle inside.
+//! `cargo xtask deb` makes the Debian package from the release binary with the Ansible bundle inside.
 //!
-//! cargo-deb makes it, the tool for this with the widest use: it derives the libraries that are depended on, and what goes where
-//! stands in `crates/ostler/Cargo.toml`. It is built at the first time, into `target/tools`.
+//! It uses cargo-deb, the most widely used tool for this. cargo-deb derives the dependencies on libraries, and
+//! `crates/ostler/Cargo.toml` says which file goes where. The first call builds cargo-deb into `target/tools`.
 
 use crate::{
     bundle, licences,
@@ -25,7 +25,7 @@ pub struct Arguments {
     verify: bool,
 }
 
-/// Which cargo-deb: its output decides what the package holds.
+/// Version of cargo-deb. It is fixed, because it decides what the package contains.
 const CARGO_DEB: &str = "3.8.0";
 /// Where the package and its parts are made.
 const OUT: &str = "target/deb";
@@ -45,7 +45,7 @@ pub fn run_deb(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the binary itself says: manual pages, completions. And the copyright file that Debian's policy (12.5) asks for.
+/// Writes what the binary prints (manual pages, completions), and the copyright file that Debian's policy (12.5) requires.
 fn parts(ostler: &Path) -> Result<(), Box<dyn Error>> {
     let out = Path::new(OUT);
     if out.exists() {
@@ -83,15 +83,15 @@ fn package() -> Result<PathBuf, Box<dyn Error>> {
     Ok(package)
 }
 
-/// Installs it with nothing but what it depends on, and runs it.
+/// Installs the package with only its dependencies, runs it, and removes it again.
 fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
     if !rustix::process::geteuid().is_root() {
         return Err(Box::new(unmet("--verify makes a Debian root and enters it with chroot: run it as root")));
     }
-    // mmdebstrap refuses folders that only root may enter, as those in target may be.
+    // mmdebstrap refuses folders that only root can enter. `target` may be one.
     let scratch = tempfile::Builder::new().prefix("ostler-deb-").tempdir()?;
     let root = scratch.path().join("root");
-    // Within the run, where apt still knows the mirror that this machine uses.
+    // During mmdebstrap's run, because apt then still knows the mirror that this machine uses.
     let copy = format!("--customize-hook=copy-in {} /tmp", package.display());
     let install =
         "--customize-hook=chroot \"$1\" apt-get -qq -y --no-install-recommends install /tmp/ostler.deb >/dev/null";
@@ -107,7 +107,7 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
     if version.trim() != concat!("ostler ", env!("CARGO_PKG_VERSION")) {
         return Err(Box::new(unmet(&format!("`ostler --version` says {version}"))));
     }
-    // Without the recommended QEMU it misses just that, which is what its exit code says.
+    // QEMU is only recommended, so it is missing here, and the exit code says so.
     let doctor = inside(&["ostler", "doctor"]).output()?;
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     let good = ["ok       Ansible and Python", "ok       SSH", "MISSING  servers on this machine"];
@@ -125,7 +125,7 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         "/usr/share/doc/ostler/bundle-licences",
         "/usr/share/doc/ostler/crate-licences",
     ] {
-        // Minimal roots are told to leave documentation out; then it is in the list, and not on the disk.
+        // Minimal roots leave documentation out: it is in dpkg's list, but not on the disk.
         if !files.lines().any(|line| line.trim_end_matches(".gz") == file.trim_end_matches(".gz")) {
             return Err(Box::new(unmet(&format!("the package lacks {file}"))));
         }

@@ -1,4 +1,4 @@
-//! Which crates are in the binary, and under which licences: a text for the package, with every licence's own words.
+//! Lists the crates in the binary and their licences, with the text of every licence, for the package.
 
 use crate::shell::{ShellError, output};
 use serde::Deserialize;
@@ -10,7 +10,7 @@ use std::{
     process::Command,
 };
 
-/// What `cargo metadata` says, as far as it is needed here (doc.rust-lang.org/cargo/commands/cargo-metadata.html).
+/// The needed part of `cargo metadata` (doc.rust-lang.org/cargo/commands/cargo-metadata.html).
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -22,20 +22,20 @@ struct Package {
     version: String,
     license: Option<String>,
     repository: Option<String>,
-    /// None for those of this workspace.
+    /// `None` for crates of this workspace.
     source: Option<String>,
     manifest_path: PathBuf,
 }
 
-/// The text. A crate that names no licence is an error: nothing may be shipped of which that is not known.
+/// The list and the texts. Fails if a crate names no licence, because it must not be shipped then.
 pub fn text() -> Result<String, ShellError> {
     let json = output(Command::new(env!("CARGO")).args(["metadata", "--format-version", "1", "--locked"]))?;
     let metadata: Metadata = serde_json::from_str(&json).map_err(|error| ShellError::Unmet(error.to_string()))?;
-    // The metadata's own graph also has what optional features would bring.
+    // The graph in the metadata also contains crates of optional features that are off.
     let tree = ["tree", "--locked", "--package", "ostler", "--edges", "normal", "--prefix", "none"];
     let crates = linked(&metadata, &output(Command::new(env!("CARGO")).args(tree))?);
     let mut list = String::from("Crates in the binary, with their licences (SPDX). The texts follow.\n\n");
-    // Most crates carry the same words.
+    // Many crates have the same licence text, which is listed once.
     let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for package in crates {
         let Package { name, version, .. } = package;
@@ -43,7 +43,7 @@ pub fn text() -> Result<String, ShellError> {
             ShellError::Unmet(format!("crate {name} {version} does not say under which licence it is"))
         })?;
         let place = package.repository.as_deref().unwrap_or("https://crates.io");
-        let _ = writeln!(list, "{name} {version}: {licence} ({place})"); // a string takes all that is written
+        let _ = writeln!(list, "{name} {version}: {licence} ({place})"); // writing to a string can't fail
         for words in words(package.manifest_path.parent().unwrap_or(Path::new("."))) {
             texts.entry(words).or_default().push(format!("{name} {version}"));
         }
@@ -54,7 +54,7 @@ pub fn text() -> Result<String, ShellError> {
     Ok(list)
 }
 
-/// Crates of others that are part of the program, by name; a line of `tree` begins with `NAME vVERSION`.
+/// Other people's crates that are part of the program, sorted by name. A line of `tree` begins with `NAME vVERSION`.
 fn linked<'a>(metadata: &'a Metadata, tree: &str) -> Vec<&'a Package> {
     let mut parts: BTreeSet<(&str, &str)> = BTreeSet::new();
     for line in tree.lines() {
@@ -71,7 +71,7 @@ fn linked<'a>(metadata: &'a Metadata, tree: &str) -> Vec<&'a Package> {
     crates
 }
 
-/// The licence files of a crate.
+/// The texts of a crate's licence files.
 fn words(folder: &Path) -> Vec<String> {
     let is_licence = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_uppercase();

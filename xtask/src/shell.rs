@@ -1,18 +1,22 @@
-//! Runs programs and says so.
+//! Runs programs and shows their command lines.
 
 use std::{
     fmt,
     process::{Command, ExitStatus},
 };
 
-/// Why a task ended.
+/// Why a command of xtask failed.
 #[derive(Debug)]
 pub enum ShellError {
-    /// The program could not be started.
-    Start { program: String, source: std::io::Error },
-    /// The program failed.
-    Failed { command: String, status: ExitStatus },
-    /// Something that the program should have shown was not so.
+    Start {
+        program: String,
+        source: std::io::Error,
+    },
+    Failed {
+        command: String,
+        status: ExitStatus,
+    },
+    /// The program ran, but its result is not what it should be.
     Unmet(String),
 }
 
@@ -35,7 +39,7 @@ impl std::error::Error for ShellError {
     }
 }
 
-/// Shows the command, runs it, and expects it to succeed.
+/// Shows the command and runs it. Fails if its status is not 0.
 pub fn run(command: &mut Command) -> Result<(), ShellError> {
     let shown = shown(command);
     eprintln!("$ {shown}");
@@ -43,7 +47,7 @@ pub fn run(command: &mut Command) -> Result<(), ShellError> {
     if status.success() { Ok(()) } else { Err(ShellError::Failed { command: shown, status }) }
 }
 
-/// Runs the command and returns what it printed; standard error is passed on.
+/// Runs the command and returns its standard output; its standard error goes to ours. Fails if its status is not 0.
 pub fn output(command: &mut Command) -> Result<String, ShellError> {
     let output =
         command.stderr(std::process::Stdio::inherit()).output().map_err(|source| start_error(command, source))?;

@@ -1,15 +1,15 @@
-//! Which process is meant: a process id is used again after a while, and means nothing on another machine or after a reboot.
+//! Identifies a process. A pid alone is not enough: it is reused after a while, and means nothing on another machine or after a
+//! reboot.
 //!
-//! Everything that Ostler remembers of a process (the owner of a lease, a child, a machine's QEMU) is told apart by these
-//! facts. Adapters and the binary share them, and nothing else, so this crate stands alone and knows only the standard
-//! library and `/proc`.
+//! Ostler uses these facts for every process that it remembers: the owner of a lease, a child, a machine's QEMU. The adapters and the
+//! binary share nothing else, so this crate stands alone and uses only the standard library and `/proc`.
 
 use std::{fs, io};
 
-/// A process of this machine that can't be mistaken for a later one of the same id.
+/// A process of this machine. It can't be mistaken for a later one with the same pid.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessId {
-    /// Process id.
+    /// The pid in this PID namespace.
     pub pid: u32,
     /// When it started, in clock ticks after boot: field 22 of `/proc/PID/stat` (proc_pid_stat(5)).
     pub start_ticks: u64,
@@ -18,18 +18,18 @@ pub struct ProcessId {
 }
 
 impl ProcessId {
-    /// The process that has this id now; `None` if there is none, or only a zombie. Fails if `/proc` can't be read.
+    /// The process that has this pid now, or `None` if there is none or only a zombie. Fails if `/proc` can't be read.
     pub fn of(pid: u32) -> io::Result<Option<Self>> {
         let Some(start_ticks) = start_ticks(pid)? else { return Ok(None) };
         Ok(Some(Self { pid, start_ticks, boot: boot_id()? }))
     }
 
-    /// This process.
+    /// The calling process. Fails if `/proc` can't be read.
     pub fn current() -> io::Result<Self> {
         Self::of(std::process::id())?.ok_or_else(|| io::Error::other("/proc does not show this process"))
     }
 
-    /// Whether it still runs. What can't be told counts as alive: the dead are robbed of their leases.
+    /// Whether it still runs. If that can't be determined, it counts as alive, because the dead lose their leases.
     pub fn is_alive(&self) -> bool {
         match boot_id() {
             Ok(boot) if boot != self.boot => false,
@@ -38,7 +38,7 @@ impl ProcessId {
     }
 }
 
-/// When the process that has this id now started, in clock ticks after boot; `None` if there is none, or only a zombie.
+/// When the process that has this pid now started, in clock ticks after boot. `None` if there is none or only a zombie.
 /// Fails if `/proc` can't be read.
 pub fn start_ticks(pid: u32) -> io::Result<Option<u64>> {
     let path = format!("/proc/{pid}/stat");
@@ -52,7 +52,7 @@ pub fn start_ticks(pid: u32) -> io::Result<Option<u64>> {
     };
     let malformed = || io::Error::new(io::ErrorKind::InvalidData, format!("{path} is malformed"));
     let (state, start_ticks) = state_and_start(&stat).ok_or_else(malformed)?;
-    // A zombie has ended; that nobody has waited for it is its parent's affair.
+    // A zombie has ended; only its parent has not waited for it yet.
     Ok((!matches!(state, "Z" | "X")).then_some(start_ticks))
 }
 
@@ -61,19 +61,20 @@ pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// Where a process id means something: this machine, and on it this PID namespace.
+/// The scope in which a pid is valid: this machine and this PID namespace.
 ///
-/// Containers share the boot id, and often the machine id (machine-id(5)), of their host or image, but see other processes.
+/// A container shares the boot id of its host, and often the machine id (machine-id(5)) of its host or image. It sees other
+/// processes.
 pub fn machine_id() -> io::Result<String> {
     let machine = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let namespace = fs::read_link("/proc/self/ns/pid")?;
     Ok(format!("{} {}", machine.trim(), namespace.display()))
 }
 
-/// `No such process` on every architecture that Linux runs on.
+/// "No such process"; the same number on every Linux architecture.
 const ESRCH: i32 = 3;
 
-/// The second field is the command in parentheses, which may itself hold blanks and parentheses.
+/// Skips the second field, the command in parentheses, which may itself contain blanks and parentheses.
 fn state_and_start(stat: &str) -> Option<(&str, u64)> {
     let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
     let state = fields.next()?;
@@ -100,7 +101,7 @@ mod tests {
         let process = ProcessId::of(child.id()).unwrap().unwrap();
         assert!(process.is_alive());
         child.kill().unwrap();
-        // Its end closes the pipe.
+        // The end of the process closes the pipe.
         io::Read::read_to_end(&mut child.stdout.take().unwrap(), &mut Vec::new()).unwrap();
         while process.is_alive() {
             std::thread::yield_now();

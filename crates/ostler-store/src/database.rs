@@ -1,4 +1,5 @@
-//! What SQLite and MySQL do differently, and nothing else knows: opening, transactions that write, locks, clocks.
+//! Everything that differs between SQLite and MySQL: opening, transactions that write, locks, clocks. No other module knows which
+//! database it uses.
 
 use crate::error::{DatabaseError, Fault, StoreError};
 use ostler_core::secret::Secret;
@@ -18,13 +19,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a writer waits for another one.
+/// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
 
-/// Opens `state.db` in `dir`, which is made if need be. The caller holds the lock of `dir`.
+/// Opens `state.db` in `dir`, and creates it if it is missing. The caller holds the lock of `dir`.
 ///
-/// WAL lets others read while one writes; `synchronous=FULL` makes a commit durable before it is answered. One connection
-/// is enough: SQLite has one writer at a time anyhow, and reads are short.
+/// WAL lets others read while one writes. `synchronous=FULL` makes a commit durable before it returns. One connection is
+/// enough: SQLite has only one writer at a time, and reads are short.
 pub async fn open_sqlite(dir: &Path) -> Result<DatabaseConnection, StoreError> {
     let path = dir.join("state.db");
     make_private_file(&path).map_err(|source| StoreError::Path { path: path.clone(), source })?;
@@ -48,7 +49,7 @@ pub async fn open_sqlite(dir: &Path) -> Result<DatabaseConnection, StoreError> {
     Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
 }
 
-/// Connects to a MySQL or MariaDB server; returns also what to call it, without its password.
+/// Connects to a MySQL or MariaDB server. Also returns its name for messages, without the password.
 pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String), StoreError> {
     let bad_url = |source: DatabaseError| StoreError::Url { source };
     let options: MySqlConnectOptions = url.expose().parse().map_err(|error| bad_url(DatabaseError::from(error)))?;
@@ -61,7 +62,7 @@ pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String),
         .acquire_timeout(BUSY)
         .after_connect(|connection, _| {
             Box::pin(async move {
-                // Without it InnoDB locks the gaps between rows, and writers of different rows run into deadlocks.
+                // Otherwise InnoDB locks the gaps between rows, and writers of different rows run into deadlocks.
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await.map(drop)
             })
         })
@@ -71,14 +72,14 @@ pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String),
     Ok((SqlxMySqlConnector::from_sqlx_mysql_pool(pool), place))
 }
 
-/// Begins a transaction that writes. On SQLite it takes the write lock at once: one that begins to read and writes later
-/// would be refused, not made to wait, if another wrote in between.
+/// Begins a transaction that writes. On SQLite it takes the write lock at once. A transaction that first reads and then writes
+/// would fail instead of waiting if another one wrote in between.
 pub async fn begin(db: &DatabaseConnection) -> Result<DatabaseTransaction, DbErr> {
     let mode = (db.get_database_backend() == DatabaseBackend::Sqlite).then_some(SqliteTransactionMode::Immediate);
     db.begin_with_options(TransactionOptions { sqlite_transaction_mode: mode, ..Default::default() }).await
 }
 
-/// Does `attempt` again while the database rolls it back in favour of somebody else, for as long as a writer waits.
+/// Repeats `attempt` while the database rolls it back in favour of another transaction, for at most [`BUSY`].
 pub async fn retry<T, F>(attempt: impl Fn() -> F + Send) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Fault>> + Send,
@@ -94,8 +95,8 @@ where
     }
 }
 
-/// Microseconds since 1970 by the clock that leases go by: MySQL's own, because machines with different clocks may share it;
-/// this machine's for SQLite, whose users are all on it.
+/// Microseconds since 1970, by the clock that leases use. That is MySQL's own clock, because machines with different clocks may
+/// share the database, and this machine's clock for SQLite, which only this machine uses.
 pub async fn shared_clock(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     if db.get_database_backend() == DatabaseBackend::Sqlite {
         return Ok(now());
@@ -108,11 +109,11 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_microsecond()
 }
 
-/// MySQL's own lock on the schema of one database. Held by a connection, which a transaction keeps for us.
+/// MySQL's own lock on the schema of one database. The connection holds it, and the transaction keeps the connection.
 pub struct SchemaLock(DatabaseTransaction);
 
 impl SchemaLock {
-    /// Waits for it.
+    /// Waits up to 60 s for the lock.
     pub async fn acquire(db: &DatabaseConnection) -> Result<Self, DbErr> {
         let holder = db.begin().await?;
         match select_integer(&holder, "SELECT GET_LOCK(CONCAT('ostler schema ', MD5(DATABASE())), 60)").await? {
@@ -121,15 +122,15 @@ impl SchemaLock {
         }
     }
 
-    /// Gives it back.
     pub async fn release(self) -> Result<(), DbErr> {
         select_integer(&self.0, "SELECT RELEASE_LOCK(CONCAT('ostler schema ', MD5(DATABASE())))").await?;
         self.0.commit().await
     }
 }
 
-/// Makes the state directory for its owner alone, and locks it until the file is dropped: opening creates files and the
-/// schema, and SQLite's switch to WAL does not wait for others. The lock lies on the directory, so it leaves no file behind.
+/// Creates the state directory for its owner alone, and locks it until the returned file is dropped. Opening needs the lock,
+/// because it creates files and the schema, and SQLite's switch to WAL does not wait for others. The lock is on the directory
+/// itself, so it leaves no file behind.
 pub async fn lock_dir(dir: &Path) -> Result<fs::File, StoreError> {
     let lock = || {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -147,7 +148,7 @@ pub async fn lock_dir(dir: &Path) -> Result<fs::File, StoreError> {
     }
 }
 
-/// SQLite gives its WAL the permissions of the database, so these are set before it is opened.
+/// SQLite gives its WAL the permissions of the database file, so this sets them before SQLite opens it.
 fn make_private_file(path: &Path) -> io::Result<()> {
     let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
     let mode = file.metadata()?.permissions().mode() & 0o777;

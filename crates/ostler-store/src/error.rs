@@ -1,12 +1,12 @@
-//! What can go wrong with the state.
+//! Errors of the store.
 //!
-//! The modules of the nouns return a [`Fault`], which knows nothing of where the database is; the store adds that and makes
-//! it a [`StoreError`].
+//! The modules for each noun return a [`Fault`], which does not know where the database is. The store adds that, and turns it into a
+//! [`StoreError`].
 
 use ostler_core::{Blame, Classify, ids::OperationId};
 use std::{fmt, io, path::PathBuf};
 
-/// What can go wrong with the state.
+/// An error of the store; most name the database or the file.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory, or a file in it, can't be made, opened or locked.
@@ -14,13 +14,13 @@ pub enum StoreError {
     Path {
         /// The directory or file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// The URL of a MySQL server is not one. It may hold a password, so it isn't shown.
+    /// The URL of the MySQL server is malformed. It may contain a password, so it isn't shown.
     #[error("the URL of the state's database is not of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
     Url {
-        /// Why.
+        /// The driver's or the server's message.
         source: DatabaseError,
     },
     /// The MySQL server can't be reached, or refuses the login.
@@ -28,41 +28,41 @@ pub enum StoreError {
     Connect {
         /// `mysql HOST:PORT/DATABASE`.
         place: String,
-        /// Why.
+        /// The driver's or the server's message.
         source: DatabaseError,
     },
-    /// The database is there, but is not a usable one.
+    /// The database exists, but can't be used.
     #[error("can't open the state in {place}")]
     Open {
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-        /// Why.
+        /// The driver's or the server's message.
         source: DatabaseError,
     },
     /// A newer Ostler has changed the schema.
     #[error("the state in {place} was written by a newer Ostler (schema {version})")]
     Newer {
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-        /// The first migration that is not known here.
+        /// The first migration that this Ostler does not know.
         version: String,
     },
     /// A query failed.
     #[error("can't read or write the state in {place}")]
     Database {
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-        /// Why.
+        /// The driver's or the server's message.
         source: DatabaseError,
     },
-    /// A row holds what this Ostler can't read.
+    /// A row contains something that this Ostler can't read.
     #[error("{row} in {place} can't be read")]
     Corrupt {
         /// Table and key.
         row: String,
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-        /// Why.
+        /// What serde found wrong.
         source: serde_json::Error,
     },
     /// The journal has no such operation.
@@ -79,7 +79,7 @@ pub enum StoreError {
     /// Two subjects of one kind can't have the same name.
     #[error("the name `{0}` is taken by another one")]
     NameTaken(String),
-    /// Names of secrets are short and visible, for MySQL and for people.
+    /// The name of a secret is too long, or contains characters that are invisible.
     #[error("`{0}` can't be the name of a secret (1-255 characters, no control characters, no space at either end)")]
     SecretName(String),
     /// There are secrets, but the key file is gone.
@@ -90,10 +90,10 @@ pub enum StoreError {
     KeyExposed {
         /// The key file.
         path: PathBuf,
-        /// Its permissions.
+        /// Its permission bits.
         mode: u32,
     },
-    /// The key file isn't one.
+    /// The key file does not have the size of a key.
     #[error("the key file {} does not hold 32 bytes", .0.display())]
     KeyMalformed(PathBuf),
     /// The key file is not the one that the secrets were encrypted with.
@@ -101,15 +101,15 @@ pub enum StoreError {
     KeyWrong {
         /// The key file.
         path: PathBuf,
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
     },
     /// The key is right, but the row was changed or moved.
     #[error("secret `{name}` in {place} is damaged")]
     SecretDamaged {
-        /// Its name, with its server before it.
+        /// Its name, prefixed with its server.
         name: String,
-        /// Path, or `mysql HOST:PORT/DATABASE`.
+        /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
     },
 }
@@ -148,7 +148,7 @@ impl Classify for StoreError {
     }
 }
 
-/// The innermost message of a database error: the layers above it only repeat it.
+/// Shows only the innermost message of a database error, because the outer layers repeat it.
 #[derive(Debug)]
 pub struct DatabaseError(sea_orm::DbErr);
 
@@ -179,7 +179,7 @@ impl fmt::Display for DatabaseError {
     }
 }
 
-/// An error of a noun's module, before the store says where it happened.
+/// An error without the place of the database, which [`Fault::at`] adds.
 #[derive(Debug)]
 pub enum Fault {
     Database(sea_orm::DbErr),
@@ -191,7 +191,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The whole error, which happened in `place`.
+    /// The complete error, for the database at `place`.
     pub fn at(self, place: &str) -> StoreError {
         let place = place.to_owned();
         match self {
@@ -204,7 +204,7 @@ impl Fault {
         }
     }
 
-    /// Whether the same may succeed at another try, because the database rolled it back in favour of somebody else.
+    /// Whether a retry may succeed, because the database rolled this back in favour of another transaction.
     pub fn is_transient(&self) -> bool {
         let Fault::Database(error) = self else { return false };
         let Some(error) = sqlx_error(error).and_then(|error| error.as_database_error()) else { return false };
@@ -212,7 +212,7 @@ impl Fault {
             // https://mariadb.com/docs/server/reference/error-codes: ER_CHECKREAD, ER_LOCK_WAIT_TIMEOUT, ER_LOCK_DEADLOCK
             return matches!(error.number(), 1020 | 1205 | 1213);
         }
-        // https://sqlite.org/rescode.html: the low byte of an extended code is the primary one; 5 is SQLITE_BUSY.
+        // https://sqlite.org/rescode.html: the low byte of an extended code is the primary code, and 5 is SQLITE_BUSY.
         error.code().and_then(|code| code.parse::<i32>().ok()).is_some_and(|code| code & 0xff == 5)
     }
 }

@@ -1,8 +1,8 @@
 //! The log of events.
 //!
-//! Who follows the log asks for what is newer than the last number that it saw. So a number must never be committed after a
-//! greater one: an auto-increment column gives no such promise on MySQL. Here the row of `state` holds the last number, and
-//! whoever appends locks that row until the commit. That gives numbers without gaps, too.
+//! A reader that follows the log asks for events newer than the last number that it saw. So a number must never be committed
+//! after a greater one. MySQL does not promise that for an auto-increment column. Instead, the row of `state` holds the last
+//! number, and a writer locks that row until it commits. This also leaves no gaps.
 //!
 //! An event has an id before it has a number. Whoever can't tell whether it was stored (a connection broke, a future was
 //! dropped) stores it again, and it is in the log once.

@@ -1,8 +1,8 @@
-//! The key file, and what is encrypted with it.
+//! The key file, and encryption with it.
 //!
-//! XChaCha20-Poly1305: its nonce of 24 bytes may be drawn at random for each message (draft-irtf-cfrg-xchacha, section 3.1).
-//! Where a secret belongs goes in as associated data, so that nobody who can write to the database but has no key can swap
-//! two of them.
+//! The cipher is XChaCha20-Poly1305. Its nonce of 24 bytes may be random for each message (draft-irtf-cfrg-xchacha, section 3.1).
+//! The place of a secret is its associated data, so somebody who can write to the database but has no key can't swap two
+//! secrets.
 
 use crate::{
     entities::state,
@@ -25,22 +25,22 @@ use zeroize::Zeroizing;
 const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
 
-/// What the state row holds under the key, so that another key is told from a damaged secret.
+/// A known text that the state row holds, encrypted with the key. It tells a wrong key from a damaged secret.
 const CHECK: (&str, &[u8]) = ("ostler key check", b"the right key");
 
-/// The key file, opened at its first use.
+/// The key file. It is opened at its first use.
 pub struct KeyFile {
     path: PathBuf,
     key: OnceCell<Key>,
 }
 
 impl KeyFile {
-    /// Touches nothing yet.
+    /// Does not touch the file yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, key: OnceCell::new() }
     }
 
-    /// The key, which fits the secrets of `db`. Where these have none yet, the file is made if it does not exist.
+    /// The key, checked against the secrets in `db`. If `db` has no secrets yet and there is no file, this creates one.
     pub async fn key(&self, db: &DatabaseConnection) -> Result<&Key, Fault> {
         self.key.get_or_try_init(|| self.unlock(db)).await
     }
@@ -59,7 +59,7 @@ impl KeyFile {
                 .filter(state::Column::KeyCheck.is_null())
                 .exec(db)
                 .await?;
-            // Another Ostler with another key file may have come first.
+            // Another Ostler with another key file may have been faster.
             check = stored_check(db).await?;
         }
         let fits = check.and_then(|check| key.open(CHECK.0, &check)).is_some_and(|text| text.as_slice() == CHECK.1);
@@ -67,11 +67,11 @@ impl KeyFile {
     }
 }
 
-/// A key. Its memory is wiped when it goes.
+/// A key. Its memory is wiped when it is dropped.
 pub struct Key(XChaCha20Poly1305);
 
 impl Key {
-    /// Nonce and ciphertext of `text`, which can be opened at `place` only.
+    /// Encrypts `text` for `place`, and returns nonce and ciphertext.
     pub fn seal(&self, place: &str, text: &[u8]) -> Vec<u8> {
         let nonce = XNonce::generate();
         let payload = Payload { msg: text, aad: place.as_bytes() };
@@ -79,7 +79,7 @@ impl Key {
         [nonce.as_slice(), &ciphertext].concat()
     }
 
-    /// What [`Key::seal`] was given; `None` if the key, the place or any bit is another.
+    /// Decrypts what [`Key::seal`] returned. `None` if the key, the place or any bit differs.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, ciphertext) = sealed.split_at_checked(NONCE_BYTES)?;
         let nonce = XNonce::try_from(nonce).ok()?;
@@ -93,7 +93,7 @@ async fn stored_check(db: &DatabaseConnection) -> Result<Option<Vec<u8>>, Fault>
     Ok(row.into_tuple::<Option<Vec<u8>>>().one(db).await?.flatten())
 }
 
-/// The key in the file; `None` if there is no file.
+/// Reads the key. `None` if there is no file.
 fn read(path: &Path) -> Result<Option<Key>, StoreError> {
     let failed = |source| StoreError::Path { path: path.to_owned(), source };
     let file = match fs::File::open(path) {
@@ -111,12 +111,12 @@ fn read(path: &Path) -> Result<Option<Key>, StoreError> {
     cipher.map(|cipher| Some(Key(cipher))).map_err(|_| StoreError::KeyMalformed(path.to_owned()))
 }
 
-/// Makes the file in one move, whole and on the disk; if another process was faster, its key is the key.
+/// Creates the file atomically and durably. If another process was faster, returns that process's key.
 fn make(path: &Path) -> Result<Key, StoreError> {
     let failed = |source| StoreError::Path { path: path.to_owned(), source };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let bytes = Zeroizing::new(<[u8; KEY_BYTES]>::generate());
-    // Made with mode 0600.
+    // tempfile creates it with mode 0600.
     let mut file = tempfile::Builder::new().prefix(".key-").tempfile_in(dir).map_err(failed)?;
     file.write_all(bytes.as_slice()).map_err(failed)?;
     file.as_file().sync_all().map_err(failed)?;

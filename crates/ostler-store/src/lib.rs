@@ -1,9 +1,9 @@
 //! The state, kept by SeaORM in SQLite (as a rule) or in MySQL/MariaDB (where several machines share it).
 //!
-//! One set of entities and migrations serves both. There is a module per noun; `database` holds all that differs between
-//! the two. Every write is one transaction that is on the disk when it returns: by `synchronous=FULL` on SQLite, on MySQL by
-//! `innodb_flush_log_at_trx_commit=1`, which is its default. Several processes may have the same state open; who has to wait
-//! for another does so in silence.
+//! One set of entities and migrations serves both. Each noun has a module, and `database` has everything that differs between
+//! the two. Every write is one transaction that is on disk when it returns: through `synchronous=FULL` on SQLite, and through
+//! `innodb_flush_log_at_trx_commit=1`, the default, on MySQL. Several processes may have the same state open. They wait for one
+//! another without a message.
 
 mod children;
 mod codec;
@@ -37,18 +37,18 @@ use ostler_core::{
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait};
 use std::{path::Path, sync::Arc, time::Duration};
 
-/// The state in a database. A clone is another handle on the same.
+/// The state in a database. A clone is another handle to the same database.
 #[derive(Clone)]
 pub struct SeaStore {
     db: DatabaseConnection,
-    /// Where it is, for messages.
+    /// Where the database is, for messages.
     place: String,
     key: Arc<KeyFile>,
 }
 
 impl SeaStore {
-    /// Opens the state in a directory: `state.db`, and `key` for its secrets. What is missing is made, for its owner alone:
-    /// the directory with mode 0700, the files with 0600.
+    /// Opens the state in a directory: `state.db`, and `key` for its secrets. Creates what is missing, for its owner alone: the
+    /// directory with mode 0700, the files with 0600.
     ///
     /// Fails if the directory can't be used, or if a newer Ostler wrote the state.
     pub async fn open_sqlite(dir: &Path) -> Result<Self, StoreError> {
@@ -58,9 +58,9 @@ impl SeaStore {
     }
 
     /// Opens the state in a MySQL or MariaDB database, `mysql://USER:PASSWORD@HOST:PORT/DATABASE`. The database must exist;
-    /// its tables are made. `key_file` is made with the first secret; all who share the database need the same one.
+    /// this creates its tables. `key_file` is created with the first secret; everybody who shares the database needs the same one.
     ///
-    /// The connection itself is not encrypted: over a network, let a tunnel carry it. (Secrets are, before they are sent.)
+    /// The connection itself is not encrypted, so use a tunnel over a network. (Secrets are encrypted before they are sent.)
     ///
     /// Fails if the server can't be reached, or if a newer Ostler wrote the state.
     pub async fn connect(url: &Secret, key_file: &Path) -> Result<Self, StoreError> {
@@ -76,13 +76,13 @@ impl SeaStore {
         }
     }
 
-    /// Closes the connections and tidies the WAL up. Dropping the store is as safe, only less tidy.
+    /// Closes the connections and cleans up the WAL. Dropping the store is just as safe, but less tidy.
     pub async fn close(self) {
-        // What can fail here has no bearing on what was answered.
+        // A failure here does not affect anything that was already answered.
         let _ = self.db.close().await;
     }
 
-    /// Whether Ostlers of other machines may have it open.
+    /// Whether Ostlers on other machines may have the state open.
     pub fn is_shared(&self) -> bool {
         self.db.get_database_backend() != DatabaseBackend::Sqlite
     }

@@ -1,4 +1,4 @@
-//! The machine that is measured on, and the snapshot that it is put back to.
+//! The measured machine, and the snapshot that it is reset to.
 
 use super::{OSTLER, SCRATCH};
 use crate::shell::{ShellError, output, run};
@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A server that is reached over SSH and has had nothing but its user set up.
+/// A local server with nothing set up but its user.
 pub struct Machine {
     state: PathBuf,
 }
@@ -22,7 +22,7 @@ const FULL: &str = "full.yaml";
 const SNAPSHOT: &str = "bench";
 
 impl Machine {
-    /// Makes it, and its snapshot.
+    /// Creates the server and its snapshot.
     pub fn create() -> Result<Self, Box<dyn std::error::Error>> {
         let dir = fs::canonicalize(SCRATCH)?;
         let machine = Self { state: dir.join("state") };
@@ -41,15 +41,15 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Puts it back to the snapshot.
+    /// Resets the server to the snapshot.
     pub fn reset(&self) -> Result<(), Box<dyn std::error::Error>> {
         self.monitor(&format!("loadvm {SNAPSHOT}"))?;
-        // The first connection after the reset is nobody's burden.
+        // The first connection after the reset is slow, so neither side's time includes it.
         run(self.ostler(&["ssh", "web1", "--", "true"]).stdout(Stdio::null()))?;
         Ok(())
     }
 
-    /// Converges it; returns how long that took, and the most memory that Ostler's own process used, in MiB.
+    /// Converges the server. Returns how long that took, and the peak memory of Ostler's own process in MiB.
     pub fn up(&self) -> Result<(Duration, f64), Box<dyn std::error::Error>> {
         let begun = Instant::now();
         let mut child = self.ostler(&["up", &self.spec(FULL), "--output", "quiet"]).spawn()?;
@@ -72,12 +72,12 @@ impl Machine {
         Ok(address.rsplit(':').next().unwrap_or_default().parse()?)
     }
 
-    /// The known_hosts that Ostler keeps of it, for a client that checks it too.
+    /// The known_hosts file that Ostler keeps for it, for a client that checks the host key too.
     pub fn known_hosts(&self) -> PathBuf {
         self.state.join("servers/web1/known_hosts")
     }
 
-    /// The folder of the Ansible bundle that Ostler unpacked.
+    /// The folder that Ostler unpacked `what` to: `ansible` (the bundle) or `content` (the playbook).
     pub fn unpacked(&self, what: &str) -> Result<PathBuf, Box<dyn std::error::Error>> {
         let folder = self.state.join(what);
         let newest = fs::read_dir(&folder)?.flatten().map(|entry| entry.path()).find(|path| path.is_dir());
@@ -92,9 +92,9 @@ impl Machine {
         ostler(&self.state, arguments)
     }
 
-    /// Gives QEMU's monitor a command, and expects it to say nothing.
+    /// Sends a command to QEMU's monitor. Fails if the monitor prints anything.
     fn monitor(&self, command: &str) -> Result<(), Box<dyn std::error::Error>> {
-        // A socket address has at most 108 bytes, so it is reached through the folder.
+        // A socket address has at most 108 bytes, so this connects by a relative path.
         let folder = self.state.join("machines/web1");
         let previous = std::env::current_dir()?;
         std::env::set_current_dir(&folder)?;
@@ -131,7 +131,7 @@ fn ostler(state: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// The folder of the images that benchmarks boot from. Debian's is built at the first time.
+/// The folder of the images that benchmarks boot from. Builds Debian's image if it is missing.
 pub fn images() -> Result<PathBuf, Box<dyn std::error::Error>> {
     let state = fs::canonicalize(SCRATCH)?.join("state");
     if !output(&mut ostler(&state, &["image", "list", "--output", "json"]))?.contains("debian-13") {
@@ -146,7 +146,7 @@ impl Drop for Machine {
     }
 }
 
-/// `VmHWM`: the most memory that the process has had resident.
+/// `VmHWM`: the peak resident memory of the process, in MiB.
 fn peak_mebibytes(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

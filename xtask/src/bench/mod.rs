@@ -1,8 +1,8 @@
-//! `cargo xtask bench`: the figures that README claims, measured.
+//! `cargo xtask bench` measures the figures in docs/benchmarks.md.
 //!
-//! Speed is a ratio against stock `ansible-playbook`: the same ansible-core, from the same bundle, with its own defaults and
-//! the same roles, on the same machine, which is put back to the same snapshot before each first run. The two take turns,
-//! and the median of three counts.
+//! Speed is the ratio to stock `ansible-playbook`: the same ansible-core from the same bundle, with its own defaults and the
+//! same roles, on the same machine. The machine is reset to the same snapshot before each first run. The two take turns, and the
+//! median of three rounds counts.
 
 mod machine;
 mod report;
@@ -48,7 +48,7 @@ enum Comparison {
 const OSTLER: &str = "target/release/ostler";
 const SCRATCH: &str = "target/bench";
 
-/// Runs the benchmarks, and fails if a limit is not kept.
+/// Runs the benchmarks. Fails if a figure exceeds its limit.
 pub fn run_bench(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
     setup::run_setup(setup::For::Use)?;
     bundle::run(&bundle::Arguments::default())?;
@@ -145,7 +145,7 @@ fn against_stock(rounds: usize) -> Result<Vec<Figure>, Box<dyn std::error::Error
     ])
 }
 
-/// Throw-away servers, all at once.
+/// Compares eight throw-away servers at once with stock Ansible, as ratios of time.
 fn eight_servers(rounds: usize) -> Result<Vec<Figure>, Box<dyn std::error::Error>> {
     setup::run_setup(setup::For::Tests)?;
     let fleet = ["run", "--quiet", "--release", "--package", "ostler", "--example", "fleet", "--", OSTLER];
@@ -167,7 +167,7 @@ fn eight_servers(rounds: usize) -> Result<Vec<Figure>, Box<dyn std::error::Error
     Ok(figures)
 }
 
-/// From `up` to done on a node of Proxmox VE, with a template and without.
+/// Compares a whole `up` on a Proxmox VE node from a template with one from the image, as a ratio of time.
 fn from_template() -> Result<Figure, Box<dyn std::error::Error>> {
     let images = machine::images()?;
     let template = ["run", "--quiet", "--release", "--package", "ostler", "--example", "template", "--", OSTLER];

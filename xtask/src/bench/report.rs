@@ -2,30 +2,30 @@
 
 /// One measured figure.
 pub struct Figure {
-    /// What was measured.
+    /// Its row in the table.
     pub name: String,
-    /// How much.
+    /// The measured value, in `unit`.
     pub value: f64,
-    /// Of what; empty for a ratio.
+    /// Empty for a ratio.
     pub unit: &'static str,
-    /// Most that it may be.
+    /// The highest value that is allowed, in `unit`.
     pub limit: f64,
 }
 
 impl Figure {
-    /// Whether the limit is kept.
+    /// Whether the value is within the limit.
     pub fn kept(&self) -> bool {
         self.value <= self.limit
     }
 }
 
-/// The middle value.
+/// The middle value; the greater of the two middle ones if their number is even.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// Markdown.
+/// The figures as a Markdown table.
 pub fn table(figures: &[Figure]) -> String {
     let mut text = String::from("| figure | measured | limit | |\n|---|---|---|---|\n");
     for figure in figures {

@@ -1,4 +1,4 @@
-//! The peer: `ansible-playbook` as it comes, with the same roles in the playbook that one would write for them.
+//! What Ostler is compared with: `ansible-playbook` with its defaults, and the same roles in a plain playbook.
 
 use super::{SCRATCH, machine::Machine};
 use crate::shell::ShellError;
@@ -18,7 +18,7 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Writes the inventory. The bundle and the roles are those that Ostler has unpacked.
+    /// Writes inventory and playbook. Bundle and roles are those that Ostler has unpacked.
     pub fn prepare(machine: &Machine) -> Result<Self, Box<dyn std::error::Error>> {
         let dir = fs::canonicalize(SCRATCH)?;
         let mut vars: serde_json::Value = serde_json::from_str(include_str!("vars.json"))?;
@@ -43,8 +43,8 @@ impl Stock {
         Ok(Self { bundle: machine.unpacked("ansible")?, content: machine.unpacked("content")?, inventory, playbook })
     }
 
-    /// Runs the playbook; returns how long it took. Each round has a home of its own: a connection that persisted would lead to
-    /// a machine that was put back since.
+    /// Runs the playbook and returns how long it took. Each round has its own home, because a persistent connection would lead
+    /// to the machine as it was before the reset.
     pub fn play(&self, round: usize) -> Result<Duration, Box<dyn std::error::Error>> {
         let home = self.inventory.with_file_name(format!("stock-home-{round}"));
         fs::create_dir_all(&home)?;

@@ -1,7 +1,7 @@
-//! Debian packages, by apt with a configuration of its own: the host's packages, sources and root rights play no part.
+//! Fetches Debian packages with apt and a configuration of its own. It needs neither root nor the host's packages and sources.
 //!
-//! What the host does give is its mirror and its apt.conf.d (proxies, certificates). A locked package is fetched by its
-//! path in the pool, which needs no package lists and still works for a while after a newer one came out.
+//! It does use the host's mirror and apt.conf.d (proxies, certificates). It fetches a locked package by its path in the pool. That
+//! needs no package lists, and works for a while after a newer version appeared.
 
 use super::{
     BundleError, Paths, archive,
@@ -10,8 +10,7 @@ use super::{
 };
 use std::{fs, path::Path, process::Command};
 
-/// Python, and the libraries that the kept parts of it and the wheels are linked to. No library of these is left to the host
-/// but glibc.
+/// Python, and the libraries that the wheels and the kept parts of Python are linked to. Only glibc is taken from the host.
 const PACKAGES: [&str; 12] = [
     "gcc-12-base", // holds the licence of libgcc-s1
     "libbz2-1.0",
@@ -27,11 +26,11 @@ const PACKAGES: [&str; 12] = [
     "zlib1g",
 ];
 
-/// Debian on a host that is not Debian.
+/// The mirrors for a host that is not Debian.
 const MIRROR: &str = "http://deb.debian.org/debian";
 const SECURITY_MIRROR: &str = "http://deb.debian.org/debian-security";
 
-/// What the mirrors have now.
+/// Finds the newest packages on the mirrors.
 pub fn newest(paths: &Paths) -> Result<Vec<Deb>, BundleError> {
     let mirrors = Mirrors::of_host()?;
     let root = tempfile::tempdir_in(&paths.out).map_err(BundleError::at(&paths.out))?;
@@ -47,7 +46,7 @@ pub fn newest(paths: &Paths) -> Result<Vec<Deb>, BundleError> {
     }
 }
 
-/// Brings the locked packages into the cache.
+/// Downloads the locked packages into the cache.
 pub fn download(paths: &Paths, debs: &[Deb]) -> Result<(), BundleError> {
     let mirrors = Mirrors::of_host()?;
     for deb in debs {
@@ -79,7 +78,7 @@ struct Mirrors {
 }
 
 impl Mirrors {
-    /// As the host's own sources name them, for whichever release.
+    /// The mirrors in the host's own sources, for whichever release.
     fn of_host() -> Result<Self, BundleError> {
         let printed = process::run(Command::new("apt-get").args(["update", "--print-uris"]))?;
         Ok(Self::parse(&String::from_utf8_lossy(&printed.stdout)))

@@ -1,4 +1,4 @@
-//! Why a bundle could not be made.
+//! Errors of `cargo xtask bundle`.
 
 use std::{
     io,

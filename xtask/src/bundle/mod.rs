@@ -1,8 +1,8 @@
-//! `cargo xtask bundle`: makes the Ansible that Ostler carries, so that users need neither Python nor pip.
+//! `cargo xtask bundle` makes the Ansible that Ostler contains, so that users need neither Python nor pip.
 //!
-//! Debian's Python 3.11 (it needs no newer glibc than Debian 12 has), wheels from PyPI and collections out of the `ansible`
-//! wheel are put into one relocatable tree. Versions and sums of every input stand in `ansible/bundle.lock`; the same lock
-//! gives the same bytes. `--relock` takes what the mirrors have now, and is the only thing that writes the lock.
+//! It combines Debian's Python 3.11 (which needs no newer glibc than that of Debian 12), wheels from PyPI and collections from the
+//! `ansible` wheel in one relocatable tree. `ansible/bundle.lock` has the version and checksum of every input, and the same lock
+//! gives the same bytes. Only `--relock` writes the lock, with what the mirrors have now.
 
 mod archive;
 mod assemble;
@@ -37,7 +37,7 @@ pub struct Arguments {
     pub verify: bool,
 }
 
-/// Where inputs and outputs lie.
+/// Paths of inputs and outputs.
 pub struct Paths {
     /// `ansible/bundle.lock`
     pub lock: PathBuf,
@@ -67,7 +67,7 @@ impl Paths {
         self.out.join("LICENSES")
     }
 
-    /// Written last; says from which lock and recipe the outputs were made.
+    /// Names the lock and recipe that the outputs were made from. It is written last.
     fn stamp(&self) -> PathBuf {
         self.out.join("stamp")
     }
@@ -122,7 +122,7 @@ fn is_current(paths: &Paths, lock: &Lock) -> bool {
         && fs::read_to_string(paths.stamp()).is_ok_and(|text| text == stamp(lock))
 }
 
-/// Lock and recipe together: a changed recipe makes another bundle from the same inputs.
+/// Identifies lock and recipe together, because a changed recipe makes another bundle from the same inputs.
 fn stamp(lock: &Lock) -> String {
     let recipe = concat!(include_str!("assemble.rs"), include_str!("archive.rs"), include_str!("licences.rs"));
     format!("{}\n", archive::sha256_hex(format!("{}{recipe}", lock.to_text()).as_bytes()))

@@ -1,15 +1,15 @@
-//! Runs the programs that the recipe is made of.
+//! Runs the programs of the recipe.
 
 use super::BundleError;
 use std::process::{Command, Output};
 
-/// Runs `command` to its end; anything but status 0 is an error with its standard error in it.
+/// Runs `command` to its end. Any status but 0 is an error that contains its output.
 pub fn succeed(command: &mut Command) -> Result<Output, BundleError> {
     let output = run(command)?;
     if output.status.success() {
         return Ok(output);
     }
-    let said = [&output.stdout[..], &output.stderr].concat(); // ansible-playbook fails on stdout
+    let said = [&output.stdout[..], &output.stderr].concat(); // ansible-playbook prints its errors to stdout
     Err(BundleError::Command {
         command: format!("{command:?}"),
         said: String::from_utf8_lossy(&said).trim_end().to_owned(),

@@ -1,4 +1,4 @@
-//! Proves the bundle where it has nothing to lean on: a Debian 13 root without Python, with an empty environment.
+//! Proves that the bundle needs nothing from the host: it runs in a Debian 13 root without Python, in an empty environment.
 
 use super::{BundleError, Paths, process};
 use std::{
@@ -24,17 +24,17 @@ pub fn run(paths: &Paths) -> Result<(), BundleError> {
     if !rustix::process::geteuid().is_root() {
         return Err(BundleError::NotRoot);
     }
-    // mmdebstrap refuses folders that only root may enter, as those in target may be.
+    // mmdebstrap refuses folders that only root can enter. `target` may be one.
     let scratch =
         tempfile::Builder::new().prefix("ostler-verify-").tempdir().map_err(BundleError::at(Path::new("/tmp")))?;
     let root = debian_without_python(scratch.path())?;
     unpack(&paths.archive(), &root.join("opt/ostler"))?;
     let playbook = root.join("site.yml");
     fs::write(&playbook, PLAYBOOK).map_err(BundleError::at(&playbook))?;
-    // A process finds its own libraries by /proc (ld.so(8), $ORIGIN). It goes with the namespace.
+    // A process finds its own libraries through /proc (ld.so(8), $ORIGIN). The mount ends with the namespace.
     let mut proc = std::ffi::OsString::from("--mount-proc=");
     proc.push(root.join("proc"));
-    // The environment is empty but for what ansible-core itself insists on, a UTF-8 locale.
+    // The environment is empty except for a UTF-8 locale, which ansible-core requires.
     let output = process::succeed(
         Command::new("unshare")
             .args(["--pid", "--fork", "--mount"])

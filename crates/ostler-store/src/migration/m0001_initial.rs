@@ -13,7 +13,7 @@ impl MigrationTrait for Migration {
         let backend = manager.get_database_backend();
         for mut table in [state(), servers(), operations(), events(backend), leases(), children(), secrets()] {
             if backend == DatabaseBackend::MySql {
-                // Names are compared byte by byte, as SQLite does.
+                // Compares names byte by byte, as SQLite does.
                 table.engine("InnoDB").character_set("utf8mb4").collate("utf8mb4_bin");
             }
             manager.create_table(table.if_not_exists().take()).await?;
@@ -86,7 +86,7 @@ fn operations() -> TableCreateStatement {
 fn events(backend: DatabaseBackend) -> TableCreateStatement {
     let mut number = ColumnDef::new("number");
     match backend {
-        // Only a column of exactly this type is the row's own key; any other would get an index beside it.
+        // Only a column of exactly this type is SQLite's row id; any other type would get a separate index.
         DatabaseBackend::Sqlite => number.integer(),
         _ => number.big_integer(),
     };
@@ -137,7 +137,7 @@ fn secrets() -> TableCreateStatement {
         .take()
 }
 
-/// A UUID in its usual spelling.
+/// A UUID in its usual notation.
 fn id(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).char_len(36).not_null().take()
 }
@@ -147,12 +147,12 @@ fn server(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).string_len(63).not_null().take()
 }
 
-/// A variant of an enum, in the word that serde gives it.
+/// A variant of an enum, by the name that serde gives it.
 fn word(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).string_len(16).not_null().take()
 }
 
-/// Text without a limit that anybody meets. MySQL's `text` ends at 64 KiB; SQLite takes any type with `text` in its name.
+/// Text with no practical limit. MySQL's `text` ends at 64 KiB; SQLite accepts any type with `text` in its name.
 fn long_text(name: &'static str) -> ColumnDef {
     ColumnDef::new(name).custom("longtext").take()
 }

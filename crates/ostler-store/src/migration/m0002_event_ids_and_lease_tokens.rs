@@ -1,6 +1,6 @@
 //! Events get ids, so that storing one twice leaves it there once, and leases the token of their acquisition.
 //!
-//! Rows of before have neither: their events are never stored again, and their leases end with their owners.
+//! Older rows have neither. Their events are never stored again, and their leases end with their owners.
 
 use sea_orm::{DbErr, sea_query::*};
 use sea_orm_migration::{MigrationTrait, SchemaManager, async_trait::async_trait};

@@ -1,7 +1,7 @@
-//! The schema's history. A migration that was released is never changed; a new one is added below it.
+//! The schema's history. A released migration is never changed; a new one is added below it.
 //!
-//! Migrations name tables and columns as text, not by the entities: these are of today, a migration is of its day. Each one
-//! may have been cut off half-way by a crash (MySQL has no transactions for DDL), so each may run again over its own traces.
+//! Migrations name tables and columns as text, not through the entities, because the entities show today's schema. A crash may
+//! interrupt a migration half-way (MySQL has no transactions for DDL), so each one can run again on its own partial result.
 
 mod m0001_initial;
 mod m0002_event_ids_and_lease_tokens;
@@ -11,13 +11,13 @@ use crate::{database, error::Fault};
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait, QuerySelect};
 use sea_orm_migration::{MigrationTrait, MigratorTrait, seaql_migrations};
 
-/// Brings the schema up to date. Asks only one query of a database that is.
+/// Brings the schema up to date. If it already is, this takes only one query.
 pub async fn ensure(db: &DatabaseConnection) -> Result<(), Fault> {
     if is_current(db).await? {
         return Ok(());
     }
     if db.get_database_backend() == DatabaseBackend::Sqlite {
-        // Whoever opens a state directory holds its lock.
+        // The caller holds the lock of the state directory.
         return Ok(Migrator::up(db, None).await?);
     }
     let lock = database::SchemaLock::acquire(db).await?;
@@ -26,7 +26,7 @@ pub async fn ensure(db: &DatabaseConnection) -> Result<(), Fault> {
     Ok(done?)
 }
 
-/// Whether every migration known here was made. One that is not known here was made by a newer Ostler: an error.
+/// Whether every known migration has run. Fails if the database has an unknown one, which a newer Ostler has run.
 async fn is_current(db: &DatabaseConnection) -> Result<bool, Fault> {
     let applied = seaql_migrations::Entity::find()
         .select_only()
@@ -34,7 +34,8 @@ async fn is_current(db: &DatabaseConnection) -> Result<bool, Fault> {
         .into_tuple::<String>()
         .all(db)
         .await;
-    // No such table: nothing was made yet. Any other trouble comes back, and is reported, when the migrator asks the same.
+    // If there is no such table, nothing has run yet. Any other error occurs again when the migrator runs the same query, which
+    // reports it.
     let Ok(applied) = applied else { return Ok(false) };
     let known: Vec<String> = Migrator::migrations().iter().map(|migration| migration.name().to_owned()).collect();
     match applied.iter().find(|version| !known.contains(version)) {
