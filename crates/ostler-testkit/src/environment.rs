@@ -35,6 +35,17 @@ impl TestEnvironment {
         environment
     }
 
+    /// The same with the Ansible that an earlier test has unpacked: that costs seconds, and waits for all that this machine's disk
+    /// has to write.
+    pub fn with_ansible(self) -> Self {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/ostler-ansible/ansible");
+        fs::create_dir_all(&shared).expect("a folder for Ansible");
+        fs::create_dir_all(self.state_dir()).expect("a state directory");
+        let shared = shared.canonicalize().expect("the folder's path");
+        std::os::unix::fs::symlink(shared, self.state_dir().join("ansible")).expect("a link to Ansible");
+        self
+    }
+
     /// Its folder, for spec files and the like.
     pub fn path(&self) -> &Path {
         self.dir.path()

@@ -44,7 +44,7 @@ pub fn spec(disk: &str, rest: &str) -> String {
 
 /// A fresh environment with an image and a key.
 pub fn environment() -> TestEnvironment {
-    let environment = TestEnvironment::with_images(env!("CARGO_BIN_EXE_ostler"), &images());
+    let environment = TestEnvironment::with_images(env!("CARGO_BIN_EXE_ostler"), &images()).with_ansible();
     environment.make_key();
     environment
 }

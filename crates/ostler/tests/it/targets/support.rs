@@ -26,7 +26,7 @@ pub fn bare(name: &str, port: u16) -> TargetOptions {
 
 /// An environment with a key pair, and the targets' password in the file `password`.
 pub fn environment() -> TestEnvironment {
-    let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_ostler"));
+    let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_ostler")).with_ansible();
     environment.make_key();
     environment.write("password", &format!("{PASSWORD}\n"));
     environment
