@@ -5,7 +5,7 @@
 
 use super::{
     server_draw::{Death, Draw},
-    support::{environment, key_lets_in},
+    support::{environment, key_lets_in, prepared},
 };
 use ostler_testkit::{
     environment::TestEnvironment,
@@ -82,7 +82,7 @@ fn play(lab: &Lab, environment: &TestEnvironment, draw: &Draw) -> Result<Duratio
     if draw.needs_small_disk() {
         options = options.disk(96 << 20);
     }
-    let target = lab.boot_one(options.package("ufw").package("nftables"));
+    let target = lab.boot_one(prepared(options));
     let run = |what: &str, script: &str| {
         let finished = target.exec(&format!("exec 2>&1\n{script}"));
         if finished.code == 0 { Ok(finished.stdout) } else { Err(format!("{what}: {}", finished.stdout)) }
@@ -152,7 +152,7 @@ fn a_server_that_the_version_before_armed() {
     let Some(lab) = Lab::start() else { return };
     let environment = environment();
     let key = fs::read_to_string(environment.path().join("id_ed25519.pub")).expect("the key");
-    let options = |name: &str| TargetOptions::new(name).key(&key).package("ufw").package("nftables");
+    let options = |name: &str| prepared(TargetOptions::new(name).key(&key));
     for (target, state) in lab.boot([options("armed"), options("restoring")]).iter().zip(["armed", "restoring"]) {
         target.exec("install -d -m 0700 /var/lib/ostler/rollback; ufw allow 22/tcp; ufw --force enable").ok();
         target.write("/var/lib/ostler/rollback/rollback", include_str!("before/rollback-0.1.sh"));

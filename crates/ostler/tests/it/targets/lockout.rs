@@ -1,6 +1,6 @@
 //! Whatever a change of sshd or firewall does to a server, it stays reachable.
 
-use super::support::{bare, environment, server, spec};
+use super::support::{bare, environment, prepared, server, spec};
 use ostler_testkit::{
     environment::TestEnvironment,
     targets::{Lab, Source, Target, Verdict},
@@ -15,7 +15,7 @@ const BACK_WITHIN: Duration = Duration::from_secs(ROLLBACK_AFTER + 30);
 /// A server that is managed already, on port 22, and its spec with sshd on another port and a firewall.
 fn managed(lab: &Lab) -> (TestEnvironment, Target) {
     let environment = environment();
-    let target = lab.boot_one(bare("box", 22).package("nftables"));
+    let target = lab.boot_one(prepared(bare("box", 22)));
     environment.write("ostler.yaml", &spec(&[server(&target, "")]));
     environment.run(&["up", "ostler.yaml"]).ok();
     let moved = server(&target, "    ssh: { port: 2200 }\n    modules: { ufw: { preset: server-minimal } }\n");
@@ -88,7 +88,6 @@ fn a_firewall_that_drops_us() {
     let Some(lab) = Lab::start() else { return };
     let (environment, target) = managed(&lab);
     // Somebody's own rules, which come to life when ufw is switched on.
-    target.exec("apt-get -qq install -y --no-install-recommends ufw >/dev/null 2>&1").ok();
     target
         .exec("sed -i 's/^# End required lines/&\\n-A ufw-before-input -p tcp --syn -j DROP/' /etc/ufw/before.rules")
         .ok();

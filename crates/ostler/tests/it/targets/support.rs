@@ -24,6 +24,11 @@ pub fn bare(name: &str, port: u16) -> TargetOptions {
     TargetOptions::new(name).password(PASSWORD).port(port)
 }
 
+/// The same with what Ostler and a firewall need, for tests of something else than how that gets there.
+pub fn prepared(options: TargetOptions) -> TargetOptions {
+    ["nftables", "python3", "sudo", "ufw"].into_iter().fold(options, TargetOptions::package)
+}
+
 /// An environment with a key pair, and the targets' password in the file `password`.
 pub fn environment() -> TestEnvironment {
     let environment = TestEnvironment::new(env!("CARGO_BIN_EXE_ostler")).with_ansible();
