@@ -1,5 +1,7 @@
 //! Why Ansible could not be run. What fails on a server is not here: that is a [`RunSummary`](ostler_core::ports::RunSummary).
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use ostler_core::{Blame, Classify, ids::RunId};
 use std::{
     io,
@@ -14,42 +16,23 @@ pub enum AnsibleError {
     NoBundle,
     /// A file of ours.
     #[error("can't read or write {path}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// Of the bundle or the playbook.
     #[error("can't unpack Ansible into {path}")]
     Unpack {
         /// Where to.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// Somebody else made a folder that has to be ours alone.
     #[error("{path} belongs to another user or is open to others")]
-    NotPrivate {
-        /// Which.
-        path: PathBuf,
-    },
+    NotPrivate { path: PathBuf },
     /// The interpreter in the bundle.
     #[error("can't start {program}")]
-    Start {
-        /// Which.
-        program: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Start { program: PathBuf, source: io::Error },
     /// It ended before its gate was opened.
     #[error("Ansible of run {run} ended before it began")]
-    EndedEarly {
-        /// Which.
-        run: RunId,
-        /// Why.
-        source: io::Error,
-    },
+    EndedEarly { run: RunId, source: io::Error },
     /// Not even SIGKILL ended them.
     #[error("processes {pids:?} of run {run} can't be ended")]
     Unkillable {
@@ -66,12 +49,7 @@ pub enum AnsibleError {
     },
     /// A role's `meta/ostler.yml` or the catalog's index.
     #[error("the embedded {what} says something that this version does not know")]
-    Metadata {
-        /// Which.
-        what: &'static str,
-        /// Why.
-        source: serde_json::Error,
-    },
+    Metadata { what: &'static str, source: serde_json::Error },
 }
 
 impl AnsibleError {

@@ -32,7 +32,6 @@ pub(crate) enum Format {
 /// A folder that stays while this lives.
 #[derive(Debug)]
 pub(crate) struct Unpacked {
-    /// Where.
     pub path: PathBuf,
     _in_use: File,
 }

@@ -1,5 +1,7 @@
 //! What can go wrong here besides a login that does not come about (that is core's `ConnectError`).
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use ostler_core::{Blame, Classify};
 use std::{io, path::PathBuf};
 
@@ -11,7 +13,6 @@ pub enum RemoteError {
     PublicKey {
         /// The text; public keys are no secret.
         text: String,
-        /// Why.
         source: ssh_key::Error,
     },
     /// The private key of a server can't be read. The key is not shown.
@@ -19,7 +20,6 @@ pub enum RemoteError {
     PrivateKey {
         /// The server.
         server: String,
-        /// Why.
         source: ssh_key::Error,
     },
     /// The private key of a server is of a kind that Ostler never makes.
@@ -53,18 +53,12 @@ pub enum RemoteError {
     },
     /// A file or folder can't be made or changed.
     #[error("can't write {}", path.display())]
-    File {
-        /// It.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// A program can't be started.
     #[error("can't run `{program}`")]
     Program {
         /// Its name.
         program: String,
-        /// Why.
         source: io::Error,
     },
     /// The pipes to ssh broke.
@@ -72,7 +66,6 @@ pub enum RemoteError {
     Pipe {
         /// The server.
         server: String,
-        /// Why.
         source: io::Error,
     },
     /// The login works, and something else was run than what was asked for.

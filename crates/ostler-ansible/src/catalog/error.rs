@@ -1,5 +1,7 @@
 //! Why there is no catalog.
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use ostler_core::{
     Blame, Classify,
     spec::{CatalogSource, SpecFaults},
@@ -14,24 +16,17 @@ use std::{
 pub enum CatalogError {
     /// A file on this machine.
     #[error("can't read or write {path}")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: PathBuf, source: io::Error },
     /// The server, or what it sent.
     #[error("the catalog {url} can't be fetched")]
     Git {
         /// Where from.
         url: String,
-        /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The repository has no such branch.
     #[error("the catalog {url} has no branch `{branch}`")]
     NoBranch {
-        /// Where.
         url: String,
         /// The branch.
         branch: String,
@@ -39,7 +34,6 @@ pub enum CatalogError {
     /// The repository has no such commit, on any branch.
     #[error("the catalog {url} has no commit {commit}")]
     NoCommit {
-        /// Where.
         url: String,
         /// The commit.
         commit: String,
@@ -51,7 +45,6 @@ pub enum CatalogError {
         path: String,
         /// Which commit.
         commit: String,
-        /// Why.
         reason: &'static str,
     },
     /// Its files are at fault.
@@ -64,16 +57,10 @@ pub enum CatalogError {
     },
     /// Nothing was fetched yet, and nothing may be.
     #[error("nothing of the catalog {url} is at hand")]
-    NotAtHand {
-        /// Which.
-        url: String,
-    },
+    NotAtHand { url: String },
     /// `catalog new` makes a new folder, and changes none.
     #[error("{path} is there already")]
-    Exists {
-        /// Which.
-        path: PathBuf,
-    },
+    Exists { path: PathBuf },
 }
 
 impl CatalogError {

@@ -1,5 +1,7 @@
 //! What can go wrong with servers that are there already.
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use ostler_core::{Blame, Classify};
 
 /// An error of provider `existing`.
@@ -10,7 +12,6 @@ pub enum ExistingError {
     BadRecord {
         /// The record.
         record: String,
-        /// Why.
         source: serde_json::Error,
     },
     /// An order that does not say which server.

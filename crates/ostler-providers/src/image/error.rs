@@ -1,5 +1,7 @@
 //! What can go wrong with images, who has to act, and what to do next.
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use super::sum::Sum;
 use ostler_core::{Blame, Classify};
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
@@ -21,19 +23,12 @@ pub enum ImageError {
     File {
         /// Verb.
         action: &'static str,
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The record beside an image is not what Ostler writes.
     #[error("`{}` is damaged", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
+    Damaged { path: PathBuf, source: serde_json::Error },
     /// The disk is too full.
     #[error("`{}` has {} MiB free, and {} MiB are needed", path.display(), free >> 20, needed >> 20)]
     NoSpace {
@@ -52,7 +47,6 @@ pub enum ImageError {
     SiteUnreachable {
         /// What was wanted.
         url: String,
-        /// Why.
         source: reqwest::Error,
     },
     /// The site answers, and does not give the file.
@@ -112,7 +106,6 @@ pub enum ImageError {
     /// A program of the build failed.
     #[error("`{program}` failed while building ({status}): {said}")]
     Program {
-        /// Which.
         program: &'static str,
         /// How it ended.
         status: ExitStatus,

@@ -1,5 +1,7 @@
 //! What can go wrong with QEMU on this machine, who has to act, and what to do next.
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use ostler_core::{
     Blame, Classify,
     ids::{OperationId, ServerName, StateId},
@@ -17,9 +19,7 @@ pub enum LocalError {
     File {
         /// Verb.
         action: &'static str,
-        /// Which.
         path: PathBuf,
-        /// Why.
         source: io::Error,
     },
     /// The path of an image is not UTF-8, which the journal is.
@@ -27,18 +27,12 @@ pub enum LocalError {
     ImagePath(PathBuf),
     /// `machine.json` or another of Ostler's own files is not what Ostler writes.
     #[error("`{}` is damaged", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
+    Damaged { path: PathBuf, source: serde_json::Error },
     /// The store's record of a machine is not what this provider wrote.
     #[error("the record of a machine is damaged: `{record}`")]
     BadRecord {
         /// The text.
         record: String,
-        /// Why.
         source: serde_json::Error,
     },
     /// A folder without `machine.json` stands where the machine would be.
@@ -47,7 +41,6 @@ pub enum LocalError {
     /// The machine belongs to another state directory.
     #[error("machine `{server}` belongs to another state directory (id {found}, this is {expected})")]
     OtherOwner {
-        /// Which.
         server: ServerName,
         /// Its owner.
         found: StateId,
@@ -57,7 +50,6 @@ pub enum LocalError {
     /// The machine was made by another operation.
     #[error("a machine `{server}` exists already, made by operation {found}")]
     OtherOperation {
-        /// Which.
         server: ServerName,
         /// Who made it.
         found: OperationId,
@@ -68,7 +60,6 @@ pub enum LocalError {
     /// A part of the machine is missing.
     #[error("machine `{server}` is incomplete: no `{}`", path.display())]
     Incomplete {
-        /// Which.
         server: ServerName,
         /// The missing file.
         path: PathBuf,
@@ -79,7 +70,6 @@ pub enum LocalError {
     /// Disks only grow.
     #[error("the disk of `{server}` has {has} MiB and can't shrink to {wanted} MiB")]
     Shrink {
-        /// Which.
         server: ServerName,
         /// MiB now.
         has: u64,
@@ -102,11 +92,9 @@ pub enum LocalError {
     /// A port of this machine that the order names is taken.
     #[error("port {port} of 127.0.0.1 can't be forwarded to `{server}`")]
     Port {
-        /// Which.
         port: u16,
         /// To whom.
         server: ServerName,
-        /// Why.
         source: io::Error,
     },
     /// Every port of the range is taken.
@@ -125,23 +113,16 @@ pub enum LocalError {
     /// QEMU did not start.
     #[error("QEMU did not start machine `{server}`: {said}")]
     Launch {
-        /// Which.
         server: ServerName,
         /// Last lines that it said.
         said: String,
     },
     /// QEMU's control socket failed.
     #[error("QEMU's control socket of `{server}` failed")]
-    Qmp {
-        /// Which.
-        server: ServerName,
-        /// Why.
-        source: super::qmp::QmpError,
-    },
+    Qmp { server: ServerName, source: super::qmp::QmpError },
     /// QEMU would not end.
     #[error("process {pid} of machine `{server}` did not end within {} s of SIGKILL", waited.as_secs())]
     WontEnd {
-        /// Which.
         server: ServerName,
         /// Its QEMU.
         pid: u32,
@@ -153,9 +134,7 @@ pub enum LocalError {
     Process {
         /// Verb.
         action: &'static str,
-        /// Which.
         pid: u32,
-        /// Why.
         source: io::Error,
     },
 }

@@ -28,7 +28,7 @@ pub enum QmpError {
     /// QEMU refused.
     #[error("QEMU refused `{command}`: {said}")]
     Refused {
-        /// What.
+        /// Its name in QMP.
         command: &'static str,
         /// Its reason.
         said: String,

@@ -25,7 +25,6 @@ pub struct AddressFinder<'a> {
 /// What is known of an address.
 #[derive(Debug)]
 pub enum GuestAddress {
-    /// It.
     Known(IpAddr),
     /// Nothing yet; where it was looked for, and what may help.
     Unknown(String),

@@ -98,7 +98,6 @@ pub enum UploadSource {
     Bytes(Vec<u8>),
     /// A file; how much of it was sent can be read meanwhile.
     File {
-        /// Which.
         path: PathBuf,
         /// Its length.
         length: u64,

@@ -30,13 +30,14 @@ pub struct CreateRequest<'a> {
     pub host: &'a Host,
     /// What is to be made.
     pub order: &'a MachineOrder,
+<<<<<<< HEAD
     /// What its disk is made from.
     pub image: &'a ImageHandle,
     /// And where.
+=======
+>>>>>>> 46897a4 (Comments that only repeat a field's name go)
     pub options: &'a ProxmoxOptions,
-    /// Keeps what is chosen.
     pub keep: &'a dyn Keep,
-    /// Takes events.
     pub reporter: &'a dyn Reporter,
 }
 

@@ -1,5 +1,7 @@
 //! What can go wrong with Proxmox VE, who has to act, and what to do next.
 
+#![allow(missing_docs, reason = "the message of a variant says what its fields are")]
+
 use super::tls::with_colons;
 use crate::image::ImageError;
 use ostler_core::{Blame, Classify, ids::ServerName};
@@ -13,7 +15,6 @@ pub enum ProxmoxError {
     BadRecord {
         /// The text.
         record: String,
-        /// Why.
         source: serde_json::Error,
     },
     /// An order that does not say where.
@@ -36,7 +37,6 @@ pub enum ProxmoxError {
     Unreachable {
         /// Of whom.
         url: String,
-        /// Why.
         source: reqwest::Error,
     },
     /// The certificate is not the pinned one.
@@ -54,7 +54,6 @@ pub enum ProxmoxError {
     UntrustedCertificate {
         /// Of whom.
         url: String,
-        /// Why.
         source: reqwest::Error,
     },
     /// No answer in time, or a connection that broke: what was asked for may have happened or not.
@@ -62,7 +61,6 @@ pub enum ProxmoxError {
     NoAnswer {
         /// Method and path.
         what: String,
-        /// Why.
         source: reqwest::Error,
     },
     /// The answer is not what the API is documented to say.
@@ -70,7 +68,6 @@ pub enum ProxmoxError {
     Garbled {
         /// Method and path.
         what: String,
-        /// Why.
         source: serde_json::Error,
     },
     /// The token is not known, or its value is wrong.
@@ -111,14 +108,10 @@ pub enum ProxmoxError {
     },
     /// The VMID that the spec names is another machine's.
     #[error("VMID {vmid} is taken")]
-    Taken {
-        /// Which.
-        vmid: u32,
-    },
+    Taken { vmid: u32 },
     /// A machine of ours was migrated.
     #[error("VM {vmid} was migrated from {node} to {there}")]
     Moved {
-        /// Which.
         vmid: u32,
         /// From where.
         node: String,
@@ -128,9 +121,7 @@ pub enum ProxmoxError {
     /// A machine of ours whose making was broken off on the node; only root there can remove it.
     #[error("VM {vmid} on {node} is half made and locked (`lock: {lock}`): its worker was killed on the node")]
     Locked {
-        /// Which.
         vmid: u32,
-        /// Where.
         node: String,
         /// What the lock says.
         lock: &'static str,
@@ -139,40 +130,23 @@ pub enum ProxmoxError {
     },
     /// A disk of ours without a VM, which the token may not remove.
     #[error("the disk {volume} is left on {node}, without a VM")]
-    Stray {
-        /// Which.
-        volume: String,
-        /// Where.
-        node: String,
-    },
+    Stray { volume: String, node: String },
     /// The template that a machine was to be cloned from is gone.
     #[error("template VM {vmid} is no longer on {node}")]
-    NoTemplate {
-        /// Which.
-        vmid: u32,
-        /// Where.
-        node: String,
-    },
+    NoTemplate { vmid: u32, node: String },
     /// A template that can't go yet.
     #[error("template VM {vmid} on {node} has clones that share its disk")]
-    Cloned {
-        /// Which.
-        vmid: u32,
-        /// Where.
-        node: String,
-    },
+    Cloned { vmid: u32, node: String },
     /// The machine carries no mark of this operation.
     #[error("VM {vmid} is not the machine of `{server}`")]
     Absent {
         /// Who was looked for.
         server: ServerName,
-        /// Where.
         vmid: u32,
     },
     /// Disks only grow.
     #[error("the disk of `{server}` has {has} MiB and can't shrink to {wanted} MiB")]
     Shrink {
-        /// Which.
         server: ServerName,
         /// MiB now.
         has: u64,
@@ -187,12 +161,7 @@ pub enum ProxmoxError {
     Image(#[from] ImageError),
     /// A file here can't be read.
     #[error("can't read `{path}`")]
-    File {
-        /// Which.
-        path: String,
-        /// Why.
-        source: io::Error,
-    },
+    File { path: String, source: io::Error },
     /// This machine is no node.
     #[error("this machine is not a Proxmox VE host")]
     NotAHost,

@@ -12,7 +12,7 @@ pub struct Fault {
     pub call: Call,
     /// When in it.
     pub moment: Moment,
-    /// What.
+    /// What happens then.
     pub effect: Effect,
 }
 

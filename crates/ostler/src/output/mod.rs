@@ -31,7 +31,6 @@ pub trait Frontend {
 
 /// How the work on a server ended.
 pub struct Ended {
-    /// Which.
     pub server: ServerName,
     /// What it came to.
     pub result: Result<Resumed>,
