@@ -45,7 +45,7 @@ uuid_id! {
     RunId
 }
 uuid_id! {
-    /// One thing under management, whatever it is called; see [`crate::subject::Subject`].
+    /// One thing under management, whatever it is called; see `Subject`.
     SubjectId
 }
 uuid_id! {

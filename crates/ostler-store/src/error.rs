@@ -16,31 +16,16 @@ pub enum StoreError {
     Path {
         /// The directory or file.
         path: PathBuf,
-<<<<<<< HEAD
-        /// The system's error.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
         source: io::Error,
     },
     /// The URL of the MySQL server is malformed. It may contain a password, so it isn't shown.
     #[error("the URL of the state's database is not of the form mysql://USER:PASSWORD@HOST:PORT/DATABASE")]
-<<<<<<< HEAD
-    Url {
-        /// The driver's or the server's message.
-        source: DatabaseError,
-    },
-=======
     Url { source: DatabaseError },
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
     /// The MySQL server can't be reached, or refuses the login.
     #[error("can't connect to {place}")]
     Connect {
         /// `mysql HOST:PORT/DATABASE`.
         place: String,
-<<<<<<< HEAD
-        /// The driver's or the server's message.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
         source: DatabaseError,
     },
     /// The database exists, but can't be used.
@@ -48,10 +33,6 @@ pub enum StoreError {
     Open {
         /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-<<<<<<< HEAD
-        /// The driver's or the server's message.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
         source: DatabaseError,
     },
     /// A newer Ostler has changed the schema.
@@ -67,10 +48,6 @@ pub enum StoreError {
     Database {
         /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-<<<<<<< HEAD
-        /// The driver's or the server's message.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
         source: DatabaseError,
     },
     /// A row contains something that this Ostler can't read.
@@ -80,10 +57,6 @@ pub enum StoreError {
         row: String,
         /// The database: a path, or `mysql HOST:PORT/DATABASE`.
         place: String,
-<<<<<<< HEAD
-        /// What serde found wrong.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
         source: serde_json::Error,
     },
     /// The journal has no such operation.

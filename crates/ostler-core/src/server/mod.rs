@@ -3,6 +3,8 @@
 //!
 //! Each file has the same sections in the same order: plan and outputs, steps, implementations.
 
+use crate::{model::OperationKind, operation::Definition};
+
 mod adopt;
 pub mod apply;
 pub mod create;
@@ -10,3 +12,13 @@ pub mod destroy;
 pub mod drift;
 pub mod template;
 pub mod up;
+
+/// Every operation of servers. A new one gets its line here; the tests of operations go over all of them.
+pub fn operations() -> Vec<Definition> {
+    vec![
+        Definition::new("create", OperationKind::Create, &create::steps()),
+        Definition::new("adopt", OperationKind::Create, &adopt::steps()),
+        Definition::new("apply", OperationKind::Apply, &apply::steps()),
+        Definition::new("template", OperationKind::Template, &template::steps()),
+    ]
+}

@@ -30,12 +30,7 @@ pub struct CreateRequest<'a> {
     pub host: &'a Host,
     /// What is to be made.
     pub order: &'a MachineOrder,
-<<<<<<< HEAD
-    /// What its disk is made from.
     pub image: &'a ImageHandle,
-    /// And where.
-=======
->>>>>>> 46897a4 (Comments that only repeat a field's name go)
     pub options: &'a ProxmoxOptions,
     pub keep: &'a dyn Keep,
     pub reporter: &'a dyn Reporter,

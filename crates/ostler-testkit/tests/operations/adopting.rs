@@ -22,23 +22,6 @@ async fn disturb(bench: &Bench, up: &Verb, fault: &Fault) {
 }
 
 #[test]
-fn disturbed_at_each_call_and_done_again() {
-    let (start, up) = found();
-    let expected = block_on(async {
-        let undisturbed = start.copy();
-        undisturbed.must(&up).await;
-        undisturbed.snapshot().await
-    });
-    each(&faults(), async |fault| {
-        let bench = start.copy();
-        disturb(&bench, &up, fault).await;
-        bench.must(&up).await;
-        bench.assert_log(0..=0);
-        assert_eq!(bench.snapshot().await, expected);
-    });
-}
-
-#[test]
 fn disturbed_at_each_call_and_left_again() {
     let (start, up) = found();
     each(&faults(), async |fault| {

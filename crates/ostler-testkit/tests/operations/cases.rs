@@ -1,12 +1,13 @@
 //! The cases of a table, worked on side by side, with the failed ones named.
 
+use crate::bench::Verb;
 use ostler_core::{
     model::{OperationKind, StepState},
-    operation::Step,
-    server::{apply, create, template},
+    server::operations,
 };
 use ostler_testkit::world::{Call, Effect, Fault, Moment, set_step};
 use std::{
+    fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Mutex,
@@ -35,17 +36,10 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
-/// Names of an operation's steps, from its definition.
+/// Names of the steps of the first operation of a kind, from its definition.
 pub fn steps_of(kind: OperationKind) -> Vec<&'static str> {
-    match kind {
-        OperationKind::Create => names(&create::steps()),
-        OperationKind::Apply => names(&apply::steps()),
-        OperationKind::Template => names(&template::steps()),
-    }
-}
-
-fn names<C, O>(steps: &[Step<C, O>]) -> Vec<&'static str> {
-    steps.iter().filter(|step| step.forward.is_some()).map(|step| step.name).collect()
+    let operation = operations().into_iter().find(|operation| operation.kind == kind).expect("it is registered");
+    operation.steps.into_iter().map(|step| step.name).collect()
 }
 
 /// All that can go wrong around a step: an error before and after it took effect; a kill before, after, and after it was
@@ -70,4 +64,35 @@ pub fn at(call: &str, moment: Moment, effect: Effect) -> Fault {
 pub fn after_each(calls: &[String], effect: Effect) -> Vec<Fault> {
     let numbers = calls.iter().enumerate().filter(|(_, call)| *call != "store.append_events").map(|(number, _)| number);
     numbers.map(|number| Fault { call: Call::Number(number), moment: Moment::After, effect }).collect()
+}
+
+/// A disturbance, and how it is gone on with.
+#[derive(Clone)]
+pub struct Case {
+    pub fault: Fault,
+    /// After the process was killed, the machine lost its power, too.
+    pub power_cut: bool,
+    pub then: Verb,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let then = format!("{:?}", self.then);
+        let cut = if self.power_cut { " and a power cut" } else { "" };
+        write!(f, "{}{cut}, then {}", self.fault, then.split('(').next().unwrap_or_default())
+    }
+}
+
+/// Each fault with each way to go on.
+pub fn cases(faults: Vec<Fault>, thens: &[Verb]) -> Vec<Case> {
+    let all = faults.into_iter().flat_map(|fault| thens.iter().map(move |then| (fault.clone(), then.clone())));
+    all.map(|(fault, then)| Case { fault, power_cut: false, then }).collect()
+}
+
+/// The cases, and each kill once more with a power cut.
+pub fn with_power_cuts(mut cases: Vec<Case>) -> Vec<Case> {
+    let kills = cases.iter().filter(|case| case.fault.effect == Effect::Kill);
+    let cut: Vec<Case> = kills.map(|case| Case { power_cut: true, ..case.clone() }).collect();
+    cases.extend(cut);
+    cases
 }

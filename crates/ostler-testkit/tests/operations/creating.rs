@@ -1,26 +1,11 @@
-//! `up` from nothing and `up` again, disturbed, then gone on with.
+//! Courses of `up` that no single operation has: a first application, a change of size, calls that are done by half.
 
 use crate::{
-    bench::{Bench, Verb, empty, finished, up, web, with_memory, with_module},
-    cases::{after_each, at, block_on, each, faults_around, steps_of},
+    bench::{Bench, Verb, empty, finished, up, web, with_memory},
+    cases::{Case, at, block_on, cases, each, faults_around, steps_of},
 };
 use ostler_core::model::{OperationKind, StepState};
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
-
-/// A disturbance of an `up`, and how it is gone on with.
-pub struct Case {
-    pub fault: Fault,
-    power_cut: bool,
-    pub then: Verb,
-}
-
-impl std::fmt::Display for Case {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let then = format!("{:?}", self.then);
-        let cut = if self.power_cut { " and a power cut" } else { "" };
-        write!(f, "{}{cut}, then {}", self.fault, then.split('(').next().unwrap_or_default())
-    }
-}
 
 /// `verb` on a copy of `start`, disturbed by each fault, then gone on with, comes to the same as undisturbed.
 fn comes_to_the_same(start: &Bench, verb: &Verb, cases: &[Case]) {
@@ -33,9 +18,6 @@ fn comes_to_the_same(start: &Bench, verb: &Verb, cases: &[Case]) {
     each(cases, async |case| {
         let bench = start.copy();
         disturb(&bench, verb, &case.fault).await;
-        if case.power_cut {
-            bench.world().power_cut();
-        }
         bench.must(&case.then).await;
         if matches!(case.then, Verb::Destroy) {
             // It may have been disturbed before any machine was made.
@@ -59,20 +41,9 @@ pub async fn disturb(bench: &Bench, verb: &Verb, fault: &Fault) {
     bench.assert_events_end().await;
 }
 
-pub fn cases(faults: Vec<Fault>, thens: &[Verb]) -> Vec<Case> {
-    let all = faults.into_iter().flat_map(|fault| thens.iter().map(move |then| (fault.clone(), then.clone())));
-    all.map(|(fault, then)| Case { fault, power_cut: false, then }).collect()
-}
-
 fn around_steps(kind: OperationKind) -> Vec<Fault> {
     let around = |step| faults_around(kind, step, StepState::Started, StepState::Done);
     steps_of(kind).into_iter().flat_map(around).collect()
-}
-
-#[test]
-fn creating_disturbed_at_each_step() {
-    let cases = cases(around_steps(OperationKind::Create), &[Verb::Resume, Verb::Destroy]);
-    comes_to_the_same(&empty(), &up(), &cases);
 }
 
 #[test]
@@ -86,26 +57,10 @@ fn first_application_disturbed_at_each_step() {
 }
 
 #[test]
-fn application_to_a_finished_server_disturbed_at_each_step() {
-    let more = Verb::Up(Box::new(with_module(web(), "fail2ban")));
-    let cases = cases(around_steps(OperationKind::Apply), &[Verb::Resume, more.clone()]);
-    comes_to_the_same(&finished(), &more, &cases);
-}
-
-#[test]
 fn change_of_size_disturbed_at_each_step() {
     let bigger = Verb::Up(Box::new(with_memory(web(), 2)));
     let cases = cases(around_steps(OperationKind::Apply), &[Verb::Resume, bigger.clone()]);
     comes_to_the_same(&finished(), &bigger, &cases);
-}
-
-#[test]
-fn power_cut_at_each_step() {
-    let kills = [OperationKind::Create, OperationKind::Apply].into_iter().flat_map(around_steps);
-    let kills = kills.filter(|fault| (fault.moment, fault.effect) == (Moment::Before, Effect::Kill)).collect();
-    let mut cases = cases(kills, &[Verb::Resume]);
-    cases.iter_mut().for_each(|case| case.power_cut = true);
-    comes_to_the_same(&empty(), &up(), &cases);
 }
 
 #[test]
@@ -114,28 +69,4 @@ fn half_done_calls() {
         ["provider.create", "engine.run"].map(|call| [Effect::Fail, Effect::Kill].map(|e| at(call, Moment::Middle, e)));
     let cases = cases(halves.into_iter().flatten().collect(), &[Verb::Resume, up(), Verb::Destroy]);
     comes_to_the_same(&empty(), &up(), &cases);
-}
-
-#[test]
-fn creating_killed_at_each_call_and_done_again() {
-    let calls = block_on(Bench::new().run(&up(), None)).calls;
-    comes_to_the_same(&empty(), &up(), &cases(after_each(&calls, Effect::Kill), &[up()]));
-}
-
-#[test]
-fn creating_failed_at_each_call_and_done_again() {
-    let calls = block_on(Bench::new().run(&up(), None)).calls;
-    let faults = after_each(&calls, Effect::Fail);
-    let expected = block_on(finished().snapshot());
-    each(&faults, async |fault| {
-        let bench = Bench::new();
-        let ran = bench.run(&up(), Some(fault.clone())).await;
-        assert!(ran.struck, "{fault} did not happen");
-        // Some calls may fail with a warning: the log on the server, and what is recorded once more at the end of a run.
-        if ran.result.is_err() {
-            bench.must(&up()).await;
-        }
-        assert_eq!(bench.snapshot().await, expected);
-        bench.assert_log(1..=1);
-    });
 }

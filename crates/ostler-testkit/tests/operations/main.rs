@@ -10,6 +10,7 @@ mod creating;
 mod destroying;
 mod earlier_states;
 mod events;
+mod every;
 mod failing;
 mod journals;
 mod leases;

@@ -2,14 +2,14 @@
 
 use crate::{
     bench::{Bench, Verb, empty, web},
-    cases::{at, block_on, each, faults_around, steps_of},
-    creating::{Case, cases, disturb},
+    cases::{Case, at, block_on, cases, each},
+    creating::disturb,
 };
 use ostler_core::{
     model::{OperationKind, StepState},
     spec::TemplateContents,
 };
-use ostler_testkit::world::{Effect, Fault, Moment, set_step};
+use ostler_testkit::world::{Effect, Moment, set_step};
 
 pub fn template() -> Verb {
     let digest = TemplateContents::of(&web(), &Default::default(), "of this test").digest;
@@ -43,17 +43,6 @@ fn ends_as_a_template(start: &Bench, cases: &[Case]) {
         bench.must(&Verb::Resume).await;
         assert_eq!(bench.snapshot().await, expected);
     });
-}
-
-#[test]
-fn made_disturbed_at_each_step_of_its_own() {
-    let start = empty();
-    let first = set_step(OperationKind::Template, steps_of(OperationKind::Template)[0], StepState::Started);
-    let stopped = block_on(start.run(&template(), Some(at(&first, Moment::Before, Effect::Fail))));
-    stopped.result.expect_err("it failed");
-    let around = |step| faults_around(OperationKind::Template, step, StepState::Started, StepState::Done);
-    let faults: Vec<Fault> = steps_of(OperationKind::Template).into_iter().flat_map(around).collect();
-    ends_as_a_template(&start, &cases(faults, &[Verb::Resume, template(), Verb::Destroy]));
 }
 
 #[test]
