@@ -96,7 +96,8 @@ fn patience() -> Patience {
         pause: Duration::from_millis(1),
         longest_pause: Duration::from_secs(2),
         connect: Duration::from_secs(5),
-        idle: Duration::from_millis(500),
+        // Long enough for a busy machine: only the test of a transfer that stalls waits for it.
+        idle: Duration::from_secs(3),
     }
 }
 
