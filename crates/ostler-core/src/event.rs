@@ -2,11 +2,13 @@
 
 use crate::{
     error::Failure,
+    hint::Next,
     ids::{EventId, EventNumber, OperationId, RunId, ServerName},
     model::{OperationKind, OperationState, Phase},
     subject::Subject,
 };
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// One event in the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,6 +42,29 @@ pub struct NewEvent {
     pub operation: Option<OperationId>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// The same with the hints of its failure, if it has one, in words.
+    pub fn with_hints_in_words(&self, called: impl Fn(&Next) -> String) -> Cow<'_, Self> {
+        let has_hints = matches!(
+            self.kind,
+            EventKind::StepFailed { .. }
+                | EventKind::UndoFailed { .. }
+                | EventKind::OperationEnded { failure: Some(_), .. }
+        );
+        if !has_hints {
+            return Cow::Borrowed(self);
+        }
+        let mut event = self.clone();
+        if let EventKind::StepFailed { failure, .. }
+        | EventKind::UndoFailed { failure, .. }
+        | EventKind::OperationEnded { failure: Some(failure), .. } = &mut event.kind
+        {
+            *failure = failure.clone().in_words(called);
+        }
+        Cow::Owned(event)
+    }
 }
 
 impl NewEvent {

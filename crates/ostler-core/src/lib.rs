@@ -2,7 +2,7 @@
 //!
 //! This crate does no I/O. Its modules, lowest first; each uses only those before it, and `tests/architecture.rs` keeps it so:
 //!
-//! - `spec` and `error`, which are the crate `ostler-spec`; `ids`, `secret`, `text`; `subject`: what work and records are about
+//! - `spec`, `error` and `hint`, which are the crate `ostler-spec`; `ids`, `secret`, `text`; `subject`: what work and records are about
 //! - `model`: what is recorded and observed
 //! - `plan`: what `up` would do, a pure function of both
 //! - `event`: what happened
@@ -33,4 +33,4 @@ pub mod text;
 pub mod world;
 
 pub use error::{Blame, Classify, Failure, Result};
-pub use ostler_spec::{self as spec, error};
+pub use ostler_spec::{self as spec, error, hint};

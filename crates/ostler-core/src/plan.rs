@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Blame, Failure},
+    hint::{Hint, Next},
     ids::ServerName,
     model::{Finding, Observed, OperationRecord, OperationState, Power, Reshape, ServerRecord, StepState},
     spec::{ServerSpec, Value},
@@ -123,7 +124,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
     match creation.state {
         OperationState::Unwinding | OperationState::Stuck => {
             return Err(Failure::new(Blame::User, format!("{name} is half destroyed"))
-                .with_hint(format!("`ostler destroy {name}` finishes that; then `up` makes it anew")));
+                .with_hint(Hint::from(Next::Destroy(name.clone())).with(" finishes that; then `up` makes it anew")));
         }
         OperationState::Undone => {
             refuse_fatal(spec, &known.preflight)?;
@@ -160,7 +161,9 @@ fn decide_on_existing(
             Blame::Provider,
             format!("the machine of {name} is gone, though Ostler did not remove it"),
         )
-        .with_hint(format!("`ostler destroy {name}` clears what is left of it; then `up` makes it anew")));
+        .with_hint(
+            Hint::from(Next::Destroy(name.clone())).with(" clears what is left of it; then `up` makes it anew"),
+        ));
     }
     // Size and forwards are changed in place; user, keys and the rest are Ansible's.
     let fixed: Vec<_> = other_machine(&record.desired, spec).into_iter().filter(|k| !CHANGEABLE.contains(k)).collect();
@@ -208,10 +211,17 @@ fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
 
 fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> {
     let fatal: Vec<_> = findings.iter().filter(|f| f.fatal).collect();
-    let Some(first) = fatal.first() else { return Ok(()) };
+    if fatal.is_empty() {
+        return Ok(());
+    }
     let mut failure = Failure::new(Blame::Provider, format!("{} can't be made like this", spec.name));
     failure.causes = fatal.iter().map(|f| f.message.clone()).collect();
-    failure.hint = first.hint.clone();
+    for hint in fatal.iter().filter_map(|finding| finding.hint.as_ref()) {
+        let hint = Hint::from(hint.as_str());
+        if !failure.hints.contains(&hint) {
+            failure.hints.push(hint);
+        }
+    }
     Err(failure)
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    hint::{Hint, Next},
     ids::{OperationId, ServerName, StateId},
     model::{MachineRecord, Observed, Power, ServerRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
@@ -57,12 +58,13 @@ pub struct World<'a> {
 
 impl World<'_> {
     /// What to do after a failure whose cause may lie in the spec: `up` takes the file as it is then, and `resume` the plan on record.
-    pub(crate) fn way_on(&self, server: &ServerName) -> String {
+    pub(crate) fn way_on(&self, server: &ServerName) -> Hint {
         match &self.spec_file {
-            Some(file) => format!("mend the cause, then `ostler up {file}`"),
-            None => format!(
-                "mend the cause, then `ostler resume {server}`; where the spec is at fault, mend that, then `ostler up FILE`"
-            ),
+            Some(_) => Hint::from("mend the cause, then ").with(Next::Up { file: self.spec_file.clone() }),
+            None => Hint::from("mend the cause, then ")
+                .with(Next::Resume(server.clone()))
+                .with("; where the spec is at fault, mend that, then ")
+                .with(Next::Up { file: None }),
         }
     }
 
@@ -86,7 +88,7 @@ pub async fn resolve(
     let SecretRef::Secret(name) = reference else { return outside(reference) };
     store.secret(None, name).await?.ok_or_else(|| {
         Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
-            .with_hint(format!("`ostler secret set {name}` stores it"))
+            .with_hint(Hint::from(Next::SetSecret(name.clone())).with(" stores it"))
     })
 }
 

@@ -3,6 +3,7 @@
 //! An adapter keeps a typed error enum whose variants carry the path or id, and says for each variant who is to blame and
 //! what to do next ([`Classify`]). At a port it becomes a [`Failure`]: what the journal records and what a frontend shows.
 
+use crate::hint::{Hint, Next, recorded};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -63,8 +64,8 @@ pub struct Failure {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<String>,
     /// What to do next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
+    #[serde(default, rename = "hint", with = "recorded", skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<Hint>,
     /// Lines that show it: the console, an output.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lines: Vec<String>,
@@ -76,13 +77,36 @@ pub struct Failure {
 impl Failure {
     /// A failure that no typed error stands behind; for core's own verbs.
     pub fn new(blame: Blame, message: impl Into<String>) -> Self {
-        Self { blame, message: message.into(), causes: Vec::new(), hint: None, lines: Vec::new(), left: Box::default() }
+        Self {
+            blame,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+            lines: Vec::new(),
+            left: Box::default(),
+        }
     }
 
-    /// The same with a hint.
-    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    /// The same with this hint in place of others.
+    pub fn with_hint(self, hint: impl Into<Hint>) -> Self {
+        Self { hints: vec![hint.into()], ..self }
+    }
+
+    /// The same with this hint if it has none.
+    pub fn or_hint(self, hint: impl Into<Hint>) -> Self {
+        if self.hints.is_empty() { self.with_hint(hint) } else { self }
+    }
+
+    /// All hints in words, as [`Hint::in_words`]; `None` where there is none.
+    pub fn advice(&self, called: impl Fn(&Next) -> String) -> Option<String> {
+        let all: Vec<_> = self.hints.iter().map(|hint| hint.in_words(&called)).collect();
+        (!all.is_empty()).then(|| all.join(". "))
+    }
+
+    /// The same with its hints as one that has words only: what programs that read JSON get.
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        let hints = self.advice(called).map(Hint::from).into_iter().collect();
+        Self { hints, ..self }
     }
 
     /// The same with lines that show it.
@@ -119,7 +143,7 @@ impl<E: Classify> From<E> for Failure {
         }
         Self {
             blame: error.blame(),
-            hint: error.hint(),
+            hints: error.hint().map(Hint::from).into_iter().collect(),
             message: error.to_string(),
             causes,
             lines: Vec::new(),

@@ -14,6 +14,7 @@ pub mod error;
 mod fault;
 mod format;
 mod grammar;
+pub mod hint;
 mod index;
 mod model;
 mod module;

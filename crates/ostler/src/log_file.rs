@@ -3,6 +3,7 @@
 //! Several Ostlers may write it at once: each batch is one append, and who rotates it has a lock on the folder. Nobody waits for
 //! that lock, for its holder may have been stopped.
 
+use crate::output::hints;
 use ostler_core::event::Event;
 use std::{
     fs, io,
@@ -43,7 +44,7 @@ impl LogFile {
         }
         let mut lines = Vec::new();
         for event in events {
-            serde_json::to_writer(&mut lines, event)?;
+            serde_json::to_writer(&mut lines, &event.with_hints_in_words(hints::command))?;
             lines.push(b'\n');
         }
         let mut file = fs::OpenOptions::new().append(true).create(true).mode(0o600).open(&self.path)?;

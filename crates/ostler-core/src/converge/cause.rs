@@ -1,7 +1,11 @@
 //! Causes that lie around a server and not in what was done to it: a full disk, a lock of apt or dpkg, names that can't be looked
 //! up. The programs that meet them say so in walls of text, each in its own way; here they get plain words and a next step.
 
-use crate::{ids::ServerName, ports::Session};
+use crate::{
+    hint::{Hint, Next},
+    ids::ServerName,
+    ports::Session,
+};
 
 /// What stands in the way of a task or script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,23 +87,23 @@ impl Cause {
     }
 
     /// What to do about it.
-    pub fn hint(&self, server: &ServerName) -> String {
+    pub fn hint(&self, server: &ServerName) -> Hint {
+        let run = |command: String| Hint::from(Next::Run { server: server.clone(), command });
         let what = match self {
-            Self::NoSpace => format!("`ostler ssh {server} -- df -h` shows the disks: free some space"),
-            Self::Locked { .. } => "let it finish, or end it (`--timeout SECONDS` waits longer)".to_owned(),
+            Self::NoSpace => run("df -h".into()).with(" shows the disks: free some space"),
+            Self::Locked { .. } => Hint::from("let it finish, or end it (").with(Next::WaitLonger).with(" waits longer)"),
             Self::NoName { .. } => {
-                format!("`ostler ssh {server} -- cat /etc/resolv.conf` shows its DNS servers: see that they answer")
+                run("cat /etc/resolv.conf".into()).with(" shows its DNS servers: see that they answer")
             }
             Self::Held { packages } => {
                 let names = packages.replace(',', "");
-                format!("`ostler ssh {server} -- sudo apt-mark unhold {names}` lets them change")
+                run(format!("sudo apt-mark unhold {names}")).with(" lets them change")
             }
-            Self::Sudo { .. } => format!(
-                "`ostler ssh {server} -- sudo -l` shows the rules, of which the last one that matches counts: let it be Ostler's \
-                 (/etc/sudoers.d/zz-ostler-*)"
+            Self::Sudo { .. } => run("sudo -l".into()).with(
+                " shows the rules, of which the last one that matches counts: let it be Ostler's (/etc/sudoers.d/zz-ostler-*)",
             ),
         };
-        format!("{what}; then `ostler resume {server}`")
+        what.with("; then ").with(Next::Resume(server.clone()))
     }
 }
 
@@ -188,11 +192,11 @@ mod tests {
     }
 
     #[test]
-    fn the_hint_is_a_command_to_type() {
+    fn the_hint_ends_in_how_to_go_on() {
         let server = ServerName::parse("web").unwrap();
         for cause in [Cause::NoSpace, Cause::Locked { file: String::new(), holder: None }, Cause::NoName { name: None }]
         {
-            assert!(cause.hint(&server).ends_with("; then `ostler resume web`"), "{cause:?}");
+            assert_eq!(cause.hint(&server).parts().last(), Some(&Next::Resume(server.clone()).into()), "{cause:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
+    hint::{Hint, Next},
     model::Power,
     ports::{Output, Reporter, SSH_FAILED, Session},
     reach::{
@@ -151,7 +152,7 @@ impl Armed<'_> {
                 session.close().await;
                 // Another host key, or a machine that is off, says more than silence.
                 let is_on = self.ctx.observe().await.is_ok_and(|observed| observed.power == Power::On);
-                if failure.hint.is_some() || !is_on {
+                if !failure.hints.is_empty() || !is_on {
                     return Err(failure);
                 }
                 let failure = wait::silent(self.ctx.server(), self.heard()).because_of(format!(
@@ -180,10 +181,12 @@ impl Armed<'_> {
         match output.status {
             0 => {}
             NOT_ARMED => {
-                return Err(self.failure("they were not confirmed in time").with_hint(format!(
-                    "`ostler resume {}` applies them again; `--rollback-after SECONDS` gives it more time",
-                    ctx.server()
-                )));
+                return Err(self.failure("they were not confirmed in time").with_hint(
+                    Hint::from(Next::Resume(ctx.server().clone()))
+                        .with(" applies them again; ")
+                        .with(Next::RollBackLater)
+                        .with(" gives it more time"),
+                ));
             }
             _ => return Err(refused(ctx, new, &output, "could not keep its new settings of SSH and firewall").await),
         }

@@ -4,6 +4,7 @@ use crate::{
     converge::cause::{self, Cause},
     error::{Blame, Failure, Result},
     event::{AnsibleReport, TaskOutcome, TaskResult},
+    hint::{Hint, Next},
     model::Phase,
     ports::{RunSummary, Session},
     reach::wait,
@@ -79,7 +80,7 @@ pub(crate) fn judge(
                 phase.as_str()
             );
             let mut failure = Failure::new(Blame::User, message)
-                .with_hint(format!("`ostler resume {server}` clears up after it and tries again"));
+                .with_hint(Hint::from(Next::Resume(server.clone())).with(" clears up after it and tries again"));
             failure.causes.extend((signal == 9).then(|| "most likely this machine is out of memory".to_owned()));
             return Err(failure);
         }
@@ -88,9 +89,12 @@ pub(crate) fn judge(
             phase.as_str(),
             summary.status
         );
-        return Err(Failure::new(Blame::Bug, message)
-            .with_lines(summary.stderr_tail.clone())
-            .with_hint(format!("`ostler logs {server}` has all that it said; `ostler resume {server}` tries again")));
+        return Err(Failure::new(Blame::Bug, message).with_lines(summary.stderr_tail.clone()).with_hint(
+            Hint::from(Next::ShowLog(server.clone()))
+                .with(" has all that it said; ")
+                .with(Next::Resume(server.clone()))
+                .with(" tries again"),
+        ));
     };
     let lost = task.result == TaskOutcome::Unreachable;
     let word = if lost { "was lost at" } else { "failed at" };
@@ -112,7 +116,8 @@ pub(crate) fn judge(
     let output = task.stderr.as_deref().filter(|s| !s.trim().is_empty()).or(task.stdout.as_deref()).unwrap_or_default();
     failure.lines = output.trim().lines().rev().take(12).map(str::to_owned).collect();
     failure.lines.reverse();
-    Err(failure.with_hint(format!("{}; `ostler logs {server}` has the whole run", ctx.world.way_on(server))))
+    Err(failure
+        .with_hint(ctx.world.way_on(server).with("; ").with(Next::ShowLog(server.clone())).with(" has the whole run")))
 }
 
 /// A line that people are to read beside others; the log has it whole.

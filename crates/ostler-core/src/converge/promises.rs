@@ -9,6 +9,7 @@ use crate::{
     converge::{diagnosis::is_change, host_vars},
     error::{Blame, Failure, Result},
     event::{AnsibleReport, EventKind, Level},
+    hint::{Hint, Next},
     ports::{ConnectError, Credential, LET_IN, Login, Reporter, Session},
     reach::RUN_AS_ROOT,
     secret::Secret,
@@ -175,11 +176,10 @@ async fn judge(ctx: &Context<'_>, facts: &Facts, account: &str, fault: Option<St
     }
     Err(Failure::new(Blame::Target, fault)
         .because_of(format!("{} does not do what its spec promises about logging in", ctx.server()))
-        .with_hint(format!(
-            "its configuration says otherwise, so look whether another sshd runs there: \
-             `ostler ssh {} -- sudo ss -tlnp`",
-            ctx.server()
-        )))
+        .with_hint(
+            Hint::from("its configuration says otherwise, so look whether another sshd runs there: ")
+                .with(Next::Run { server: ctx.server().clone(), command: "sudo ss -tlnp".into() }),
+        ))
 }
 
 /// The password is offered and does not let in. The server's log says why.
@@ -190,10 +190,13 @@ async fn refused(ctx: &Context<'_>, session: &dyn Session, words: &str) -> Failu
     Failure::new(Blame::Target, one_line(words))
         .because_of(format!("{user} can't log in to {server} by the password, though `ssh.auth` is `key-and-password`"))
         .with_lines(said.lines().filter(|line| line.contains(user.as_str())).map(one_line).collect())
-        .with_hint(format!(
-            "sshd asks PAM, so look at /etc/pam.d/sshd and at `sudo chage -l {user}` there; \
-             `ssh: {{ auth: key-only }}` does without passwords. Then `ostler resume {server}`"
-        ))
+        .with_hint(
+            Hint::from(format!(
+                "sshd asks PAM, so look at /etc/pam.d/sshd and at `sudo chage -l {user}` there; \
+                 `ssh: {{ auth: key-only }}` does without passwords. Then "
+            ))
+            .with(Next::Resume(server.clone())),
+        )
 }
 
 async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {

@@ -11,7 +11,8 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::EventKind,
-    ids::OperationId,
+    hint::{Hint, Next},
+    ids::{OperationId, ServerName},
     model::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
     operation::{Change, ScopedReporter, Step, StepFn},
     ports::{Reporter, Store},
@@ -285,7 +286,9 @@ pub fn to_json<T: Serialize>(value: &T) -> String {
 }
 
 /// Says how to go on, unless the failure has better advice.
-fn with_way_on(mut failure: Failure, record: &OperationRecord) -> Failure {
-    failure.hint.get_or_insert_with(|| format!("`ostler resume {}` goes on from here", record.name));
-    failure
+fn with_way_on(failure: Failure, record: &OperationRecord) -> Failure {
+    match ServerName::parse(&record.name) {
+        Ok(server) => failure.or_hint(Hint::from(Next::Resume(server)).with(" goes on from here")),
+        Err(_) => failure,
+    }
 }

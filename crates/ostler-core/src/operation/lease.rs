@@ -6,6 +6,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    hint::{Hint, Next},
     ids::{LeaseToken, ServerName},
     ports::{Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     subject::{Subject, SubjectKind},
@@ -141,5 +142,5 @@ fn held_by(server: &ServerName, owner: &LeaseOwner) -> Failure {
         Blame::User,
         format!("{server} is at work already: `ostler {}`, process {} on {}", owner.doing, owner.pid, owner.host),
     )
-    .with_hint(format!("`ostler logs {server} --follow` shows it; wait for its end"))
+    .with_hint(Hint::from(Next::FollowLog(server.clone())).with(" shows it; wait for its end"))
 }

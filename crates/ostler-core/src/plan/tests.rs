@@ -47,7 +47,7 @@ fn check(spec: &ServerSpec, known: &Known) -> String {
     match plan.refused {
         Some(refusal) => {
             assert_eq!(plan.actions, [], "a refused plan does nothing");
-            assert!(refusal.hint.is_some(), "a refusal says what to do");
+            assert!(!refusal.hints.is_empty(), "a refusal says what to do");
             format!("refused ({:?}): {}", refusal.blame, refusal.message)
         }
         None => plan.actions.iter().map(short).collect::<Vec<_>>().join(", "),

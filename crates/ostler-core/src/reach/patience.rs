@@ -7,6 +7,7 @@
 use crate::{
     error::{Failure, Result},
     event::{EventKind, Level},
+    hint::{Hint, Next},
     model::Phase,
     operation::Interrupt,
     ports::Reporter,
@@ -178,11 +179,13 @@ impl<'a, 'w> Wait<'a, 'w> {
         if self.awaited != Awaited::Answer || !self.pace.is_limited() {
             return Missed { failure, is_silence };
         }
-        let failure = failure.with_hint(format!(
-            "it answered before: look whether it runs, and whether something limits or bans connections from here (`ufw limit`, \
-             sshd's PerSourcePenalties and MaxStartups, fail2ban); wait until that is over, then `ostler resume {}`",
-            self.ctx.server()
-        ));
+        let failure = failure.with_hint(
+            Hint::from(
+                "it answered before: look whether it runs, and whether something limits or bans connections from here (`ufw limit`, \
+                 sshd's PerSourcePenalties and MaxStartups, fail2ban); wait until that is over, then ",
+            )
+            .with(Next::Resume(self.ctx.server().clone())),
+        );
         Missed { failure, is_silence }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::{
     error::{Blame, Failure},
+    hint::{Hint, Next},
     ids::ServerName,
     ports::Session,
     reach::RUN_AS_ROOT,
@@ -73,7 +74,8 @@ fn told(answer: Answer, server: &ServerName, mut failure: Failure) -> Failure {
     let hints: Vec<String> = answer.causes.iter().take(MOST).map(|(_, hint)| shown(hint)).collect();
     let causes = answer.causes.iter().take(MOST).map(|(words, _)| shown(words));
     failure.causes = causes.chain(failure.causes).collect();
-    failure.with_hint(format!("on the server: {}; then `ostler resume {server}`", hints.join("; ")))
+    failure
+        .with_hint(Hint::from(format!("on the server: {}; then ", hints.join("; "))).with(Next::Resume(server.clone())))
 }
 
 /// What makes a server take no new connection from here for a while, and how long that may last.
@@ -110,7 +112,9 @@ mod tests {
     fn the_servers_reason_comes_before_the_words_of_ssh() {
         let failure = refused(&[("AllowUsers does not name ops", "add ops to that line")], &["a line"]);
         assert_eq!(failure.causes, ["AllowUsers does not name ops", "Permission denied (publickey)"]);
-        assert_eq!(failure.hint.as_deref(), Some("on the server: add ops to that line; then `ostler resume web`"));
+        let web = ServerName::parse("web").unwrap();
+        let hint = Hint::from("on the server: add ops to that line; then ").with(Next::Resume(web));
+        assert_eq!(failure.hints, [hint]);
         assert!(failure.lines.is_empty());
     }
 
@@ -118,7 +122,7 @@ mod tests {
     fn where_no_reason_is_found_sshd_has_its_say_and_can_not_steer_the_terminal() {
         let failure = refused(&[], &["User ops\u{1b}[2J from 10.0.0.2 not allowed"]);
         assert_eq!(failure.causes, ["Permission denied (publickey)"]);
-        assert_eq!(failure.hint.as_deref(), Some("look"));
+        assert_eq!(failure.hints, [Hint::from("look")]);
         assert!(failure.lines[0].starts_with("User ops") && !failure.lines[0].contains('\u{1b}'), "{failure:?}");
     }
 }

@@ -8,6 +8,7 @@
 use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
+    hint::{Hint, Next},
     ids::ServerName,
     model::Power,
     operation::Interrupt,
@@ -236,7 +237,7 @@ fn is_booting(words: &str) -> bool {
 
 fn broken(words: String) -> Failure {
     with_words(Failure::new(Blame::Provider, "ssh can't be run on this machine"), &words)
-        .with_hint("`ostler doctor` says what is missing")
+        .with_hint(Hint::from(Next::CheckMachine).with(" says what is missing"))
 }
 
 /// The failure with what ssh and the server said: the last line is the cause, the others show more.
@@ -290,9 +291,10 @@ fn refused(ctx: &Context<'_>, user: &str, credential: Option<&Credential>, words
         ),
         Some(_) => with_words(Failure::new(Blame::Configuration, message), words)
             .with_hint("look at `user`, `password` and `key` under `existing` in the spec"),
-        None => with_words(Failure::new(Blame::Target, message), words).with_hint(format!(
-            "the end of `journalctl -u ssh` on the server says why; mend that, then `ostler resume {server}`"
-        )),
+        None => with_words(Failure::new(Blame::Target, message), words).with_hint(
+            Hint::from("the end of `journalctl -u ssh` on the server says why; mend that, then ")
+                .with(Next::Resume(server.clone())),
+        ),
     }
 }
 
@@ -370,11 +372,10 @@ pub(crate) fn silence(since: jiff::Timestamp) -> String {
 }
 
 /// What to do about it.
-pub(crate) fn silent_hint(server: &ServerName) -> String {
-    format!(
-        "see that {server} runs and that the network leads there, then `ostler resume {server}`; what was changed of SSH and \
-         firewall and is not proved, it puts back by itself"
-    )
+pub(crate) fn silent_hint(server: &ServerName) -> Hint {
+    Hint::from(format!("see that {server} runs and that the network leads there, then "))
+        .with(Next::Resume(server.clone()))
+        .with("; what was changed of SSH and firewall and is not proved, it puts back by itself")
 }
 
 fn wrong_host_key(ctx: &Context<'_>, expected: &[String], offered: Option<String>) -> Failure {

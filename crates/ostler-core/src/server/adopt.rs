@@ -8,6 +8,7 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{AnsibleReport, EventKind, Level},
+    hint::{Hint, Next},
     ids::RunId,
     model::{Phase, Seed},
     operation::{Step, StepFuture},
@@ -274,11 +275,11 @@ impl FirstAccount<'_> {
         }
         if let Some(cause) = Cause::of(&output.stderr) {
             let hint = match cause {
-                Cause::Sudo { .. } => format!(
+                Cause::Sudo { .. } => Hint::from(format!(
                     "let sudo on the server make {user} root with the password of the spec and without a terminal, or name \
                      another account at servers.{}.existing",
                     ctx.server()
-                ),
+                )),
                 _ => cause.hint(ctx.server()),
             };
             return Err(Failure::new(Blame::Target, cause.words(&[])).because_of(message).with_hint(hint));
@@ -300,24 +301,27 @@ impl FirstAccount<'_> {
             .because_of(format!("sudo does not let {user} of {} become root without a password", ctx.server()));
         let ours = format!("/etc/sudoers.d/zz-ostler-{}", user.replace('.', "_"));
         let server = ctx.server();
-        failure.hint = Some(match output.stdout.trim() {
-            file if file == ours => format!("`sudo -l -U {user}` on {server} shows the settings that apply"),
+        let resume = || Next::Resume(server.clone());
+        let hint = match output.stdout.trim() {
+            file if file == ours => {
+                Hint::from(format!("`sudo -l -U {user}` on {server} shows the settings that apply"))
+            }
             "" | "/etc/sudoers" => {
                 failure
                     .causes
                     .push(format!("sudo does not read {ours}, or a rule of /etc/sudoers comes after it and wins"));
-                format!(
-                    "let `@includedir /etc/sudoers.d` be the last line of /etc/sudoers on {server}; then `ostler resume {server}`"
-                )
+                Hint::from(format!(
+                    "let `@includedir /etc/sudoers.d` be the last line of /etc/sudoers on {server}; then "
+                ))
+                .with(resume())
             }
             file => {
                 failure.causes.push(format!("the last rule that matches wins, and that is in {file}, not in {ours}"));
-                format!(
-                    "except {user} from that rule, or let the file be read before {ours}; then `ostler resume {server}`"
-                )
+                Hint::from(format!("except {user} from that rule, or let the file be read before {ours}; then "))
+                    .with(resume())
             }
-        });
-        Err(failure)
+        };
+        Err(failure.with_hint(hint))
     }
 }
 
@@ -327,12 +331,14 @@ fn another_account(failure: Failure, spec: &ServerSpec) -> Failure {
     let named = failure.message.split_once("login as the user \"").and_then(|(_, rest)| rest.split_once('"'));
     let hint = match (named, spec.provider.way_in()) {
         (Some((user, _)), _) => {
-            format!("set `user: {user}` at servers.{}.existing in the spec, then `ostler up FILE`", spec.name)
+            Hint::from(format!("set `user: {user}` at servers.{}.existing in the spec, then ", spec.name))
+                .with(Next::Up { file: None })
         }
-        (None, Some(existing)) if failure.message.contains("password has expired") => format!(
-            "log in by hand (`ssh {}@{}`) and set a new password; then `ostler resume {}`",
-            existing.user, existing.address, spec.name
-        ),
+        (None, Some(existing)) if failure.message.contains("password has expired") => Hint::from(format!(
+            "log in by hand (`ssh {}@{}`) and set a new password; then ",
+            existing.user, existing.address
+        ))
+        .with(Next::Resume(spec.name.clone())),
         _ => return failure,
     };
     failure.with_hint(hint)

@@ -201,7 +201,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
             }
             // That it did not come back either is the same trouble; that it has put settings back is another, and worth a word.
             (Err(mut failure), Err(unsettled)) if lost => {
-                failure.causes.extend(Some(unsettled.message).filter(|_| unsettled.hint != failure.hint));
+                failure.causes.extend(Some(unsettled.message).filter(|_| unsettled.hints != failure.hints));
                 return Err(failure);
             }
             (_, Err(unsettled)) => return Err(unsettled),

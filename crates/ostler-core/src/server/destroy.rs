@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    hint::{Hint, Next},
     ids::ServerName,
     model::OperationState,
     operation::Driver,
@@ -23,10 +24,11 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
         let ctx = Context::new(world, creation.subject, creation.id, spec);
         let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
         driver.unwind(&mut creation, &create::steps_for(ctx.provider()), &ctx).await.map_err(|failure| {
-            let mend = failure.hint.clone().unwrap_or_else(|| "mend the cause".to_owned());
+            let mut failure = failure.because_of(format!("{name} is not wholly destroyed"));
+            let mend = failure.hints.pop().unwrap_or_else(|| "mend the cause".into());
+            let again = mend.with(", then ").with(Next::Destroy(name.clone()));
+            failure.hints.push(again.with(" again: it goes on with what is left"));
             failure
-                .because_of(format!("{name} is not wholly destroyed"))
-                .with_hint(format!("{mend}, then `ostler destroy {name}` again: it goes on with what is left"))
         })?;
     }
     world.store.remove_server(record.subject()).await
@@ -44,5 +46,6 @@ pub(super) async fn end_children(world: &World<'_>, server: Subject) -> Result<(
 
 /// There is no such server.
 pub fn unknown(name: &ServerName) -> Failure {
-    Failure::new(Blame::User, format!("there is no server `{name}`")).with_hint("`ostler status` lists them")
+    Failure::new(Blame::User, format!("there is no server `{name}`"))
+        .with_hint(Hint::from(Next::ListServers).with(" lists them"))
 }

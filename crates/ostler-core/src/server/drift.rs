@@ -10,6 +10,7 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{AnsibleReport, Diff, TaskOutcome, TaskResult},
+    hint::{Hint, Next},
     ids::RunId,
     model::{Phase, Power},
     operation::Interrupt,
@@ -138,15 +139,19 @@ async fn look(
     }
     if record.unclean {
         return Err(Failure::new(Blame::Target, format!("the last run on {name} was cut off, and is not cleared yet"))
-            .with_hint(format!("`ostler resume {name}` or `ostler up` clears it and goes on; then look again")));
+            .with_hint(
+                Hint::from(Next::Resume(name.clone()))
+                    .with(" or ")
+                    .with(Next::UpAgain)
+                    .with(" clears it and goes on; then look again"),
+            ));
     }
     // Of a check whose Ostler was killed: the holder of the lease knows that nobody waits for it.
     destroy::end_children(world, record.subject()).await?;
     let ctx = Context::new(world, record.subject(), record.created_by, spec.clone());
-    let session = wait::for_login(&ctx).await.map_err(|mut failure| {
-        failure.hint.get_or_insert_with(|| "`ostler plan --no-check` leaves the servers out".to_owned());
-        failure
-    })?;
+    let session = wait::for_login(&ctx)
+        .await
+        .map_err(|failure| failure.or_hint(Hint::from(Next::PlanWithoutLook).with(" leaves the servers out")))?;
     pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = run::request(&ctx, &record, session.transport(), true).await?;
     let observer =
@@ -170,9 +175,11 @@ fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> 
         let server = ctx.server();
         let changes = reports.iter().any(diagnosis::is_change);
         let hint = if changes {
-            "it may only fail because what an earlier task would change is not done in a check; `ostler up` does it"
+            Hint::from("it may only fail because what an earlier task would change is not done in a check; ")
+                .with(Next::UpAgain)
+                .with(" does it")
         } else {
-            "`ostler up` would most likely fail there too: mend the cause first"
+            Hint::from(Next::UpAgain).with(" would most likely fail there too: mend the cause first")
         };
         failure.because_of(format!("the check of {server} ended early; what comes after is not known")).with_hint(hint)
     })

@@ -7,6 +7,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    hint::{Hint, Next},
     model::{OperationKind, OperationRecord, OperationState, Phase, Power, StepState},
     operation::{self, Driver, Step, StepFuture},
     reach::{RUN_AS_ROOT, wait},
@@ -129,7 +130,7 @@ fn generalise<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
         let server = ctx.server();
         Err(Failure::new(Blame::Target, output.stderr.trim())
             .because_of(format!("{server} could not be made general (status {})", output.status))
-            .with_hint(format!("mend the cause, then `ostler resume {server}` makes it anew")))
+            .with_hint(Hint::from("mend the cause, then ").with(Next::Resume(server.clone())).with(" makes it anew")))
     })
 }
 

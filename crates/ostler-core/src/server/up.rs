@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    hint::{Hint, Next},
     ids::{OperationId, ServerName},
     model::{Observed, OperationKind, OperationRecord, OperationState, Power, Seed, ServerRecord},
     operation::Driver,
@@ -115,16 +116,21 @@ async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Fail
     match destroy::destroy(world, name).await {
         Ok(()) => {
             // Nothing can be resumed or looked at any more; what mends the cause is still to be done.
-            let advice = failure.hint.filter(|hint| !hint.contains("`ostler resume") && !hint.contains("`ostler logs"));
-            let advice = advice.map(|hint| format!("{hint}. ")).unwrap_or_default();
-            let hint = format!("{advice}What was made of {name} is destroyed again; `ostler up` makes it anew");
-            Failure { hint: Some(hint), left: Box::default(), ..failure }
+            let is_void = |action: &Next| matches!(action, Next::Resume(_) | Next::ShowLog(_) | Next::FollowLog(_));
+            let mut hints = failure.hints;
+            hints.retain(|hint| !hint.advises(is_void));
+            hints.push(
+                Hint::from(format!("What was made of {name} is destroyed again; "))
+                    .with(Next::UpAgain)
+                    .with(" makes it anew"),
+            );
+            Failure { hints, left: Box::default(), ..failure }
         }
         Err(stuck) => {
             let mut failure = failure;
             failure.causes.push(stuck.message);
             failure.causes.extend(stuck.causes);
-            with_left(world, name, Failure { hint: stuck.hint, ..failure }).await
+            with_left(world, name, Failure { hints: stuck.hints, ..failure }).await
         }
     }
 }

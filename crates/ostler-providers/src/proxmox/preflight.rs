@@ -12,7 +12,7 @@ use super::{
 };
 use crate::image::ImageStore;
 use ostler_core::{
-    Classify, Failure,
+    Classify,
     model::{Finding, MachineOrder},
     spec::{Address, ImageRef, Network, ProxmoxOptions},
 };
@@ -291,8 +291,7 @@ impl Look<'_> {
         let cached = match self.images.cached(&self.order.image_ref) {
             Ok(cached) => cached.is_some(),
             Err(error) => {
-                let failure = Failure::from(error);
-                return Ok(vec![Finding { fatal: true, message: failure.message, hint: failure.hint }]);
+                return Ok(vec![Finding { fatal: true, message: error.to_string(), hint: error.hint() }]);
             }
         };
         let url = match &self.order.image_ref {

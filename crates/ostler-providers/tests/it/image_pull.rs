@@ -259,7 +259,10 @@ async fn a_site_that_asks_for_a_long_pause_is_left_alone() {
     let lab = Lab::new().await;
     lab.site.fail(FILE, Fault::Status(429, Some(3600)));
     let failure = Failure::from(lab.pull().await.unwrap_err());
-    assert_eq!(failure.hint.as_deref(), Some("the site asks to be left alone for 3600 s; try again then"));
+    assert_eq!(
+        failure.advice(|action| format!("{action:?}")).as_deref(),
+        Some("the site asks to be left alone for 3600 s; try again then")
+    );
     assert_eq!(lab.site.requests_for(FILE).len(), 1);
 }
 

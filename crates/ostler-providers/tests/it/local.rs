@@ -123,7 +123,7 @@ async fn a_taken_port_is_refused_if_ordered_and_replaced_if_chosen() {
     assert!(fatal(&findings)[0].contains(&format!("port {taken} of 127.0.0.1")), "{findings:?}");
     let failure = lab.try_create(&order).await.unwrap_err();
     assert_eq!(failure.blame, Blame::Configuration);
-    assert!(failure.hint.unwrap().contains("local.forward"));
+    assert!(failure.advice(|action| format!("{action:?}")).unwrap().contains("local.forward"));
 
     order.options = forwarding(None, 80);
     let machine = lab.create(&order).await;

@@ -78,7 +78,7 @@ async fn another_key_is_told_from_a_damaged_secret() {
     ] {
         assert!(error.message.contains("does not fit the secrets in"), "{error}");
         assert_eq!(error.blame, Blame::User);
-        assert!(error.hint.unwrap().contains("from your backup"));
+        assert!(error.advice(|action| format!("{action:?}")).unwrap().contains("from your backup"));
     }
 }
 
@@ -102,7 +102,7 @@ async fn a_key_that_others_can_read_is_refused() {
         fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
         let error = place.open().await.secret(None, "token").await.unwrap_err();
         assert!(error.message.ends_with(&format!("can be read by others (mode {shown})")), "{error}");
-        assert_eq!(error.hint.unwrap(), format!("run `chmod 600 {}`", key.display()));
+        assert_eq!(error.advice(|action| format!("{action:?}")).unwrap(), format!("run `chmod 600 {}`", key.display()));
     }
     fs::set_permissions(&key, fs::Permissions::from_mode(0o400)).unwrap();
     assert!(place.open().await.secret(None, "token").await.is_ok());

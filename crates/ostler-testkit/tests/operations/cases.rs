@@ -2,6 +2,8 @@
 
 use crate::bench::Verb;
 use ostler_core::{
+    Failure,
+    hint::Next,
     model::{OperationKind, StepState},
     server::operations,
 };
@@ -29,6 +31,19 @@ pub fn each<C: std::fmt::Display + Sync>(cases: &[C], check: impl AsyncFn(&C) + 
     std::thread::scope(|scope| (0..4).for_each(|_| drop(scope.spawn(work))));
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
+}
+
+/// What a failure advises, in words.
+pub fn advice(failure: &Failure) -> String {
+    let called = |action: &Next| match action {
+        Next::Resume(server) => format!("resume {server}"),
+        Next::Destroy(server) => format!("destroy {server}"),
+        Next::Up { file: Some(file) } => format!("up {file}"),
+        Next::UpAgain => "up".to_owned(),
+        Next::ShowLog(server) => format!("log of {server}"),
+        other => format!("{other:?}"),
+    };
+    failure.advice(called).unwrap_or_default()
 }
 
 /// Waits for it on this thread.

@@ -37,7 +37,7 @@ pub async fn disturb(bench: &Bench, verb: &Verb, fault: &Fault) {
     let ran = bench.run(verb, Some(fault.clone())).await;
     assert!(ran.struck, "{fault} did not happen");
     let failure = ran.result.expect_err("it failed");
-    assert!(failure.hint.is_some(), "it does not say how to go on: {failure:?}");
+    assert!(!failure.hints.is_empty(), "it does not say how to go on: {failure:?}");
     bench.assert_events_end().await;
 }
 

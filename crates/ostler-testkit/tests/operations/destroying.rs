@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, Verb, finished, up, web},
-    cases::{after_each, at, block_on, each, faults_around, steps_of},
+    cases::{advice, after_each, at, block_on, each, faults_around, steps_of},
 };
 use ostler_core::{
     Blame, Failure,
@@ -33,7 +33,7 @@ fn leaves_nothing(faults: &[Fault], again: &Verb) {
 async fn assert_stuck(bench: &Bench, failure: &Failure) {
     assert_eq!(failure.message, "web is not wholly destroyed");
     assert!(failure.causes.iter().any(|cause| cause.starts_with("injected")), "{failure:?}");
-    assert!(failure.hint.as_ref().is_some_and(|hint| hint.contains("`ostler destroy web`")), "{failure:?}");
+    assert!(advice(failure).contains("destroy web"), "{failure:?}");
     let store = bench.store().await;
     let creation = store_creation(&store).await;
     store.close().await;

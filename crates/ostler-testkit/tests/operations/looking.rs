@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, Ran, Verb, finished, latest, up, web, with_memory, with_module},
-    cases::{at, block_on},
+    cases::{advice, at, block_on},
 };
 use ostler_core::{
     Blame,
@@ -105,13 +105,10 @@ fn a_failure_says_where_and_keeps_what_was_found_before() {
     let (failure, changes) = failed(web());
     assert_eq!((failure.blame, changes), (Blame::Target, 0));
     assert!(failure.causes.iter().any(|cause| cause.contains("web failed at `service : break`")), "{failure:?}");
-    assert!(
-        failure.hint.as_deref().is_some_and(|hint| hint.contains("would most likely fail there too")),
-        "{failure:?}"
-    );
+    assert!(advice(&failure).contains("would most likely fail there too"), "{failure:?}");
     let (failure, changes) = failed(with_module(web(), "fail2ban"));
     assert_eq!(changes, 1);
-    assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("an earlier task")), "{failure:?}");
+    assert!(advice(&failure).contains("an earlier task"), "{failure:?}");
 }
 
 #[test]
@@ -130,7 +127,7 @@ fn a_look_never_meets_a_run_nor_the_rests_of_one() {
         // What that one left is not for a look to clear.
         let ran = bench.run(&look_at(web()), None).await;
         let Some(Check::Failed { failure, .. }) = &ran.check else { panic!("{:?}", ran.check) };
-        assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("`ostler resume web`")), "{failure:?}");
+        assert!(advice(failure).contains("resume web"), "{failure:?}");
         assert!(!ran.calls.iter().any(|call| call.starts_with("engine.")), "{:?}", ran.calls);
         bench.must(&more).await;
         bench.assert_log(1..=1);

@@ -2,7 +2,7 @@
 
 use crate::{
     bench::{Bench, Verb, empty, finished, up, web, with_module},
-    cases::{at, block_on, each, faults_around, steps_of},
+    cases::{advice, at, block_on, each, faults_around, steps_of},
 };
 use ostler_core::{
     Blame,
@@ -48,8 +48,8 @@ fn it_is_destroyed_where_that_was_asked_for() {
         let bench = start.copy();
         let failure = bench.run(&or_nothing(), Some(fault.clone())).await.result.expect_err("it fails");
         assert!(format!("{failure:?}").contains("injected"), "it says why: {failure:?}");
-        let hint = failure.hint.expect("what to do");
-        assert!(hint.ends_with("What was made of web is destroyed again; `ostler up` makes it anew"), "{hint}");
+        let hint = advice(&failure);
+        assert!(hint.ends_with("What was made of web is destroyed again; up makes it anew"), "{hint}");
         assert!(!hint.contains("resume"), "{hint}");
         assert_eq!(failure.left.to_vec(), [""; 0]);
         bench.assert_nothing_left().await;

@@ -5,7 +5,7 @@ use crate::{
     commands::spec_file,
     environment,
     output::{
-        self,
+        self, hints,
         preview::{check_text, count, failure_lines, place},
     },
     wiring::{Session, WaitArguments},
@@ -91,6 +91,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
             break;
         }
     }
+    let previews: Vec<_> = previews.into_iter().map(Preview::with_hints_in_words).collect();
     output::data(global.output, &previews, || total(&previews));
     let failures = || previews.iter().filter_map(Preview::failure);
     if global.output == Output::Quiet {
@@ -125,6 +126,14 @@ async fn check(session: &Session, output: Output, world: &World<'_>, spec: &Serv
 }
 
 impl Preview {
+    fn with_hints_in_words(mut self) -> Self {
+        self.plan.refused = self.plan.refused.map(|failure| failure.in_words(hints::command));
+        if let Some(Check::Failed { failure, .. }) = &mut self.check {
+            *failure = failure.clone().in_words(hints::command);
+        }
+        self
+    }
+
     fn failure(&self) -> Option<&Failure> {
         match &self.check {
             Some(Check::Failed { failure, .. }) => Some(failure),

@@ -54,7 +54,7 @@ pub async fn sync_from_flags(
 ) -> Result<Catalog> {
     spec::check_source(source).map_err(|fault| {
         let failure = Failure::new(Blame::User, format!("{}: {}", flag(&fault.key_path), fault.message));
-        fault.hint.into_iter().fold(failure, Failure::with_hint)
+        fault.hint.into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
     })?;
     sync(global, source, false).await
 }

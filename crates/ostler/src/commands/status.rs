@@ -3,7 +3,7 @@
 use crate::{
     cli::Global,
     commands::spec_file,
-    output::{self, Table},
+    output::{self, Table, hints},
     wiring::{Session, WaitArguments},
 };
 use futures::future::join_all;
@@ -139,7 +139,7 @@ async fn last_operation(session: &Session, subject: Subject, operation: Operatio
         interrupted,
         step,
         started: operation.started,
-        failure: operation.failure,
+        failure: operation.failure.map(|failure| failure.in_words(hints::command)),
     })
 }
 
@@ -203,7 +203,7 @@ fn detail(row: &Row) -> String {
         if let Some(failure) = &operation.failure {
             lines.push(format!("failure    {failure}"));
             lines.extend(failure.causes.iter().map(|cause| format!("           {cause}")));
-            lines.extend(failure.hint.iter().map(|hint| format!("hint       {hint}")));
+            lines.extend(hints::of(failure).map(|hint| format!("hint       {hint}")));
         }
         if operation.interrupted {
             lines.push(format!("hint       `ostler resume {}` goes on", row.name));

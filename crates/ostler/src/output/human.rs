@@ -6,6 +6,7 @@ use super::{
     Access, Ended, Frontend, Stage, Table,
     board::{Board, cut},
     diff::{self, Mark},
+    hints,
     preview::place,
     stage::TICK,
 };
@@ -345,8 +346,10 @@ pub fn failure_text(failure: &Failure) -> String {
     for line in failure.left.iter() {
         text.push_str(&format!("  left: {line}\n"));
     }
-    if let Some(hint) = &failure.hint {
-        text.push_str(&format!("\nhint: {hint}\n"));
+    for (number, hint) in hints::of(failure).enumerate() {
+        text.push_str(if number == 0 { "\nhint: " } else { "hint: " });
+        text.push_str(&hint);
+        text.push('\n');
     }
     plain(&text)
 }

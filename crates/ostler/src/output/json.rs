@@ -1,6 +1,6 @@
 //! For programs: one event a line.
 
-use super::{Ended, Frontend, Stage};
+use super::{Ended, Frontend, Stage, hints};
 use ostler_core::{
     event::{Event, EventKind},
     server::up::Resumed,
@@ -13,7 +13,7 @@ pub struct Json(pub Stage);
 
 impl Frontend for Json {
     fn event(&mut self, event: &Event) {
-        let line = format!("{}\n", text(event));
+        let line = format!("{}\n", text(&event.with_hints_in_words(hints::command)));
         match event.kind {
             EventKind::Progress { .. } => self.0.print_progress(&line),
             _ => self.0.print(&line),
@@ -33,7 +33,7 @@ impl Frontend for Json {
             Ok(Resumed::Destroyed) => json!({ "ok": true, "destroyed": true }),
             Ok(Resumed::Template) => json!({ "ok": true, "template": true }),
             Ok(Resumed::NothingToDo) => json!({ "ok": true, "nothing_to_do": true }),
-            Err(failure) => json!({ "ok": false, "failure": failure }),
+            Err(failure) => json!({ "ok": false, "failure": failure.in_words(hints::command) }),
         };
         line["event"] = json!("outcome");
         line["server"] = json!(server);

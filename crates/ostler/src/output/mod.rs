@@ -2,6 +2,7 @@
 
 mod board;
 mod diff;
+pub mod hints;
 mod human;
 mod json;
 pub mod preview;
@@ -75,7 +76,9 @@ pub fn print(text: &str) {
 /// Prints a failure to standard error: what failed, its causes, what shows it, what to do.
 pub fn print_failure(output: Output, failure: &Failure) {
     Stage::of_process().print_error(&match output {
-        Output::Json => format!("{}\n", json::text(&serde_json::json!({ "error": failure }))),
+        Output::Json => {
+            format!("{}\n", json::text(&serde_json::json!({ "error": failure.clone().in_words(hints::command) })))
+        }
         Output::Human | Output::Quiet => human::failure_text(failure),
     });
 }

@@ -1,6 +1,9 @@
 //! What a run would change on a server, for people.
 
-use super::diff::{self, Mark};
+use super::{
+    diff::{self, Mark},
+    hints,
+};
 use ostler_core::{
     Failure,
     event::Diff,
@@ -36,7 +39,7 @@ pub fn failure_lines(server: &ServerName, word: &str, failure: &Failure) -> Stri
     let mut lines = vec![format!("{server}  {word}: {failure}")];
     lines.extend(failure.causes.iter().map(|cause| format!("{server}    {cause}")));
     lines.extend(failure.lines.iter().map(|line| format!("{server}    | {line}")));
-    lines.extend(failure.hint.iter().map(|hint| format!("{server}    hint: {hint}")));
+    lines.extend(hints::of(failure).map(|hint| format!("{server}    hint: {hint}")));
     plain(&(lines.join("\n") + "\n"))
 }
 

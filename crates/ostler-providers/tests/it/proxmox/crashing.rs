@@ -61,7 +61,7 @@ async fn a_killed_worker_leaves_a_lock_that_only_the_host_can_take_off() {
     for failure in [lab.create_again(&mut order).await.unwrap_err(), lab.remove(&mut order).await.unwrap_err()] {
         let words = "VM 100 on pve1 is half made and locked (`lock: create`): its worker was killed on the node";
         assert_eq!(said(&failure), words);
-        let hint = failure.hint.unwrap();
+        let hint = failure.advice(|action| format!("{action:?}")).unwrap();
         assert!(hint.contains("`qm unlock 100 && qm destroy 100 && pvesm free local-lvm:vm-100-disk-0`"), "{hint}");
     }
 

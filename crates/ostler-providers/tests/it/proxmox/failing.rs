@@ -99,7 +99,11 @@ async fn a_vm_that_was_migrated_is_neither_gone_nor_left_behind() {
     lab.node.migrate(100, "pve2");
     let failure = lab.remove(&mut order).await.unwrap_err();
     assert_eq!(said(&failure), "VM 100 was migrated from pve1 to pve2");
-    assert!(failure.hint.is_some_and(|hint| hint.contains("`qm migrate 100 pve1` on pve2")));
+    assert!(
+        failure
+            .advice(|action| format!("{action:?}"))
+            .is_some_and(|hint| hint.contains("`qm migrate 100 pve1` on pve2"))
+    );
     assert!(lab.provider.observe(&[&machine]).await.is_err());
     assert_eq!(lab.left().1.len(), 2, "nothing of it was removed");
     lab.node.migrate(100, "pve1");

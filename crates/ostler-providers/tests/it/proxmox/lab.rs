@@ -179,7 +179,7 @@ impl Lab {
     /// Why nothing could be asked; it says what to do.
     pub async fn refusal(&self, order: &MachineOrder) -> String {
         let failure = self.provider.preflight(order).await.unwrap_err();
-        assert!(failure.hint.is_some(), "{failure:?}");
+        assert!(!failure.hints.is_empty(), "{failure:?}");
         said(&failure)
     }
 

@@ -91,7 +91,7 @@ async fn a_template_stays_as_long_as_clones_hang_on_it() {
     assert!(lab.left().1.contains(&"local-lvm:base-100-disk-0/vm-101-disk-0".to_owned()), "{:?}", lab.left());
     let failure = lab.provider.remove(&template).await.unwrap_err();
     assert_eq!(said(&failure), "template VM 100 on pve1 has clones that share its disk");
-    assert!(failure.hint.is_some_and(|hint| hint.contains("destroy the servers")));
+    assert!(failure.advice(|action| format!("{action:?}")).is_some_and(|hint| hint.contains("destroy the servers")));
     lab.remove(&mut order).await.unwrap();
     lab.provider.remove(&template).await.unwrap();
     assert_eq!(lab.left(), (vec![], vec![]));
@@ -189,7 +189,7 @@ async fn a_worker_that_was_killed_leaves_a_lock_that_only_the_host_can_take_off(
     let failure = lab.create_again(&mut order).await.unwrap_err();
     let words = "VM 101 on pve1 is half made and locked (`lock: clone`): its worker was killed on the node";
     assert_eq!(said(&failure), words);
-    let hint = failure.hint.unwrap();
+    let hint = failure.advice(|action| format!("{action:?}")).unwrap();
     assert!(hint.contains("`qm unlock 101 && qm destroy 101 && pvesm free local-lvm:vm-101-disk-0`"), "{hint}");
 
     let lab = Lab::on_the_host().await;

@@ -50,7 +50,7 @@ async fn a_wrong_token_says_so_and_is_never_shown() {
     let lab = Lab::new().await.with_token("dead-beef");
     let failure = lab.provider.preflight(&lab.order()).await.unwrap_err();
     assert_eq!(said(&failure), "the token of `pve1` does not have the form `USER@REALM!TOKENID=UUID`");
-    assert!(failure.blame == Blame::Configuration && failure.hint.is_some());
+    assert!(failure.blame == Blame::Configuration && !failure.hints.is_empty());
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Where the server comes from.
 
 use super::{WHERE, text};
+use crate::output::hints;
 use crate::wizard::{
     dialog::Dialog,
     discover::Place,
@@ -204,10 +205,7 @@ fn provider_name(name: &str) -> String {
 fn told(failure: &Failure) -> String {
     let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
     let message = std::iter::once(failure.message.clone()).chain(causes).collect::<String>();
-    match &failure.hint {
-        Some(hint) => format!("{message}\n  hint: {hint}"),
-        None => message,
-    }
+    hints::of(failure).fold(message, |text, hint| format!("{text}\n  hint: {hint}"))
 }
 
 #[cfg(test)]
