@@ -104,8 +104,8 @@ impl Driver<'_> {
 
     /// Undoes all steps that were begun, last first.
     ///
-    /// An undo that fails does not keep the others from running: what can be removed is removed, and the operation is
-    /// left `Stuck` with a failure that says what is left.
+    /// An undo that fails does not keep the others from running, but for those that are [`Step::undone_last`]: what can be removed is
+    /// removed, and the operation is left `Stuck` with a failure that says what is left.
     pub async fn unwind<C, O>(&self, record: &mut OperationRecord, steps: &[Step<C, O>], ctx: &C) -> Result<()>
     where
         C: Sync,
@@ -121,6 +121,9 @@ impl Driver<'_> {
         let mut stuck: Option<Failure> = None;
         for (index, step) in steps.iter().enumerate().rev() {
             let Some(step) = step.filter(|_| record.steps[index].is_begun()) else { continue };
+            if step.undone_last && stuck.is_some() {
+                continue;
+            }
             if self.interrupt.is_set() {
                 let (failure, seconds) = (Interrupt::failure(), begun.elapsed().as_secs_f64());
                 let state = OperationState::Unwinding;

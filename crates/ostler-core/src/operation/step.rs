@@ -31,12 +31,14 @@ pub struct Step<C, O> {
     /// A precondition of the later steps that may have ceased to hold, such as that the machine runs: done again when the
     /// operation is resumed behind it.
     pub again: bool,
+    /// Undone only once every later step is: what it made (a key, an address) is needed to undo them.
+    pub undone_last: bool,
 }
 
 impl<C, O> Step<C, O> {
     /// A step that leaves nothing behind.
     pub const fn new(name: &'static str, phase: Phase, forward: StepFn<C, O>) -> Self {
-        Self { name, former: &[], phase, forward: Some(forward), undo: None, again: false }
+        Self { name, former: &[], phase, forward: Some(forward), undo: None, again: false, undone_last: false }
     }
 
     /// A step that is done again when the operation is resumed behind it.
@@ -49,9 +51,14 @@ impl<C, O> Step<C, O> {
         Self { undo: Some(undo), ..Self::new(name, phase, forward) }
     }
 
+    /// The same step, whose undo waits until those of all later steps have succeeded.
+    pub const fn undone_last(self) -> Self {
+        Self { undone_last: true, ..self }
+    }
+
     /// A step that only earlier versions did: it is never done any more, and undone where one of them began it.
     pub const fn retired(name: &'static str, phase: Phase, undo: Option<StepFn<C, O>>) -> Self {
-        Self { name, former: &[], phase, forward: None, undo, again: false }
+        Self { name, former: &[], phase, forward: None, undo, again: false, undone_last: false }
     }
 
     /// The same step, which earlier versions gave these names.

@@ -28,8 +28,8 @@ const RELEASE: &str = include_str!("scripts/adopt_release.sh");
 /// The steps that take a server over, in order.
 pub(super) fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
     vec![
-        Step::with_undo("keys", Phase::Create, make_key, create::forget_keys),
-        Step::with_undo("machine", Phase::Create, record_server, forget_server),
+        Step::with_undo("keys", Phase::Create, make_key, create::forget_keys).undone_last(),
+        Step::with_undo("machine", Phase::Create, record_server, forget_server).undone_last(),
         Step::new("trust", Phase::Connect, pin_host_key),
         Step::with_undo("access", Phase::Access, give_access, take_access),
         Step::new("prove-access", Phase::Access, create::prove_access),

@@ -121,6 +121,9 @@ async fn run(world: &World<'_>, operation: &mut OperationRecord) -> Result<Resum
 
 fn generalise<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
     Box::pin(async move {
+        // A power cut may have come since it was made. It still has its identity, so it may boot.
+        let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
+        ctx.update(|record| record.machine = Some(machine)).await?;
         let session = wait::for_login(ctx).await?;
         let output = session.run(&format!("{RUN_AS_ROOT} -- {}", ctx.spec.user), SCRIPT.as_bytes()).await?;
         session.close().await;

@@ -19,21 +19,19 @@ struct Scenario {
     made: RangeInclusive<usize>,
     /// Ostler made the machine: it removes it in the end, and starts it after a power cut.
     owned: bool,
-    /// Also before the operation's first step is begun.
-    starts_at_once: bool,
 }
 
 fn scenario(operation: &Definition) -> Scenario {
-    let (owned, starts_at_once) = (true, true);
+    let owned = true;
     match operation.name {
-        "create" => Scenario { start: empty(), verb: up(), made: 1..=1, owned, starts_at_once },
+        "create" => Scenario { start: empty(), verb: up(), made: 1..=1, owned },
         "adopt" => {
             let (start, verb) = found();
-            Scenario { start, verb, made: 0..=0, owned: false, starts_at_once: false }
+            Scenario { start, verb, made: 0..=0, owned: false }
         }
         "apply" => {
             let verb = Verb::Up(Box::new(with_module(web(), "fail2ban")));
-            Scenario { start: finished(), verb, made: 1..=1, owned, starts_at_once }
+            Scenario { start: finished(), verb, made: 1..=1, owned }
         }
         "template" => {
             // Its server is made and applied already.
@@ -42,7 +40,7 @@ fn scenario(operation: &Definition) -> Scenario {
             let stopped = block_on(start.run(&template(), Some(at(&first, Moment::Before, Effect::Fail))));
             stopped.result.expect_err("it failed");
             // One that was cut off while its identity was taken away is made anew.
-            Scenario { start, verb: template(), made: 1..=2, owned, starts_at_once: false }
+            Scenario { start, verb: template(), made: 1..=2, owned }
         }
         name => panic!("operation `{name}` needs a scenario to be tested in"),
     }
@@ -59,16 +57,15 @@ impl Scenario {
         })
     }
 
-    /// Nothing of what Ostler made is there, and what it found stays. `key_may_stay`: where an undo fails the others are done all the
-    /// same, and one of them forgets the key by which the server would be reached once more.
-    async fn assert_left(&self, bench: &Bench, key_may_stay: bool) {
+    /// Nothing of what Ostler made is there, and what it found stays.
+    async fn assert_left(&self, bench: &Bench) {
         if self.owned {
             return bench.assert_nothing_left().await;
         }
         assert!(!bench.is_recorded().await, "the server's record is left");
         let machine = bench.world().machine("web").expect("a server that Ostler did not make stays");
         let keys = machine.guest.expect("it runs").authorized_keys;
-        assert!(key_may_stay || keys.is_empty(), "Ostler's key is left");
+        assert!(keys.is_empty(), "Ostler's key is left");
     }
 }
 
@@ -96,7 +93,7 @@ fn disturbed_around_each_step_and_gone_on_with() {
             }
             bench.must(&case.then).await;
             if matches!(case.then, Verb::Destroy) {
-                return scenario.assert_left(&bench, false).await;
+                return scenario.assert_left(&bench).await;
             }
             bench.assert_log(scenario.made.clone());
             assert_eq!(bench.snapshot().await, expected);
@@ -111,7 +108,7 @@ fn disturbed_at_each_call_and_done_again() {
         let calls = block_on(scenario.start.copy().run(&scenario.verb, None)).calls;
         let faults = [Effect::Fail, Effect::Kill].into_iter().flat_map(|effect| after_each(&calls, effect)).collect();
         let cases = cases(faults, std::slice::from_ref(&scenario.verb));
-        let cases = if scenario.starts_at_once { with_power_cuts(cases) } else { cases };
+        let cases = if scenario.owned { with_power_cuts(cases) } else { cases };
         each(&cases, async |case| {
             let bench = scenario.start.copy();
             if case.fault.effect == Effect::Kill {
@@ -150,7 +147,7 @@ fn each_undo_fails_is_killed_and_is_done_twice() {
             let bench = made.copy();
             disturb(&bench, &Verb::Destroy, fault).await;
             bench.must(&Verb::Destroy).await;
-            scenario.assert_left(&bench, fault.effect == Effect::Fail).await;
+            scenario.assert_left(&bench).await;
         });
     });
 }
