@@ -246,7 +246,8 @@ impl Store for SeaStore {
     }
 
     async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
-        self.read(|db| async move { children::of(&db, subject).await }).await
+        // In its turn behind what was begun before: whoever was dropped while it recorded a child still does so.
+        self.write(|db| async move { children::of(&db, subject).await }).await
     }
 
     async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
