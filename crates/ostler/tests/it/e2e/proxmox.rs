@@ -121,15 +121,17 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
         ("Network card 2", ""),
         ("User:", ""),
         ("Log in with:", ""),
-        ("Public key:", "id_ed25519.pub"),
     ] {
         answer(question, text, enter);
     }
+    // There is none in ~/.ssh, so one is offered to be made.
+    answer("Keys that may log in:", "", &["Down", "Enter"]);
+    answer("Public key:", "id_ed25519.pub", enter);
     terminal.wait_for("> Public key: id_ed25519.pub");
     for question in ["Public key:", "May root log in?", "Port:"] {
         answer(question, "", enter);
     }
-    answer("What shall Ostler take care of?", "", &["Left", "Down", "Down", "Down", "Down", "Space", "Enter"]);
+    answer("What shall Ostler take care of?", "", &["Left", "Down", "Down", "Down", "Down", "Down", "Space", "Enter"]);
     answer("Whose settings", "", &["Space", "Enter"]);
     answer("ufw allow 1", "", enter);
     answer("ufw auto_allow_app_ports", "", enter);
