@@ -83,7 +83,7 @@ fn a_life_on_proxmox() {
     assert!(images(&node), "{:?}", node.volumes());
 }
 
-/// Answers the wizard's questions as a person does, up to the last one; `again`: the token is kept already.
+/// Answers the wizard's questions as a person does, up to the last one; `again`: token and file are there already.
 fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option<Terminal> {
     let terminal = Terminal::start(80, 24, &environment.by_hand::<&str>(&[]))?.with_patience(PATIENCE);
     let answer = |question: &str, text: &str, keys: &[&str]| {
@@ -140,7 +140,9 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
     answer("Whose parameters", "", enter);
     answer("This is what you asked for:", "", enter);
     answer("File:", "", enter);
-    answer("That file is there already.", "", &["Down", "Enter"]);
+    if again {
+        answer("That file is there already.", "", &["Down", "Enter"]);
+    }
     Some(terminal)
 }
 
