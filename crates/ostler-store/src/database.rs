@@ -21,10 +21,13 @@ use std::{
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
-/// How many may read at the same time.
+/// Connections that read from SQLite at the same time.
 const READERS: u32 = 4;
+/// Connections to MySQL, for reading and writing.
+const MYSQL_CONNECTIONS: u32 = 4;
 
-/// The database, for those who write and for those who only read.
+/// The database, for writing and for reading. On SQLite, `writer` has one connection, and `readers` have their own. On MySQL, both are the
+/// same pool.
 #[derive(Clone)]
 pub struct Connections {
     pub writer: DatabaseConnection,
@@ -32,7 +35,7 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// The readers go first: on SQLite the last to leave cleans up the WAL, and only a writer can.
+    /// Closes the readers first: SQLite's last connection cleans up the WAL, and one that only reads can't.
     pub async fn close(self) -> Result<(), DbErr> {
         self.readers.close().await?;
         self.writer.close().await
@@ -81,7 +84,7 @@ pub async fn connect_mysql(url: &Secret) -> Result<(Connections, String), StoreE
     };
     let place = format!("mysql {}:{}/{database}", options.get_host(), options.get_port());
     let pool = MySqlPoolOptions::new()
-        .max_connections(READERS)
+        .max_connections(MYSQL_CONNECTIONS)
         .acquire_timeout(BUSY)
         .after_connect(|connection, _| {
             Box::pin(async move {

@@ -41,8 +41,8 @@ use tokio::task::JoinError;
 
 /// The state in a database. A clone is another handle to the same database.
 ///
-/// Everything is done in a task of its own, which the runtime drives: so a caller who does not poll what he waits for, or who goes
-/// away, keeps no connection from the others, and a write that was begun comes to its end.
+/// Each call runs in its own task. A caller that stops polling, or drops its future, therefore holds no connection back from others, and
+/// a write that has begun still finishes.
 #[derive(Clone)]
 pub struct SeaStore {
     db: Connections,
@@ -246,7 +246,7 @@ impl Store for SeaStore {
     }
 
     async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
-        // In its turn behind what was begun before: whoever was dropped while it recorded a child still does so.
+        // On SQLite this waits behind earlier writes, also one whose caller was dropped while it recorded a child.
         self.write(|db| async move { children::of(&db, subject).await }).await
     }
 

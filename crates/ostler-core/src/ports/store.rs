@@ -149,8 +149,8 @@ pub trait Store: Send + Sync {
     /// Number of the newest event; 0 if there is none.
     async fn last_event(&self) -> Result<EventNumber>;
 
-    /// Takes the lease on a subject, or shows the one that there is. A lease of another token is taken over only if it is still
-    /// `instead`, the one that an answer before this showed: so whoever asks decides which are free, and nobody comes between.
+    /// Takes the lease on a subject, or returns the lease that somebody else holds. It replaces another token's lease only if that is still
+    /// `instead`, which an earlier answer returned. So the caller decides which leases are free, and no third party can slip in between.
     async fn acquire_lease(
         &self,
         subject: Subject,

@@ -166,7 +166,7 @@ async fn look(
     let summary = match result {
         Ok(summary) => summary,
         Err(failure) => {
-            // Its processes end with it, and are off the record once they have.
+            // The run's processes end with it. This takes them off the record.
             destroy::end_children(world, record.subject()).await?;
             return Err(failure);
         }
