@@ -23,7 +23,6 @@ mod subjects;
 pub use error::{DatabaseError, StoreError};
 
 use async_trait::async_trait;
-use database::Connections;
 use error::Fault;
 use key::KeyFile;
 use ostler_core::{
@@ -37,15 +36,11 @@ use ostler_core::{
 };
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait};
 use std::{path::Path, sync::Arc, time::Duration};
-use tokio::task::JoinError;
 
 /// The state in a database. A clone is another handle to the same database.
-///
-/// Each call runs in its own task. A caller that stops polling, or drops its future, therefore holds no connection back from others, and
-/// a write that has begun still finishes.
 #[derive(Clone)]
 pub struct SeaStore {
-    db: Connections,
+    db: DatabaseConnection,
     /// Where the database is, for messages.
     place: String,
     key: Arc<KeyFile>,
@@ -73,8 +68,8 @@ impl SeaStore {
         Self::with_schema(db, place, key_file).await
     }
 
-    async fn with_schema(db: Connections, place: String, key_file: &Path) -> Result<Self, StoreError> {
-        match migration::ensure(&db.writer).await {
+    async fn with_schema(db: DatabaseConnection, place: String, key_file: &Path) -> Result<Self, StoreError> {
+        match migration::ensure(&db).await {
             Ok(()) => Ok(Self { db, place, key: Arc::new(KeyFile::new(key_file.to_owned())) }),
             Err(Fault::Database(error)) => Err(StoreError::Open { place, source: error.into() }),
             Err(fault) => Err(fault.at(&place)),
@@ -89,89 +84,60 @@ impl SeaStore {
 
     /// Whether Ostlers on other machines may have the state open.
     pub fn is_shared(&self) -> bool {
-        self.db.writer.get_database_backend() != DatabaseBackend::Sqlite
+        self.db.get_database_backend() != DatabaseBackend::Sqlite
     }
 
-    async fn write<T, W>(&self, work: impl FnOnce(DatabaseConnection) -> W) -> Result<T>
-    where
-        T: Send + 'static,
-        W: Future<Output = Result<T, Fault>> + Send + 'static,
-    {
-        self.answer(tokio::spawn(work(self.db.writer.clone())).await)
-    }
-
-    async fn read<T, W>(&self, work: impl FnOnce(DatabaseConnection) -> W) -> Result<T>
-    where
-        T: Send + 'static,
-        W: Future<Output = Result<T, Fault>> + Send + 'static,
-    {
-        self.answer(tokio::spawn(work(self.db.readers.clone())).await)
-    }
-
-    fn answer<T>(&self, answer: Result<Result<T, Fault>, JoinError>) -> Result<T> {
-        match answer {
-            Ok(answer) => answer.map_err(|fault| Failure::from(fault.at(&self.place))),
-            // Nobody ends these tasks but a runtime that shuts down, and that polls nothing any more.
-            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
-        }
+    fn answer<T>(&self, answer: Result<T, impl Into<Fault>>) -> Result<T> {
+        answer.map_err(|fault| Failure::from(fault.into().at(&self.place)))
     }
 }
 
 #[async_trait]
 impl Store for SeaStore {
     async fn state_id(&self) -> Result<StateId> {
-        self.read(|db| async move {
-            let row = entities::state::Entity::find_by_id(entities::state::ROW).one(&db).await?;
-            let id = row.map(|row| row.state_id).unwrap_or_default();
-            codec::Row { noun: "state", key: &id }.parse(&id)
-        })
-        .await
+        let row = self.answer(entities::state::Entity::find_by_id(entities::state::ROW).one(&self.db).await)?;
+        let id = row.map(|row| row.state_id).unwrap_or_default();
+        self.answer(codec::Row { noun: "state", key: &id }.parse(&id))
     }
 
     async fn subject(&self, kind: SubjectKind, name: &str) -> Result<Option<Subject>> {
-        let name = name.to_owned();
-        self.read(|db| async move { subjects::get(&db, kind, &name).await }).await
+        self.answer(subjects::get(&self.db, kind, name).await)
     }
 
     async fn claim_name(&self, kind: SubjectKind, name: &str) -> Result<Subject> {
-        let name = name.to_owned();
-        self.write(|db| async move { subjects::claim(&db, kind, &name).await }).await
+        self.answer(subjects::claim(&self.db, kind, name).await)
     }
 
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
-        let name = name.to_owned();
-        self.read(|db| async move { servers::get(&db, &name).await }).await
+        self.answer(servers::get(&self.db, name).await)
     }
 
     async fn overview(&self) -> Result<Vec<ServerOverview>> {
-        self.read(|db| async move { overview::all(&db).await }).await
+        self.answer(overview::all(&self.db).await)
     }
 
     async fn put_server(&self, server: &ServerRecord) -> Result<()> {
-        let server = server.clone();
-        self.write(|db| async move { servers::put(&db, &server).await }).await
+        self.answer(servers::put(&self.db, server).await)
     }
 
     async fn remove_server(&self, server: Subject) -> Result<()> {
-        self.write(|db| async move { servers::remove(&db, server).await }).await
+        self.answer(servers::remove(&self.db, server).await)
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
-        let operation = operation.clone();
-        self.write(|db| async move { operations::begin_one(&db, &operation).await }).await
+        self.answer(operations::begin_one(&self.db, operation).await)
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>> {
-        self.read(|db| async move { operations::get(&db, id).await }).await
+        self.answer(operations::get(&self.db, id).await)
     }
 
     async fn latest_operation(&self, subject: Subject) -> Result<Option<OperationRecord>> {
-        self.read(|db| async move { operations::latest(&db, subject).await }).await
+        self.answer(operations::latest(&self.db, subject).await)
     }
 
     async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>> {
-        let name = name.to_owned();
-        self.read(|db| async move { operations::latest_called(&db, kind, &name).await }).await
+        self.answer(operations::latest_called(&self.db, kind, name).await)
     }
 
     async fn set_operation_state(
@@ -181,13 +147,11 @@ impl Store for SeaStore {
         failure: Option<&Failure>,
         events: &[NewEvent],
     ) -> Result<()> {
-        let (failure, events) = (failure.cloned(), events.to_vec());
-        self.write(|db| async move { operations::set_state(&db, id, state, failure.as_ref(), &events).await }).await
+        self.answer(operations::set_state(&self.db, id, state, failure, events).await)
     }
 
     async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()> {
-        let steps = steps.to_vec();
-        self.write(|db| async move { operations::replace_steps(&db, id, &steps).await }).await
+        self.answer(operations::replace_steps(&self.db, id, steps).await)
     }
 
     async fn set_step(
@@ -198,22 +162,19 @@ impl Store for SeaStore {
         outputs: &str,
         events: &[NewEvent],
     ) -> Result<()> {
-        let (outputs, events) = (outputs.to_owned(), events.to_vec());
-        self.write(|db| async move { operations::set_step(&db, id, index, state, &outputs, &events).await }).await
+        self.answer(operations::set_step(&self.db, id, index, state, outputs, events).await)
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
-        let events = events.to_vec();
-        self.write(|db| async move { events::append(&db, &events).await }).await
+        self.answer(events::append(&self.db, events).await)
     }
 
     async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
-        let filter = filter.clone();
-        self.read(|db| async move { events::after(&db, after, &filter, limit).await }).await
+        self.answer(events::after(&self.db, after, filter, limit).await)
     }
 
     async fn last_event(&self) -> Result<EventNumber> {
-        self.read(|db| async move { Ok(events::last(&db).await?) }).await
+        self.answer(events::last(&self.db).await)
     }
 
     async fn acquire_lease(
@@ -222,55 +183,48 @@ impl Store for SeaStore {
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        instead: Option<&Lease>,
+        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        let (owner, instead) = (owner.clone(), instead.cloned());
-        self.write(|db| async move { leases::acquire(&db, subject, token, &owner, ttl, instead.as_ref()).await }).await
+        self.answer(leases::acquire(&self.db, subject, token, owner, ttl, is_free).await)
     }
 
     async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool> {
-        self.write(|db| async move { leases::renew(&db, subject, token, ttl).await }).await
+        self.answer(leases::renew(&self.db, subject, token, ttl).await)
     }
 
     async fn release_lease(&self, subject: Subject, token: LeaseToken) -> Result<()> {
-        self.write(|db| async move { leases::release(&db, subject, token).await }).await
+        self.answer(leases::release(&self.db, subject, token).await)
     }
 
     async fn lease(&self, subject: Subject) -> Result<Option<Lease>> {
-        self.read(|db| async move { leases::get(&db, subject).await }).await
+        self.answer(leases::get(&self.db, subject).await)
     }
 
     async fn put_child(&self, child: &ChildRecord) -> Result<()> {
-        let child = child.clone();
-        self.write(|db| async move { children::put(&db, &child).await }).await
+        self.answer(children::put(&self.db, child).await)
     }
 
     async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
-        // On SQLite this waits behind earlier writes, also one whose caller was dropped while it recorded a child.
-        self.write(|db| async move { children::of(&db, subject).await }).await
+        self.answer(children::of(&self.db, subject).await)
     }
 
     async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
-        let child = child.clone();
-        self.write(|db| async move { children::remove(&db, &child).await }).await
+        self.answer(children::remove(&self.db, child).await)
     }
 
     async fn put_secret(&self, owner: Option<Subject>, name: &str, secret: &Secret) -> Result<()> {
-        let (key, name, secret) = (self.key.clone(), name.to_owned(), secret.clone());
-        self.write(|db| async move { secrets::put(&db, &key, owner, &name, &secret).await }).await
+        self.answer(secrets::put(&self.db, &self.key, owner, name, secret).await)
     }
 
     async fn secret(&self, owner: Option<Subject>, name: &str) -> Result<Option<Secret>> {
-        let (key, name) = (self.key.clone(), name.to_owned());
-        self.read(|db| async move { secrets::get(&db, &key, owner, &name).await }).await
+        self.answer(secrets::get(&self.db, &self.key, owner, name).await)
     }
 
     async fn secret_names(&self) -> Result<Vec<String>> {
-        self.read(|db| async move { secrets::names(&db).await }).await
+        self.answer(secrets::names(&self.db).await)
     }
 
     async fn remove_secret(&self, owner: Option<Subject>, name: &str) -> Result<bool> {
-        let name = name.to_owned();
-        self.write(|db| async move { secrets::remove(&db, owner, &name).await }).await
+        self.answer(secrets::remove(&self.db, owner, name).await)
     }
 }

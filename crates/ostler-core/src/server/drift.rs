@@ -163,14 +163,7 @@ async fn look(
         result = world.engine.run(request, &observer) => result,
     };
     session.close().await;
-    let summary = match result {
-        Ok(summary) => summary,
-        Err(failure) => {
-            // The run's processes end with it. This takes them off the record.
-            destroy::end_children(world, record.subject()).await?;
-            return Err(failure);
-        }
-    };
+    let summary = result?;
     leftovers::forget_children(&ctx).await?;
     judge(&ctx, &summary, &observer.reports.into_inner().expect("no panic while held"))?;
     Ok(true)

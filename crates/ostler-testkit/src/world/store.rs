@@ -117,9 +117,9 @@ impl<S: Store> Store for FaultyStore<S> {
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        instead: Option<&Lease>,
+        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
     ) -> Result<LeaseAnswer> {
-        let work = self.store.acquire_lease(subject, token, owner, ttl, instead);
+        let work = self.store.acquire_lease(subject, token, owner, ttl, is_free);
         self.faults.around("store.acquire_lease", work).await
     }
 
