@@ -24,11 +24,13 @@ const DATABASES: usize = 64;
 const KEEPER: &str = r#"dir=$1; shift; setsid "$@" & server=$!; exec 2>/dev/null
 cat; kill -s KILL -- "-$server"; wait; rm -rf "$dir""#;
 
-/// Makes the data directory in `$1`, and becomes the server on port `$2`.
+/// Makes the data directory in `$1`, and becomes the server on port `$2`. Its temporary tables are in a directory of its own:
+/// a server that starts removes those that it finds, and another one that has them open falls over.
 const SERVER: &str = r#"user=; [ "$(id -u)" != 0 ] || user=--user=root
+mkdir "$1/tmp" && export TMPDIR="$1/tmp" || exit
 mariadb-install-db --no-defaults $user --force --skip-test-db --skip-name-resolve \
     --auth-root-authentication-method=socket "--datadir=$1/data" >&2 || exit
-exec mariadbd --no-defaults $user "--datadir=$1/data" "--socket=$1/socket" "--pid-file=$1/pid" "--init-file=$1/setup.sql" \
+exec mariadbd --no-defaults $user "--datadir=$1/data" "--tmpdir=$1/tmp" "--socket=$1/socket" "--pid-file=$1/pid" "--init-file=$1/setup.sql" \
     "--port=$2" --bind-address=127.0.0.1 --skip-name-resolve --innodb-buffer-pool-size=32M"#;
 
 /// A running server. Dropping it ends it and removes its files.
@@ -112,12 +114,16 @@ fn launch() -> io::Result<MariaDb> {
     Ok(server)
 }
 
-/// Reads the server's log until it says that it listens, which is after the set-up file; then throws the rest away.
+/// Reads the server's log until it says that it listens, which is after the set-up file; of the rest it shows what follows
+/// the first error, such as a crash.
 fn await_ready(mut log: impl BufRead + Send + 'static) -> io::Result<()> {
     let mut said = String::new();
     while log.read_line(&mut said)? > 0 {
         if said.lines().next_back().is_some_and(|line| line.contains("ready for connections")) {
-            std::thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+            std::thread::spawn(move || {
+                let lines = log.lines().map_while(Result::ok).skip_while(|line| !line.contains("[ERROR]"));
+                lines.for_each(|line| eprintln!("mariadbd: {line}"));
+            });
             return Ok(());
         }
     }
