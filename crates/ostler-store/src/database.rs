@@ -21,36 +21,62 @@ use std::{
 
 /// How long one writer waits for another.
 const BUSY: Duration = Duration::from_secs(30);
+/// Connections that read from SQLite at the same time.
+const READERS: u32 = 4;
+/// Connections to MySQL, for reading and writing.
+const MYSQL_CONNECTIONS: u32 = 4;
+
+/// The database, for writing and for reading. On SQLite, `writer` has one connection, and `readers` have their own. On MySQL, both are the
+/// same pool.
+#[derive(Clone)]
+pub struct Connections {
+    pub writer: DatabaseConnection,
+    pub readers: DatabaseConnection,
+}
+
+impl Connections {
+    /// Closes the readers first: SQLite's last connection cleans up the WAL, and one that only reads can't.
+    pub async fn close(self) -> Result<(), DbErr> {
+        self.readers.close().await?;
+        self.writer.close().await
+    }
+}
 
 /// Opens `state.db` in `dir`, and creates it if it is missing. The caller holds the lock of `dir`.
 ///
-/// WAL lets others read while one writes. `synchronous=FULL` makes a commit durable before it returns. One connection is
-/// enough: SQLite has only one writer at a time, and reads are short.
-pub async fn open_sqlite(dir: &Path) -> Result<DatabaseConnection, StoreError> {
+/// WAL lets others read while one writes, so there is one connection that writes and a few that read. `synchronous=FULL` makes a commit
+/// durable before it returns.
+pub async fn open_sqlite(dir: &Path) -> Result<Connections, StoreError> {
     let path = dir.join("state.db");
     make_private_file(&path).map_err(|source| StoreError::Path { path: path.clone(), source })?;
     let options = SqliteConnectOptions::new()
         .filename(&path)
         .busy_timeout(BUSY)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .row_buffer_size(1024)
         .disable_statement_logging();
-    let pool = SqlitePoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(2 * BUSY)
-        .test_before_acquire(false)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .connect_with(options)
+    let pool = |connections| {
+        SqlitePoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(2 * BUSY)
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None)
+    };
+    let writing = options.clone().journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+    let writer = pool(1)
+        .connect_with(writing)
         .await
         .map_err(|error| StoreError::Open { place: path.display().to_string(), source: error.into() })?;
-    Ok(SqlxSqliteConnector::from_sqlx_sqlite_pool(pool))
+    let readers = pool(READERS).connect_lazy_with(options.read_only(true));
+    Ok(Connections {
+        writer: SqlxSqliteConnector::from_sqlx_sqlite_pool(writer),
+        readers: SqlxSqliteConnector::from_sqlx_sqlite_pool(readers),
+    })
 }
 
 /// Connects to a MySQL or MariaDB server. Also returns its name for messages, without the password.
-pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String), StoreError> {
+pub async fn connect_mysql(url: &Secret) -> Result<(Connections, String), StoreError> {
     let bad_url = |source: DatabaseError| StoreError::Url { source };
     let options: MySqlConnectOptions = url.expose().parse().map_err(|error| bad_url(DatabaseError::from(error)))?;
     let Some(database) = options.get_database() else {
@@ -58,7 +84,7 @@ pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String),
     };
     let place = format!("mysql {}:{}/{database}", options.get_host(), options.get_port());
     let pool = MySqlPoolOptions::new()
-        .max_connections(4)
+        .max_connections(MYSQL_CONNECTIONS)
         .acquire_timeout(BUSY)
         .after_connect(|connection, _| {
             Box::pin(async move {
@@ -69,7 +95,8 @@ pub async fn connect_mysql(url: &Secret) -> Result<(DatabaseConnection, String),
         .connect_with(options.disable_statement_logging())
         .await
         .map_err(|error| StoreError::Connect { place: place.clone(), source: error.into() })?;
-    Ok((SqlxMySqlConnector::from_sqlx_mysql_pool(pool), place))
+    let writer = SqlxMySqlConnector::from_sqlx_mysql_pool(pool);
+    Ok((Connections { readers: writer.clone(), writer }, place))
 }
 
 /// Begins a transaction that writes. On SQLite it takes the write lock at once. A transaction that first reads and then writes

@@ -29,7 +29,7 @@ pub async fn acquire(
     token: LeaseToken,
     owner: &LeaseOwner,
     ttl: Duration,
-    is_free: &(dyn Fn(&Lease) -> bool + Send + Sync),
+    instead: Option<&Lease>,
 ) -> Result<LeaseAnswer, Fault> {
     retry(|| async move {
         let txn = begin(db).await?;
@@ -43,9 +43,9 @@ pub async fn acquire(
             held.ok_or_else(|| DbErr::RecordNotFound(format!("the lease on {subject} vanished while it was locked")))?;
         let now = database::shared_clock(&txn).await?;
         let holder = record(&held, now)?;
-        if holder.token != Some(token) && !is_free(&holder) {
+        if holder.token != Some(token) && instead != Some(&holder) {
             txn.rollback().await?;
-            return Ok(LeaseAnswer::HeldBy(holder.owner));
+            return Ok(LeaseAnswer::HeldBy(holder));
         }
         wanted.expires = Set(expiry(now, ttl));
         let others = lease::Column::iter().filter(|column| !matches!(column, lease::Column::SubjectId));

@@ -23,6 +23,7 @@ mod subjects;
 pub use error::{DatabaseError, StoreError};
 
 use async_trait::async_trait;
+use database::Connections;
 use error::Fault;
 use key::KeyFile;
 use ostler_core::{
@@ -36,11 +37,15 @@ use ostler_core::{
 };
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait};
 use std::{path::Path, sync::Arc, time::Duration};
+use tokio::task::JoinError;
 
 /// The state in a database. A clone is another handle to the same database.
+///
+/// Each call runs in its own task. A caller that stops polling, or drops its future, therefore holds no connection back from others, and
+/// a write that has begun still finishes.
 #[derive(Clone)]
 pub struct SeaStore {
-    db: DatabaseConnection,
+    db: Connections,
     /// Where the database is, for messages.
     place: String,
     key: Arc<KeyFile>,
@@ -68,8 +73,8 @@ impl SeaStore {
         Self::with_schema(db, place, key_file).await
     }
 
-    async fn with_schema(db: DatabaseConnection, place: String, key_file: &Path) -> Result<Self, StoreError> {
-        match migration::ensure(&db).await {
+    async fn with_schema(db: Connections, place: String, key_file: &Path) -> Result<Self, StoreError> {
+        match migration::ensure(&db.writer).await {
             Ok(()) => Ok(Self { db, place, key: Arc::new(KeyFile::new(key_file.to_owned())) }),
             Err(Fault::Database(error)) => Err(StoreError::Open { place, source: error.into() }),
             Err(fault) => Err(fault.at(&place)),
@@ -84,60 +89,89 @@ impl SeaStore {
 
     /// Whether Ostlers on other machines may have the state open.
     pub fn is_shared(&self) -> bool {
-        self.db.get_database_backend() != DatabaseBackend::Sqlite
+        self.db.writer.get_database_backend() != DatabaseBackend::Sqlite
     }
 
-    fn answer<T>(&self, answer: Result<T, impl Into<Fault>>) -> Result<T> {
-        answer.map_err(|fault| Failure::from(fault.into().at(&self.place)))
+    async fn write<T, W>(&self, work: impl FnOnce(DatabaseConnection) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        self.answer(tokio::spawn(work(self.db.writer.clone())).await)
+    }
+
+    async fn read<T, W>(&self, work: impl FnOnce(DatabaseConnection) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Fault>> + Send + 'static,
+    {
+        self.answer(tokio::spawn(work(self.db.readers.clone())).await)
+    }
+
+    fn answer<T>(&self, answer: Result<Result<T, Fault>, JoinError>) -> Result<T> {
+        match answer {
+            Ok(answer) => answer.map_err(|fault| Failure::from(fault.at(&self.place))),
+            // Nobody ends these tasks but a runtime that shuts down, and that polls nothing any more.
+            Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+        }
     }
 }
 
 #[async_trait]
 impl Store for SeaStore {
     async fn state_id(&self) -> Result<StateId> {
-        let row = self.answer(entities::state::Entity::find_by_id(entities::state::ROW).one(&self.db).await)?;
-        let id = row.map(|row| row.state_id).unwrap_or_default();
-        self.answer(codec::Row { noun: "state", key: &id }.parse(&id))
+        self.read(|db| async move {
+            let row = entities::state::Entity::find_by_id(entities::state::ROW).one(&db).await?;
+            let id = row.map(|row| row.state_id).unwrap_or_default();
+            codec::Row { noun: "state", key: &id }.parse(&id)
+        })
+        .await
     }
 
     async fn subject(&self, kind: SubjectKind, name: &str) -> Result<Option<Subject>> {
-        self.answer(subjects::get(&self.db, kind, name).await)
+        let name = name.to_owned();
+        self.read(|db| async move { subjects::get(&db, kind, &name).await }).await
     }
 
     async fn claim_name(&self, kind: SubjectKind, name: &str) -> Result<Subject> {
-        self.answer(subjects::claim(&self.db, kind, name).await)
+        let name = name.to_owned();
+        self.write(|db| async move { subjects::claim(&db, kind, &name).await }).await
     }
 
     async fn server(&self, name: &ServerName) -> Result<Option<ServerRecord>> {
-        self.answer(servers::get(&self.db, name).await)
+        let name = name.to_owned();
+        self.read(|db| async move { servers::get(&db, &name).await }).await
     }
 
     async fn overview(&self) -> Result<Vec<ServerOverview>> {
-        self.answer(overview::all(&self.db).await)
+        self.read(|db| async move { overview::all(&db).await }).await
     }
 
     async fn put_server(&self, server: &ServerRecord) -> Result<()> {
-        self.answer(servers::put(&self.db, server).await)
+        let server = server.clone();
+        self.write(|db| async move { servers::put(&db, &server).await }).await
     }
 
     async fn remove_server(&self, server: Subject) -> Result<()> {
-        self.answer(servers::remove(&self.db, server).await)
+        self.write(|db| async move { servers::remove(&db, server).await }).await
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
-        self.answer(operations::begin_one(&self.db, operation).await)
+        let operation = operation.clone();
+        self.write(|db| async move { operations::begin_one(&db, &operation).await }).await
     }
 
     async fn operation(&self, id: OperationId) -> Result<Option<OperationRecord>> {
-        self.answer(operations::get(&self.db, id).await)
+        self.read(|db| async move { operations::get(&db, id).await }).await
     }
 
     async fn latest_operation(&self, subject: Subject) -> Result<Option<OperationRecord>> {
-        self.answer(operations::latest(&self.db, subject).await)
+        self.read(|db| async move { operations::latest(&db, subject).await }).await
     }
 
     async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>> {
-        self.answer(operations::latest_called(&self.db, kind, name).await)
+        let name = name.to_owned();
+        self.read(|db| async move { operations::latest_called(&db, kind, &name).await }).await
     }
 
     async fn set_operation_state(
@@ -147,11 +181,13 @@ impl Store for SeaStore {
         failure: Option<&Failure>,
         events: &[NewEvent],
     ) -> Result<()> {
-        self.answer(operations::set_state(&self.db, id, state, failure, events).await)
+        let (failure, events) = (failure.cloned(), events.to_vec());
+        self.write(|db| async move { operations::set_state(&db, id, state, failure.as_ref(), &events).await }).await
     }
 
     async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()> {
-        self.answer(operations::replace_steps(&self.db, id, steps).await)
+        let steps = steps.to_vec();
+        self.write(|db| async move { operations::replace_steps(&db, id, &steps).await }).await
     }
 
     async fn set_step(
@@ -162,19 +198,22 @@ impl Store for SeaStore {
         outputs: &str,
         events: &[NewEvent],
     ) -> Result<()> {
-        self.answer(operations::set_step(&self.db, id, index, state, outputs, events).await)
+        let (outputs, events) = (outputs.to_owned(), events.to_vec());
+        self.write(|db| async move { operations::set_step(&db, id, index, state, &outputs, &events).await }).await
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
-        self.answer(events::append(&self.db, events).await)
+        let events = events.to_vec();
+        self.write(|db| async move { events::append(&db, &events).await }).await
     }
 
     async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>> {
-        self.answer(events::after(&self.db, after, filter, limit).await)
+        let filter = filter.clone();
+        self.read(|db| async move { events::after(&db, after, &filter, limit).await }).await
     }
 
     async fn last_event(&self) -> Result<EventNumber> {
-        self.answer(events::last(&self.db).await)
+        self.read(|db| async move { Ok(events::last(&db).await?) }).await
     }
 
     async fn acquire_lease(
@@ -183,48 +222,55 @@ impl Store for SeaStore {
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
+        instead: Option<&Lease>,
     ) -> Result<LeaseAnswer> {
-        self.answer(leases::acquire(&self.db, subject, token, owner, ttl, is_free).await)
+        let (owner, instead) = (owner.clone(), instead.cloned());
+        self.write(|db| async move { leases::acquire(&db, subject, token, &owner, ttl, instead.as_ref()).await }).await
     }
 
     async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool> {
-        self.answer(leases::renew(&self.db, subject, token, ttl).await)
+        self.write(|db| async move { leases::renew(&db, subject, token, ttl).await }).await
     }
 
     async fn release_lease(&self, subject: Subject, token: LeaseToken) -> Result<()> {
-        self.answer(leases::release(&self.db, subject, token).await)
+        self.write(|db| async move { leases::release(&db, subject, token).await }).await
     }
 
     async fn lease(&self, subject: Subject) -> Result<Option<Lease>> {
-        self.answer(leases::get(&self.db, subject).await)
+        self.read(|db| async move { leases::get(&db, subject).await }).await
     }
 
     async fn put_child(&self, child: &ChildRecord) -> Result<()> {
-        self.answer(children::put(&self.db, child).await)
+        let child = child.clone();
+        self.write(|db| async move { children::put(&db, &child).await }).await
     }
 
     async fn children(&self, subject: Subject) -> Result<Vec<ChildRecord>> {
-        self.answer(children::of(&self.db, subject).await)
+        // On SQLite this waits behind earlier writes, also one whose caller was dropped while it recorded a child.
+        self.write(|db| async move { children::of(&db, subject).await }).await
     }
 
     async fn remove_child(&self, child: &ChildRecord) -> Result<()> {
-        self.answer(children::remove(&self.db, child).await)
+        let child = child.clone();
+        self.write(|db| async move { children::remove(&db, &child).await }).await
     }
 
     async fn put_secret(&self, owner: Option<Subject>, name: &str, secret: &Secret) -> Result<()> {
-        self.answer(secrets::put(&self.db, &self.key, owner, name, secret).await)
+        let (key, name, secret) = (self.key.clone(), name.to_owned(), secret.clone());
+        self.write(|db| async move { secrets::put(&db, &key, owner, &name, &secret).await }).await
     }
 
     async fn secret(&self, owner: Option<Subject>, name: &str) -> Result<Option<Secret>> {
-        self.answer(secrets::get(&self.db, &self.key, owner, name).await)
+        let (key, name) = (self.key.clone(), name.to_owned());
+        self.read(|db| async move { secrets::get(&db, &key, owner, &name).await }).await
     }
 
     async fn secret_names(&self) -> Result<Vec<String>> {
-        self.answer(secrets::names(&self.db).await)
+        self.read(|db| async move { secrets::names(&db).await }).await
     }
 
     async fn remove_secret(&self, owner: Option<Subject>, name: &str) -> Result<bool> {
-        self.answer(secrets::remove(&self.db, owner, name).await)
+        let name = name.to_owned();
+        self.write(|db| async move { secrets::remove(&db, owner, &name).await }).await
     }
 }

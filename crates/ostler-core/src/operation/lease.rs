@@ -55,13 +55,17 @@ impl Leaser<'_> {
     /// Two who make a server of the same name come to the same subject, for the name is given before the lease is asked for. It may
     /// have been taken away in between, because the server was destroyed; who holds the lease can tell, for nobody else does that then.
     async fn take(&self, server: &ServerName, token: LeaseToken) -> Result<(Subject, Instant)> {
-        let is_free = |lease: &Lease| self.is_free(lease);
+        let mut instead = None;
         loop {
             let subject = self.store.claim_name(SubjectKind::Server, server.as_str()).await?;
             let asked = Instant::now();
-            match self.store.acquire_lease(subject, token, &self.owner, self.ttl, &is_free).await? {
+            match self.store.acquire_lease(subject, token, &self.owner, self.ttl, instead.as_ref()).await? {
                 LeaseAnswer::Granted => {}
-                LeaseAnswer::HeldBy(owner) => return Err(held_by(server, &owner)),
+                LeaseAnswer::HeldBy(lease) if self.is_free(&lease) => {
+                    instead = Some(lease);
+                    continue;
+                }
+                LeaseAnswer::HeldBy(lease) => return Err(held_by(server, &lease.owner)),
             }
             if self.store.subject(SubjectKind::Server, server.as_str()).await? == Some(subject) {
                 return Ok((subject, asked));

@@ -31,7 +31,7 @@ pub struct Step<C, O> {
     /// A precondition of the later steps that may have ceased to hold, such as that the machine runs: done again when the
     /// operation is resumed behind it.
     pub again: bool,
-    /// Undone only once every later step is: what it made (a key, an address) is needed to undo them.
+    /// Not undone while the undo of a later step fails: that undo needs what this step made, such as a key or an address.
     pub undone_last: bool,
 }
 
@@ -51,7 +51,7 @@ impl<C, O> Step<C, O> {
         Self { undo: Some(undo), ..Self::new(name, phase, forward) }
     }
 
-    /// The same step, whose undo waits until those of all later steps have succeeded.
+    /// The same step, whose undo waits until the undos of all later steps have succeeded.
     pub const fn undone_last(self) -> Self {
         Self { undone_last: true, ..self }
     }

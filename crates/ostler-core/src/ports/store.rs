@@ -76,7 +76,7 @@ pub enum LeaseAnswer {
     /// It is yours until its expiry; renew before.
     Granted,
     /// Somebody else has it.
-    HeldBy(LeaseOwner),
+    HeldBy(Lease),
 }
 
 /// Which events.
@@ -149,15 +149,15 @@ pub trait Store: Send + Sync {
     /// Number of the newest event; 0 if there is none.
     async fn last_event(&self) -> Result<EventNumber>;
 
-    /// Takes the lease on a subject, or says who holds it. One that is held by another token is granted only if `is_free` says
-    /// so.
+    /// Takes the lease on a subject, or returns the lease that somebody else holds. It replaces another token's lease only if that is still
+    /// `instead`, which an earlier answer returned. So the caller decides which leases are free, and no third party can slip in between.
     async fn acquire_lease(
         &self,
         subject: Subject,
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
+        instead: Option<&Lease>,
     ) -> Result<LeaseAnswer>;
     /// Extends a lease; `false` if it is no longer held by this token.
     async fn renew_lease(&self, subject: Subject, token: LeaseToken, ttl: Duration) -> Result<bool>;

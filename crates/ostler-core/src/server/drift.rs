@@ -163,7 +163,14 @@ async fn look(
         result = world.engine.run(request, &observer) => result,
     };
     session.close().await;
-    let summary = result?;
+    let summary = match result {
+        Ok(summary) => summary,
+        Err(failure) => {
+            // The run's processes end with it. This takes them off the record.
+            destroy::end_children(world, record.subject()).await?;
+            return Err(failure);
+        }
+    };
     leftovers::forget_children(&ctx).await?;
     judge(&ctx, &summary, &observer.reports.into_inner().expect("no panic while held"))?;
     Ok(true)

@@ -200,14 +200,32 @@ pub fn owner(pid: u32) -> LeaseOwner {
     }
 }
 
-/// Asks for a lease, knowing nothing of its holder.
+/// Asks for a lease, knowing nothing of its holder; returns who keeps it from us.
 pub async fn acquire(
+    store: &dyn Store,
+    subject: Subject,
+    who: (LeaseToken, LeaseOwner),
+    ttl: Duration,
+) -> Option<LeaseOwner> {
+    acquire_from(store, subject, who, ttl, Liveness::Unknown).await
+}
+
+/// The same, where this is known of the holder.
+pub async fn acquire_from(
     store: &dyn Store,
     subject: Subject,
     (token, owner): (LeaseToken, LeaseOwner),
     ttl: Duration,
-) -> LeaseAnswer {
-    store.acquire_lease(subject, token, &owner, ttl, &|lease| lease.is_free(Liveness::Unknown)).await.unwrap()
+    holder: Liveness,
+) -> Option<LeaseOwner> {
+    let mut instead = None;
+    loop {
+        match store.acquire_lease(subject, token, &owner, ttl, instead.as_ref()).await.unwrap() {
+            LeaseAnswer::Granted => return None,
+            LeaseAnswer::HeldBy(lease) if lease.is_free(holder) => instead = Some(lease),
+            LeaseAnswer::HeldBy(lease) => return Some(lease.owner),
+        }
+    }
 }
 
 pub fn child(server: &str, pid: u32) -> ChildRecord {

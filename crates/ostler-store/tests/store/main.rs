@@ -48,6 +48,8 @@ on_every_database! {
     steps_are_replaced,
     a_lease_is_held_by_one,
     an_expired_lease_is_taken_where_nothing_is_known_of_its_owner,
+    a_lease_is_taken_only_from_the_one_that_was_judged,
+    what_nobody_polls_keeps_nobody_waiting,
     a_dead_owners_lease_is_taken_at_once,
     a_lost_lease_is_not_renewed,
     children_come_and_go,

@@ -4,7 +4,7 @@ use crate::fixtures::*;
 use ostler_core::{
     Blame, Classify,
     ids::{EventNumber, LeaseToken},
-    ports::{EventFilter, Lease, LeaseAnswer, Liveness, Store},
+    ports::{EventFilter, Liveness, Store},
     secret::Secret,
     subject::SubjectKind,
 };
@@ -98,11 +98,8 @@ async fn a_state_of_the_first_schema_goes_on(place: &Place) {
     let old = store.lease(held).await.unwrap().expect("somebody held it");
     assert_eq!((old.owner.doing.as_str(), old.token), ("up", None));
     let me = (LeaseToken::new(), owner(2));
-    let alive = |lease: &Lease| lease.is_free(Liveness::Alive);
-    let answer = store.acquire_lease(held, me.0, &me.1, MINUTE, &alive).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::HeldBy(old.owner));
-    let answer = store.acquire_lease(held, me.0, &me.1, MINUTE, &|lease| lease.is_free(Liveness::Dead)).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::Granted);
+    assert_eq!(acquire_from(&store, held, me.clone(), MINUTE, Liveness::Alive).await, Some(old.owner));
+    assert_eq!(acquire_from(&store, held, me.clone(), MINUTE, Liveness::Dead).await, None);
     assert!(store.renew_lease(held, me.0, MINUTE).await.unwrap());
 }
 

@@ -289,16 +289,12 @@ pub async fn a_lease_is_held_by_one(store: &dyn Store) {
     let (server, [one, two]) = (subject("web-1"), two());
     let same_process = (LeaseToken::new(), one.1.clone());
     assert_eq!(store.lease(server).await.unwrap(), None);
-    assert_eq!(acquire(store, server, one.clone(), MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(acquire(store, server, one.clone(), MINUTE).await, None);
     for other in [&two, &same_process] {
-        assert_eq!(acquire(store, server, other.clone(), MINUTE).await, LeaseAnswer::HeldBy(one.1.clone()));
+        assert_eq!(acquire(store, server, other.clone(), MINUTE).await, Some(one.1.clone()));
     }
-    assert_eq!(
-        acquire(store, server, one.clone(), MINUTE).await,
-        LeaseAnswer::Granted,
-        "asked again, for want of an answer"
-    );
-    assert_eq!(acquire(store, subject("web-2"), two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(acquire(store, server, one.clone(), MINUTE).await, None, "asked again, for want of an answer");
+    assert_eq!(acquire(store, subject("web-2"), two.clone(), MINUTE).await, None);
     for other in [&two, &same_process] {
         store.release_lease(server, other.0).await.unwrap();
         assert!(!store.renew_lease(server, other.0, MINUTE).await.unwrap());
@@ -306,7 +302,7 @@ pub async fn a_lease_is_held_by_one(store: &dyn Store) {
     assert_eq!(store.lease(server).await.unwrap().map(|lease| (lease.token, lease.owner)), Some((Some(one.0), one.1)));
     store.release_lease(server, one.0).await.unwrap();
     assert_eq!(store.lease(server).await.unwrap(), None);
-    assert_eq!(acquire(store, server, two, MINUTE).await, LeaseAnswer::Granted);
+    assert_eq!(acquire(store, server, two, MINUTE).await, None);
 }
 
 pub async fn an_expired_lease_is_taken_where_nothing_is_known_of_its_owner(store: &dyn Store) {
@@ -315,10 +311,9 @@ pub async fn an_expired_lease_is_taken_where_nothing_is_known_of_its_owner(store
     let expired = store.lease(server).await.unwrap().expect("it is still known who had it");
     assert_eq!((&expired.owner, expired.expired), (&one.1, true));
     assert!(store.renew_lease(server, one.0, Duration::ZERO).await.unwrap(), "nobody took it");
-    let alive = |lease: &Lease| lease.is_free(Liveness::Alive);
-    let answer = store.acquire_lease(server, two.0, &two.1, MINUTE, &alive).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "a clock is no proof against a process that lives");
-    assert_eq!(acquire(store, server, two.clone(), MINUTE).await, LeaseAnswer::Granted);
+    let answer = acquire_from(store, server, two.clone(), MINUTE, Liveness::Alive).await;
+    assert_eq!(answer, Some(one.1), "a clock is no proof against a process that lives");
+    assert_eq!(acquire(store, server, two.clone(), MINUTE).await, None);
     let taken = store.lease(server).await.unwrap().unwrap();
     assert_eq!(taken, Lease { owner: two.1, token: Some(two.0), expired: false });
 }
@@ -326,12 +321,37 @@ pub async fn an_expired_lease_is_taken_where_nothing_is_known_of_its_owner(store
 pub async fn a_dead_owners_lease_is_taken_at_once(store: &dyn Store) {
     let (server, [dead, two]) = (subject("web-1"), two());
     acquire(store, server, dead.clone(), MINUTE).await;
-    let is_free =
-        |lease: &Lease| lease.is_free(if lease.owner == owner(1) { Liveness::Dead } else { Liveness::Unknown });
-    let answer = store.acquire_lease(server, two.0, &two.1, MINUTE, &is_free).await.unwrap();
-    assert_eq!(answer, LeaseAnswer::Granted);
+    assert_eq!(acquire_from(store, server, two.clone(), MINUTE, Liveness::Dead).await, None);
     let reborn = (LeaseToken::new(), LeaseOwner { start_ticks: 4712, ..two.1.clone() });
-    assert_eq!(acquire(store, server, reborn, MINUTE).await, LeaseAnswer::HeldBy(two.1));
+    assert_eq!(acquire(store, server, reborn, MINUTE).await, Some(two.1));
+}
+
+/// Of two who saw the same dead holder one gets its lease: the other one's judgement was about somebody who is gone.
+pub async fn a_lease_is_taken_only_from_the_one_that_was_judged(store: &dyn Store) {
+    let (server, [dead, two]) = (subject("web-1"), two());
+    acquire(store, server, dead, MINUTE).await;
+    let judged = store.lease(server).await.unwrap();
+    let three = (LeaseToken::new(), owner(3));
+    let ask = async |(token, owner): &(LeaseToken, LeaseOwner)| {
+        store.acquire_lease(server, *token, owner, MINUTE, judged.as_ref()).await.unwrap()
+    };
+    assert_eq!(ask(&two).await, LeaseAnswer::Granted);
+    let held = Lease { owner: two.1, token: Some(two.0), expired: false };
+    assert_eq!(ask(&three).await, LeaseAnswer::HeldBy(held));
+}
+
+pub async fn what_nobody_polls_keeps_nobody_waiting(store: &dyn Store) {
+    let events = [notice("one")];
+    let mut left = std::pin::pin!(store.append_events(&events));
+    assert!(futures::poll!(&mut left).is_pending());
+    let others = async {
+        store.append_events(&[notice("two")]).await.unwrap();
+        store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap()
+    };
+    let seen =
+        tokio::time::timeout(Duration::from_secs(20), others).await.expect("nobody waits for what is not polled");
+    assert_eq!(seen.last().map(|event| &event.kind), Some(&notice("two").kind));
+    left.await.unwrap();
 }
 
 pub async fn a_lost_lease_is_not_renewed(store: &dyn Store) {
@@ -340,8 +360,8 @@ pub async fn a_lost_lease_is_not_renewed(store: &dyn Store) {
     acquire(store, server, one.clone(), Duration::ZERO).await;
     assert!(store.renew_lease(server, one.0, MINUTE).await.unwrap());
     let answer = acquire(store, server, two.clone(), MINUTE).await;
-    assert_eq!(answer, LeaseAnswer::HeldBy(one.1), "renewing extended it");
-    store.acquire_lease(server, two.0, &two.1, MINUTE, &|_| true).await.unwrap();
+    assert_eq!(answer, Some(one.1), "renewing extended it");
+    assert_eq!(acquire_from(store, server, two.clone(), MINUTE, Liveness::Dead).await, None);
     assert!(!store.renew_lease(server, one.0, MINUTE).await.unwrap());
     store.release_lease(server, one.0).await.unwrap();
     assert_eq!(store.lease(server).await.unwrap().map(|lease| lease.token), Some(Some(two.0)));

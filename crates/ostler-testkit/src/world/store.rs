@@ -117,9 +117,9 @@ impl<S: Store> Store for FaultyStore<S> {
         token: LeaseToken,
         owner: &LeaseOwner,
         ttl: Duration,
-        is_free: &(dyn for<'l> Fn(&'l Lease) -> bool + Send + Sync),
+        instead: Option<&Lease>,
     ) -> Result<LeaseAnswer> {
-        let work = self.store.acquire_lease(subject, token, owner, ttl, is_free);
+        let work = self.store.acquire_lease(subject, token, owner, ttl, instead);
         self.faults.around("store.acquire_lease", work).await
     }
 

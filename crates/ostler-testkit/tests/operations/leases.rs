@@ -79,8 +79,7 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         let ProcessId { pid, start_ticks, boot } = ProcessId::of(other.id()).unwrap().unwrap();
         let owner = LeaseOwner { pid, start_ticks, boot, ..this_owner(&up()) };
         // As after a suspend, or when somebody set the clock.
-        let answer =
-            store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await;
+        let answer = store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await;
         assert_eq!(answer.unwrap(), LeaseAnswer::Granted);
         let leaser = leaser(&store, &liveness);
         let refused = leaser.hold(&web().name, nothing()).await.expect_err("it is held");
@@ -90,7 +89,7 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         other.kill().unwrap();
         other.wait().unwrap();
         leaser.hold(&web().name, nothing()).await.unwrap();
-        store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, &|_| false).await.unwrap();
+        store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await.unwrap();
         Leaser { liveness: &unknown, ..leaser }.hold(&web().name, nothing()).await.unwrap();
     });
 }
@@ -129,10 +128,9 @@ fn work_ends_when_somebody_else_took_the_lease() {
         let owner = LeaseOwner { machine: "another".into(), ..this_owner(&up()) };
         let taken = async {
             tokio::time::sleep(TTL / 10).await;
-            store
-                .acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::from_secs(60), &|_| true)
-                .await
-                .unwrap();
+            let (web, ttl) = (web_in(&store).await, Duration::from_secs(60));
+            let ours = store.lease(web).await.unwrap();
+            store.acquire_lease(web, LeaseToken::new(), &owner, ttl, ours.as_ref()).await.unwrap();
             std::future::pending::<Result<()>>().await
         };
         let failure = leaser(&store, &liveness).hold(&web().name, taken).await.expect_err("it was taken over");
@@ -153,7 +151,7 @@ fn a_name_of_which_nothing_was_made_is_free_again() {
         assert_eq!(store.subject(SubjectKind::Server, "web").await.unwrap(), None);
         // Whoever asked for the name before that comes to hold a lease on what nobody else will ever mean.
         let token = LeaseToken::new();
-        let answer = store.acquire_lease(before, token, &this_owner(&up()), TTL, &|_| false).await.unwrap();
+        let answer = store.acquire_lease(before, token, &this_owner(&up()), TTL, None).await.unwrap();
         assert_eq!(answer, LeaseAnswer::Granted);
         let name = web().name;
         let held = leaser.hold(&name, async {
