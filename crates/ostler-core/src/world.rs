@@ -11,52 +11,61 @@ use crate::{
     spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
 };
-use std::{path::PathBuf, sync::Mutex, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// Where servers come from, by kind. Every kind that a spec can name has one.
 pub type Providers = std::collections::HashMap<ProviderKind, Box<dyn Provider>>;
 
-/// The ports, joined by the binary's `wiring.rs`, and the options of this invocation.
-pub struct World<'a> {
+/// Resolves `{ env: ... }` and `{ file: ... }`.
+pub type OutsideSecrets = dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync;
+
+/// The ports, joined by whoever starts Ostler, and the options of what is asked for. It owns what it holds, so work may outlive
+/// whoever began it; a clone costs little.
+#[derive(Clone)]
+pub struct World {
     /// The state.
-    pub store: &'a dyn Store,
+    pub store: Arc<dyn Store>,
     /// The event log over it.
-    pub log: &'a EventLog<'a>,
+    pub log: Arc<EventLog>,
     /// Takes leases for this process.
-    pub leaser: &'a Leaser<'a>,
+    pub leaser: Arc<Leaser>,
     /// Where servers come from.
-    pub providers: Providers,
+    pub providers: Arc<Providers>,
     /// SSH.
-    pub remote: &'a dyn Remote,
+    pub remote: Arc<dyn Remote>,
     /// Ansible.
-    pub engine: &'a dyn Engine,
-    /// Resolves `{ env: ... }` and `{ file: ... }`.
-    pub outside_secret: &'a (dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
+    pub engine: Arc<dyn Engine>,
+    /// Secrets that Ostler does not keep itself.
+    pub outside_secret: Arc<OutsideSecrets>,
     /// Tells the version of the roles that this Ostler ships.
-    pub roles: &'a str,
+    pub roles: &'static str,
     /// Modules that this Ostler ships.
-    pub modules: &'a [ModuleMeta],
+    pub modules: Arc<[ModuleMeta]>,
     /// The catalog of apps.
-    pub catalog: &'a CatalogIndex,
+    pub catalog: Arc<CatalogIndex>,
     /// Folder with its files; `None`: it ships with Ostler.
     pub catalog_tree: Option<PathBuf>,
     /// The person in front of the terminal.
-    pub ask: &'a dyn Ask,
+    pub ask: Arc<dyn Ask>,
     /// The user's own ssh-agent, if there is one.
     pub user_agent: Option<PathBuf>,
     /// Take the host key of an existing server as it is shown, if nobody can say whether it is the right one.
     pub accept_new_host_keys: bool,
     /// The spec file as the user would name it again in a shell, where one was named.
     pub spec_file: Option<String>,
-    /// Ctrl-C.
-    pub interrupt: &'a Interrupt,
+    /// Asks what is under way to stop.
+    pub interrupt: Interrupt,
     /// How long to wait for servers.
     pub wait: WaitOptions,
     /// Id of the state.
     pub owner: StateId,
 }
 
-impl World<'_> {
+impl World {
     /// What to do after a failure whose cause may lie in the spec: `up` takes the file as it is then, and `resume` the plan on record.
     pub(crate) fn way_on(&self, server: &ServerName) -> Hint {
         match &self.spec_file {
@@ -75,16 +84,12 @@ impl World<'_> {
 
     /// The value of a secret that the spec names.
     pub async fn resolve(&self, reference: &SecretRef) -> Result<Secret> {
-        resolve(self.store, self.outside_secret, reference).await
+        resolve(&*self.store, &*self.outside_secret, reference).await
     }
 }
 
 /// The value of a secret that the spec names: from the store, or by `outside`.
-pub async fn resolve(
-    store: &dyn Store,
-    outside: &(dyn Fn(&SecretRef) -> Result<Secret> + Send + Sync),
-    reference: &SecretRef,
-) -> Result<Secret> {
+pub async fn resolve(store: &dyn Store, outside: &OutsideSecrets, reference: &SecretRef) -> Result<Secret> {
     let SecretRef::Secret(name) = reference else { return outside(reference) };
     store.secret(None, name).await?.ok_or_else(|| {
         Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
@@ -95,7 +100,7 @@ pub async fn resolve(
 /// The world as one operation on one server sees it.
 pub struct Context<'a> {
     /// The world.
-    pub world: &'a World<'a>,
+    pub world: &'a World,
     /// The server that it works on.
     pub subject: Subject,
     /// The operation.
@@ -118,7 +123,7 @@ pub(crate) mod secret_name {
 
 impl<'a> Context<'a> {
     /// For one operation on `subject`.
-    pub fn new(world: &'a World<'a>, subject: Subject, operation: OperationId, spec: ServerSpec) -> Self {
+    pub fn new(world: &'a World, subject: Subject, operation: OperationId, spec: ServerSpec) -> Self {
         let reporter = world.log.scope(Some((subject, &spec.name)), Some(operation));
         Self { world, subject, operation, spec, reporter, session: Mutex::default() }
     }

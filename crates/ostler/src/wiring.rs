@@ -31,6 +31,7 @@ use ostler_remote::OpenSsh;
 use ostler_store::SeaStore;
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::{
@@ -83,18 +84,18 @@ pub struct Session {
     /// The state.
     pub store: SeaStore,
     /// SSH.
-    pub remote: OpenSsh,
+    pub remote: Arc<OpenSsh>,
     /// Images.
     pub images: ImageStore,
     /// The terminal.
     pub stage: Stage,
-    engine: GroupingEngine,
+    engine: Arc<GroupingEngine>,
     state_dir: PathBuf,
     owner: StateId,
-    modules: Vec<ModuleMeta>,
+    modules: Arc<[ModuleMeta]>,
     catalog: Catalog,
     wait: WaitOptions,
-    ask: Terminal,
+    ask: Arc<Terminal>,
     accept_new_host_keys: bool,
     spec_file: Option<String>,
     doing: &'static str,
@@ -116,14 +117,14 @@ impl Session {
         };
         Ok(Self {
             store,
-            remote: OpenSsh::new(state_dir.clone(), environment::runtime_dir()),
+            remote: Arc::new(OpenSsh::new(state_dir.clone(), environment::runtime_dir())),
             images,
-            engine: GroupingEngine::new(AnsibleEngine::new(&state_dir, &state_dir)),
+            engine: Arc::new(GroupingEngine::new(AnsibleEngine::new(&state_dir, &state_dir))),
             owner,
-            modules: ostler_ansible::module_catalog()?,
+            modules: ostler_ansible::module_catalog()?.into(),
             catalog: Catalog::shipped()?,
             wait: wait.options(),
-            ask: Terminal::new(global.non_interactive, stage.clone(), interrupt.1.clone()),
+            ask: Arc::new(Terminal::new(global.non_interactive, stage.clone(), interrupt.1.clone())),
             stage,
             accept_new_host_keys: wait.accept_new_host_keys,
             spec_file: None,
@@ -170,28 +171,33 @@ impl Session {
 
     /// Calls `work` with the world. The first Ctrl-C (or SIGTERM) asks it to stop at the next step boundary; the second one
     /// drops it, and with it its child processes.
-    pub async fn with_world<T>(&self, work: impl AsyncFnOnce(&World<'_>) -> Result<T>) -> Result<T> {
-        let log = EventLog::new(&self.store);
-        let liveness = |owner: &_| process::liveness(owner, self.store.is_shared());
-        let owner = process::this_owner(self.doing);
-        let leaser = Leaser { store: &self.store, owner, ttl: LEASE_TTL, liveness: &liveness };
+    pub async fn with_world<T>(&self, work: impl AsyncFnOnce(&World) -> Result<T>) -> Result<T> {
+        let store: Arc<dyn Store> = Arc::new(self.store.clone());
+        let log = Arc::new(EventLog::new(store.clone()));
+        let is_shared = self.store.is_shared();
+        let leaser = Leaser {
+            store: store.clone(),
+            owner: process::this_owner(self.doing),
+            ttl: LEASE_TTL,
+            liveness: Arc::new(move |owner| process::liveness(owner, is_shared)),
+        };
         let world = World {
-            store: &self.store,
-            log: &log,
-            leaser: &leaser,
-            providers: self.providers(),
-            remote: &self.remote,
-            engine: &self.engine,
-            outside_secret: &outside_secret,
+            store,
+            log: log.clone(),
+            leaser: Arc::new(leaser),
+            providers: Arc::new(self.providers()),
+            remote: self.remote.clone(),
+            engine: self.engine.clone(),
+            outside_secret: Arc::new(outside_secret),
             roles: ostler_ansible::roles_id(),
-            modules: &self.modules,
-            catalog: &self.catalog.index,
+            modules: self.modules.clone(),
+            catalog: Arc::new(self.catalog.index.clone()),
             catalog_tree: self.catalog.tree.clone(),
-            ask: &self.ask,
+            ask: self.ask.clone(),
             user_agent: environment::ssh_agent(),
             accept_new_host_keys: self.accept_new_host_keys,
             spec_file: self.spec_file.clone(),
-            interrupt: &self.interrupt.1,
+            interrupt: self.interrupt.1.clone(),
             wait: self.wait,
             owner: self.owner,
         };

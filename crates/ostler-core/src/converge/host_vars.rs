@@ -60,7 +60,7 @@ pub(crate) fn packages(modules: &[ModuleMeta], catalog: &CatalogIndex, spec: &Se
 }
 
 /// Variables that nobody may see.
-pub(crate) async fn secret(world: &World<'_>, spec: &ServerSpec) -> Result<BTreeMap<String, Secret>> {
+pub(crate) async fn secret(world: &World, spec: &ServerSpec) -> Result<BTreeMap<String, Secret>> {
     let mut vars = BTreeMap::new();
     if let Some(reference) = &spec.password {
         let password = world.resolve(reference).await?;
@@ -74,7 +74,7 @@ pub(crate) async fn secret(world: &World<'_>, spec: &ServerSpec) -> Result<BTree
 }
 
 /// The texts of the secrets that parameters of apps name.
-pub(crate) async fn secret_params(world: &World<'_>, spec: &ServerSpec) -> Result<BTreeMap<SecretRef, Secret>> {
+pub(crate) async fn secret_params(world: &World, spec: &ServerSpec) -> Result<BTreeMap<SecretRef, Secret>> {
     let mut named = Vec::new();
     spec.app_params.values().flat_map(Settings::values).for_each(|value| value.secrets(&mut named));
     let mut secrets = BTreeMap::new();

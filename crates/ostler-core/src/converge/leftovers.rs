@@ -60,7 +60,7 @@ pub(crate) async fn repair(ctx: &Context<'_>, session: &dyn Session, as_root: &s
 
 /// Ends what an interrupted run left on this machine.
 pub(crate) async fn end_runs(ctx: &Context<'_>) -> Result<()> {
-    let store = ctx.world.store;
+    let store = &ctx.world.store;
     for child in store.children(ctx.subject).await? {
         let ended = ctx.world.engine.end_leftovers(&child).await?;
         if ended > 0 {

@@ -49,7 +49,7 @@ pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session, in_doubt: bo
         return Ok(());
     }
     let promise = promise(ctx).await?;
-    let store = ctx.world.store;
+    let store = &ctx.world.store;
     if !in_doubt && store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
         return Ok(());
     }
@@ -94,7 +94,7 @@ async fn prove_elsewhere(ctx: &Context<'_>, address: SocketAddr, slowness: u32) 
 
 /// Proves them by the way that `session` came; returns the server's own addresses.
 async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> Result<Vec<IpAddr>> {
-    let (spec, remote) = (&ctx.spec, ctx.world.remote);
+    let (spec, remote) = (&ctx.spec, &ctx.world.remote);
     let facts = Facts::ask(session, &spec.user).await?;
     let login = ctx.login(session.transport().address, &spec.user).await?;
     let patience = PATIENCE * slowness;

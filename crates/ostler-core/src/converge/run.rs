@@ -32,7 +32,7 @@ pub(crate) async fn request(
 
 /// The server as Ansible is told of it.
 pub(crate) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Transport) -> Result<RunHost> {
-    let mut vars = host_vars::plain(ctx.world.modules, ctx.world.catalog, &ctx.spec, record);
+    let mut vars = host_vars::plain(&ctx.world.modules, &ctx.world.catalog, &ctx.spec, record);
     let seconds = ctx.world.wait.lock_limit().as_secs();
     vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
     vars.insert("ostler_mark".into(), Value::String(leftovers::mark(ctx)));

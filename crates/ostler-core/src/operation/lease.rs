@@ -14,7 +14,7 @@ use crate::{
 use std::{
     collections::BTreeSet,
     future::Future,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout_at};
@@ -23,18 +23,18 @@ use tokio::time::{Instant, sleep, timeout_at};
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
 
 /// Who asks for leases, and what is known of others.
-pub struct Leaser<'a> {
+pub struct Leaser {
     /// Where leases are kept.
-    pub store: &'a dyn Store,
+    pub store: Arc<dyn Store>,
     /// This process.
     pub owner: LeaseOwner,
     /// How long a lease holds without renewal; [`LEASE_TTL`] but in tests.
     pub ttl: Duration,
     /// Whether another process lives.
-    pub liveness: &'a (dyn Fn(&LeaseOwner) -> Liveness + Send + Sync),
+    pub liveness: Arc<dyn Fn(&LeaseOwner) -> Liveness + Send + Sync>,
 }
 
-impl Leaser<'_> {
+impl Leaser {
     /// Does `work` while holding the lease on the server of this name, which need not exist yet, renewing it. If it is lost, the
     /// work is dropped.
     pub async fn hold<T>(&self, server: &ServerName, work: impl Future<Output = Result<T>>) -> Result<T> {

@@ -17,12 +17,15 @@ use crate::{
     subject::Subject,
 };
 use async_trait::async_trait;
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::{Mutex as Turn, Notify};
 
 /// Appends events, and wakes who follows them in this process.
-pub struct EventLog<'a> {
-    store: &'a dyn Store,
+pub struct EventLog {
+    store: Arc<dyn Store>,
     gathered: Mutex<Vec<NewEvent>>,
     /// Whoever stores has it.
     turn: Turn<()>,
@@ -42,9 +45,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often the store is asked to note the end of an operation.
 const TRIES: u32 = 5;
 
-impl<'a> EventLog<'a> {
+impl EventLog {
     /// Over a store.
-    pub fn new(store: &'a dyn Store) -> Self {
+    pub fn new(store: Arc<dyn Store>) -> Self {
         Self { store, gathered: Mutex::default(), turn: Turn::default(), appended: Notify::new() }
     }
 
@@ -160,7 +163,7 @@ impl<'a> EventLog<'a> {
 
 /// Reports events of one subject.
 pub struct ScopedReporter<'a> {
-    log: &'a EventLog<'a>,
+    log: &'a EventLog,
     about: Option<(Subject, ServerName)>,
     operation: Option<OperationId>,
 }

@@ -38,7 +38,7 @@ pub(super) fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
 
 /// Asks the user everything that the steps will need to know, so that nothing is asked, and nothing is found missing, once
 /// the work has begun.
-pub(super) async fn ask(world: &World<'_>, spec: &ServerSpec) -> Result<()> {
+pub(super) async fn ask(world: &World, spec: &ServerSpec) -> Result<()> {
     if spec.provider.way_in().is_some() {
         credential(world, spec).await?;
         // The host key is asked for where the server is talked to first.
@@ -53,7 +53,7 @@ fn options(spec: &ServerSpec) -> Result<&ExistingOptions> {
 }
 
 /// What the account is logged in with that the spec names.
-async fn credential(world: &World<'_>, spec: &ServerSpec) -> Result<Credential> {
+async fn credential(world: &World, spec: &ServerSpec) -> Result<Credential> {
     let options = options(spec)?;
     if let Some(path) = &options.key {
         return Ok(Credential::KeyFile { path: path.clone(), agent: world.user_agent.clone() });
@@ -74,7 +74,7 @@ async fn credential(world: &World<'_>, spec: &ServerSpec) -> Result<Credential> 
 }
 
 /// What sudo asks for, where the account is not root; a password that was given for the login serves both.
-async fn sudo_password(world: &World<'_>, spec: &ServerSpec, credential: &Credential) -> Result<Option<Secret>> {
+async fn sudo_password(world: &World, spec: &ServerSpec, credential: &Credential) -> Result<Option<Secret>> {
     let options = options(spec)?;
     match (credential, &options.password) {
         _ if options.user == "root" => Ok(None),

@@ -75,7 +75,7 @@ impl<'a> ApplyContext<'a> {
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(90);
 
 /// Journals a new application of `plan`. The server's record says from now on what it shall be.
-pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
+pub async fn begin(world: &World, plan: &Plan) -> Result<OperationRecord> {
     let name = &plan.spec.name;
     let mut server = world
         .store
@@ -90,7 +90,7 @@ pub async fn begin(world: &World<'_>, plan: &Plan) -> Result<OperationRecord> {
 }
 
 /// Closes what was done to `server` after its creation and whose Ostler ended before it did, so that nothing looks at work.
-pub(super) async fn close_interrupted(world: &World<'_>, server: &ServerRecord) -> Result<()> {
+pub(super) async fn close_interrupted(world: &World, server: &ServerRecord) -> Result<()> {
     let latest = world.store.latest_operation(server.subject()).await?;
     if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
         let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
@@ -166,7 +166,7 @@ fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepF
         let request = run::request(base, &before, session.transport(), false).await?;
         let run = request.run;
         let observer = run::Observer::new(base, run, &before.pending_handlers);
-        let packages = host_vars::packages(base.world.modules, base.world.catalog, &base.spec);
+        let packages = host_vars::packages(&base.world.modules, &base.world.catalog, &base.spec);
         let machine = base.machine().await?;
         let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
         base.update(|record| record.machine_next = (next != machine).then_some(next)).await?;

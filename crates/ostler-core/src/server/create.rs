@@ -61,7 +61,7 @@ pub fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
 ///
 /// In this order: a record that names an operation which is not there could be neither resumed nor destroyed, while an
 /// operation that no server names is only a line of history.
-pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
+pub async fn begin(world: &World, spec: &ServerSpec) -> Result<OperationRecord> {
     let plan = Plan { spec: spec.clone() };
     let subject = world.store.claim_name(SubjectKind::Server, spec.name.as_str()).await?;
     let about = (subject, spec.name.as_str());
@@ -91,7 +91,7 @@ pub async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationReco
 
 /// The operation that created a server. Until that is done, its plan is what the last `up` wished for: the machine is the same, or it would
 /// have been undone, and how one comes into it may have been mended since.
-pub async fn operation_of(world: &World<'_>, server: &ServerRecord) -> Result<OperationRecord> {
+pub async fn operation_of(world: &World, server: &ServerRecord) -> Result<OperationRecord> {
     let mut operation = world.store.operation(server.created_by).await?.ok_or_else(|| {
         Failure::new(Blame::Bug, format!("the operation that created {} is missing from the state", server.name))
     })?;
@@ -108,7 +108,7 @@ pub fn planned_spec(creation: &OperationRecord) -> Result<ServerSpec> {
 
 /// What a provider is asked for. With an empty seed it still names what is to be removed.
 pub fn order(
-    world: &World<'_>,
+    world: &World,
     spec: &ServerSpec,
     operation: OperationId,
     seed: Seed,
@@ -212,7 +212,7 @@ fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a
 }
 
 /// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
-pub(super) async fn left(world: &World<'_>, server: &ServerName) -> Vec<String> {
+pub(super) async fn left(world: &World, server: &ServerName) -> Vec<String> {
     let Ok(Some(record)) = world.store.server(server).await else { return Vec::new() };
     let Some(lifecycle) = world.provider(record.provider).origin().lifecycle() else { return Vec::new() };
     let order = order(world, &record.desired, record.created_by, Seed::empty(), record.machine);

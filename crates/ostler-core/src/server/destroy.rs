@@ -14,7 +14,7 @@ use crate::{
 /// Undoes everything that was created for `name`. May be repeated after a failure: what is undone stays undone.
 ///
 /// The caller holds the lease.
-pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
+pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
     let record = world.store.server(name).await?.ok_or_else(|| unknown(name))?;
     end_children(world, record.subject()).await?;
     apply::close_interrupted(world, &record).await?;
@@ -22,7 +22,7 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
     if creation.state != OperationState::Undone {
         let spec = create::planned_spec(&creation)?;
         let ctx = Context::new(world, creation.subject, creation.id, spec);
-        let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
+        let driver = Driver { store: &*world.store, reporter: &ctx.reporter, interrupt: &world.interrupt };
         driver.unwind(&mut creation, &create::steps_for(ctx.provider()), &ctx).await.map_err(|failure| {
             let mut failure = failure.because_of(format!("{name} is not wholly destroyed"));
             let mend = failure.hints.pop().unwrap_or_else(|| "mend the cause".into());
@@ -36,7 +36,7 @@ pub async fn destroy(world: &World<'_>, name: &ServerName) -> Result<()> {
 
 /// Ends what an interrupted run left on this machine, without a word: it would go on talking to a server that is being removed, or
 /// looked at.
-pub(super) async fn end_children(world: &World<'_>, server: Subject) -> Result<()> {
+pub(super) async fn end_children(world: &World, server: Subject) -> Result<()> {
     for child in world.store.children(server).await? {
         world.engine.end_leftovers(&child).await?;
         world.store.remove_child(&child).await?;

@@ -101,7 +101,7 @@ pub type OnReport<'a> = &'a (dyn Fn(&AnsibleReport) + Sync);
 
 /// Looks at what `up` would let Ansible change, if the plan, which nothing refuses, leaves anything to look at. The caller holds the
 /// lease. `on_report` hears each report of Ansible as it comes.
-pub async fn check(world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan, on_report: OnReport<'_>) -> Check {
+pub async fn check(world: &World, spec: &ServerSpec, plan: &ServerPlan, on_report: OnReport<'_>) -> Check {
     if let Some(answer) = without_looking(spec, plan) {
         return answer;
     }
@@ -126,12 +126,7 @@ pub fn without_looking(spec: &ServerSpec, plan: &ServerPlan) -> Option<Check> {
 }
 
 /// `false` if the machine is off.
-async fn look(
-    world: &World<'_>,
-    spec: &ServerSpec,
-    findings: &Mutex<Findings>,
-    on_report: OnReport<'_>,
-) -> Result<bool> {
+async fn look(world: &World, spec: &ServerSpec, findings: &Mutex<Findings>, on_report: OnReport<'_>) -> Result<bool> {
     let name = &spec.name;
     let record = world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))?;
     if up::look_at_machine(world, &record).await?.is_none_or(|seen| seen.power != Power::On) {
@@ -194,7 +189,7 @@ fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> 
 
 /// Sums up the reports. None of them reaches the event log.
 struct Observer<'a> {
-    world: &'a World<'a>,
+    world: &'a World,
     server: Subject,
     run: RunId,
     findings: &'a Mutex<Findings>,

@@ -48,12 +48,12 @@ const SCRIPT: &str = include_str!("scripts/generalise.sh");
 const USER: &str = "ostler-template";
 
 /// What a template for servers like `spec` holds.
-pub fn contents(world: &World<'_>, spec: &ServerSpec) -> TemplateContents {
-    TemplateContents::of(spec, world.catalog, world.roles)
+pub fn contents(world: &World, spec: &ServerSpec) -> TemplateContents {
+    TemplateContents::of(spec, &world.catalog, world.roles)
 }
 
 /// The spec of the server that becomes the template for `spec`: on its network and place, with nothing that is its own.
-pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
+pub fn server_for(world: &World, spec: &ServerSpec) -> ServerSpec {
     let TemplateContents { digest, modules, apps } = contents(world, spec);
     ServerSpec {
         name: digest.server_name(),
@@ -62,7 +62,7 @@ pub fn server_for(world: &World<'_>, spec: &ServerSpec) -> ServerSpec {
         authorized_keys: Vec::new(),
         exclusive_keys: false,
         ssh: SshPolicy::default(),
-        modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(world.modules, &name)))).collect(),
+        modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(&world.modules, &name)))).collect(),
         apps,
         app_params: Default::default(),
         provider: spec.provider.of_any_server(),
@@ -79,7 +79,7 @@ fn defaults(modules: &[ModuleMeta], name: &str) -> Settings {
 }
 
 /// Makes the template of `spec`, which [`server_for`] made, from wherever it stands. The caller holds the lease.
-pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
+pub async fn build(world: &World, spec: &ServerSpec) -> Result<Resumed> {
     let recorded = world.store.server(&spec.name).await?;
     let begun = match &recorded {
         Some(record) => world.store.latest_operation(record.subject()).await?,
@@ -104,7 +104,7 @@ pub async fn build(world: &World<'_>, spec: &ServerSpec) -> Result<Resumed> {
 }
 
 /// Journals it.
-async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> {
+async fn begin(world: &World, spec: &ServerSpec) -> Result<OperationRecord> {
     let plan = Plan { spec: spec.clone() };
     let server = world.store.server(&spec.name).await?.ok_or_else(|| destroy::unknown(&spec.name))?;
     let record = operation::begun((server.subject(), spec.name.as_str()), OperationKind::Template, &plan, &steps());
@@ -112,9 +112,9 @@ async fn begin(world: &World<'_>, spec: &ServerSpec) -> Result<OperationRecord> 
     Ok(record)
 }
 
-async fn run(world: &World<'_>, operation: &mut OperationRecord) -> Result<Resumed> {
+async fn run(world: &World, operation: &mut OperationRecord) -> Result<Resumed> {
     let ctx = Context::new(world, operation.subject, operation.id, operation.read_plan::<Plan>()?.spec);
-    let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
+    let driver = Driver { store: &*world.store, reporter: &ctx.reporter, interrupt: &world.interrupt };
     driver.forward(operation, &steps(), &ctx).await?;
     Ok(Resumed::Template)
 }

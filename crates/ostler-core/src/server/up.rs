@@ -34,7 +34,7 @@ pub enum OnFailure {
 }
 
 /// Looks at everything that bears on the plan for `spec`. Touches nothing.
-pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
+pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
     let provider = world.provider(spec.provider.kind());
     let mut known = Known { adopts: provider.origin().adopts(), ..Known::default() };
     if let Some(record) = world.store.server(&spec.name).await? {
@@ -65,7 +65,7 @@ pub async fn look(world: &World<'_>, spec: &ServerSpec) -> Result<Known> {
 }
 
 /// The record with the way to its provider as the spec says it now.
-fn reached_by(world: &World<'_>, spec: &ServerSpec, mut record: ServerRecord) -> Result<ServerRecord> {
+fn reached_by(world: &World, spec: &ServerSpec, mut record: ServerRecord) -> Result<ServerRecord> {
     if record.provider == spec.provider.kind() {
         for machine in [&mut record.machine, &mut record.machine_next].into_iter().flatten() {
             *machine = world.provider(spec.provider.kind()).reached_by(machine, spec)?;
@@ -75,7 +75,7 @@ fn reached_by(world: &World<'_>, spec: &ServerSpec, mut record: ServerRecord) ->
 }
 
 /// What the machine of a record does; `None` if it has none.
-pub async fn look_at_machine(world: &World<'_>, record: &ServerRecord) -> Result<Option<Observed>> {
+pub async fn look_at_machine(world: &World, record: &ServerRecord) -> Result<Option<Observed>> {
     match &record.machine {
         Some(machine) => Ok(world.provider(record.provider).observe(&[machine]).await?.pop()),
         None => Ok(None),
@@ -84,7 +84,7 @@ pub async fn look_at_machine(world: &World<'_>, record: &ServerRecord) -> Result
 
 /// What `up` would do to `spec`'s server. Touches nothing. A server that can't be looked at is refused, and keeps nobody from
 /// planning the others.
-pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan> {
+pub async fn plan_for(world: &World, spec: &ServerSpec) -> Result<ServerPlan> {
     match look(world, spec).await {
         Ok(known) => Ok(plan(spec, &known)),
         Err(failure) if failure.blame == Blame::Bug => Err(failure),
@@ -100,7 +100,7 @@ pub async fn plan_for(world: &World<'_>, spec: &ServerSpec) -> Result<ServerPlan
 /// Creates or converges one server. The caller holds the lease.
 ///
 /// Whatever `on_failure` says, a server that was there before is never destroyed, nor one whose making was stopped on request.
-pub async fn up(world: &World<'_>, spec: &ServerSpec, on_failure: OnFailure) -> Result<Outcome> {
+pub async fn up(world: &World, spec: &ServerSpec, on_failure: OnFailure) -> Result<Outcome> {
     let mut begun = false;
     match bring_up(world, spec, &mut begun).await {
         Err(failure) if begun && on_failure == OnFailure::Destroy && failure.blame != Blame::Interrupted => {
@@ -112,7 +112,7 @@ pub async fn up(world: &World<'_>, spec: &ServerSpec, on_failure: OnFailure) -> 
 }
 
 /// Destroys what could not be finished; returns the failure with what became of that.
-async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+async fn give_up(world: &World, name: &ServerName, failure: Failure) -> Failure {
     match destroy::destroy(world, name).await {
         Ok(()) => {
             // Nothing can be resumed or looked at any more; what mends the cause is still to be done.
@@ -136,7 +136,7 @@ async fn give_up(world: &World<'_>, name: &ServerName, failure: Failure) -> Fail
 }
 
 /// The failure with what is left of the server, which it may say already.
-async fn with_left(world: &World<'_>, name: &ServerName, failure: Failure) -> Failure {
+async fn with_left(world: &World, name: &ServerName, failure: Failure) -> Failure {
     if failure.left.is_empty() {
         return Failure { left: create::left(world, name).await.into(), ..failure };
     }
@@ -144,7 +144,7 @@ async fn with_left(world: &World<'_>, name: &ServerName, failure: Failure) -> Fa
 }
 
 /// `begun` becomes true where this very call begins to make the server.
-async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Result<Outcome> {
+async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<Outcome> {
     // A secret that can't be had is found before anything is touched.
     for reference in spec.secrets() {
         world.resolve(reference).await?;
@@ -198,7 +198,7 @@ async fn bring_up(world: &World<'_>, spec: &ServerSpec, begun: &mut bool) -> Res
 }
 
 /// Goes on with what was recorded for `name`: its creation, its undoing, or its application. The caller holds the lease.
-pub async fn resume(world: &World<'_>, name: &ServerName) -> Result<Resumed> {
+pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
     let record = recorded(world, name).await?;
     let mut creation = create::operation_of(world, &record).await?;
     match creation.state {
@@ -247,9 +247,9 @@ pub enum Resumed {
 }
 
 /// Returns the login that it leaves, if it leaves one.
-async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
+async fn run_create(world: &World, operation: &mut OperationRecord) -> Result<Option<Box<dyn Session>>> {
     let ctx = Context::new(world, operation.subject, operation.id, create::planned_spec(operation)?);
-    let driver = Driver { store: world.store, reporter: &ctx.reporter, interrupt: world.interrupt };
+    let driver = Driver { store: &*world.store, reporter: &ctx.reporter, interrupt: &world.interrupt };
     match driver.forward(operation, &create::steps_for(ctx.provider()), &ctx).await {
         Ok(_) => Ok(ctx.take_session()),
         Err(failure) => Err(with_left(world, &ctx.spec.name, failure).await),
@@ -258,7 +258,7 @@ async fn run_create(world: &World<'_>, operation: &mut OperationRecord) -> Resul
 
 /// `session` is a login that there is already.
 async fn run_apply(
-    world: &World<'_>,
+    world: &World,
     operation: &mut OperationRecord,
     session: Option<Box<dyn Session>>,
 ) -> Result<apply::Outputs> {
@@ -268,14 +268,14 @@ async fn run_apply(
         base.leave_session(session);
     }
     let ctx = apply::ApplyContext::new(base, plan);
-    let driver = Driver { store: world.store, reporter: &ctx.base.reporter, interrupt: world.interrupt };
+    let driver = Driver { store: &*world.store, reporter: &ctx.base.reporter, interrupt: &world.interrupt };
     driver.forward(operation, &apply::steps(), &ctx).await
 }
 
-async fn recorded(world: &World<'_>, name: &ServerName) -> Result<ServerRecord> {
+async fn recorded(world: &World, name: &ServerName) -> Result<ServerRecord> {
     world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))
 }
 
-async fn latest_apply(world: &World<'_>, server: Subject) -> Result<Option<OperationRecord>> {
+async fn latest_apply(world: &World, server: Subject) -> Result<Option<OperationRecord>> {
     Ok(world.store.latest_operation(server).await?.filter(|op| op.kind == OperationKind::Apply))
 }

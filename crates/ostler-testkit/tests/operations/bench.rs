@@ -16,7 +16,7 @@ use ostler_core::{
         template,
         up::{self, OnFailure},
     },
-    spec::{CatalogIndex, *},
+    spec::*,
     subject::{Subject, SubjectKind},
     world::{Providers, WaitOptions, World},
 };
@@ -389,33 +389,37 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let (ctrl_c, interrupt) = Interrupt::new();
     let faults = Arc::new(Faults::new(fault, ctrl_c));
     let store = SeaStore::open_sqlite(&dir.join("state")).await.unwrap();
-    let store = FaultyStore { store, faults: faults.clone() };
-    let fake = FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() };
-    let log = EventLog::new(&store);
-    let leaser = Leaser { store: &store, owner: this_owner(verb), ttl: LEASE_TTL, liveness: &liveness };
-    let makes = || -> Box<dyn Provider> { Box::new(Maker(fake.clone())) };
-    let adopts: Box<dyn Provider> = Box::new(Adopter(fake.clone()));
+    let store = Arc::new(FaultyStore { store, faults: faults.clone() });
+    let fake = Arc::new(FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() });
+    let leaser = Arc::new(Leaser {
+        store: store.clone(),
+        owner: this_owner(verb),
+        ttl: LEASE_TTL,
+        liveness: Arc::new(liveness),
+    });
+    let makes = || -> Box<dyn Provider> { Box::new(Maker((*fake).clone())) };
+    let adopts: Box<dyn Provider> = Box::new(Adopter((*fake).clone()));
     let world = World {
-        store: &store,
-        log: &log,
-        leaser: &leaser,
-        providers: Providers::from([
+        store: store.clone(),
+        log: Arc::new(EventLog::new(store.clone())),
+        leaser: leaser.clone(),
+        providers: Arc::new(Providers::from([
             (ProviderKind::Local, makes()),
             (ProviderKind::Existing, adopts),
             (ProviderKind::Proxmox, makes()),
-        ]),
-        remote: &fake,
-        engine: &fake,
-        outside_secret: &|_| Ok(Secret::new(PASSWORD)),
+        ])),
+        remote: fake.clone(),
+        engine: fake.clone(),
+        outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),
         roles: "of this test",
-        modules: &[],
-        catalog: &CatalogIndex::default(),
+        modules: Arc::new([]),
+        catalog: Arc::default(),
         catalog_tree: None,
-        ask: &fake,
+        ask: fake,
         user_agent: None,
         accept_new_host_keys: false,
         spec_file: Some("ostler.yaml".to_owned()),
-        interrupt: &interrupt,
+        interrupt,
         wait: WaitOptions {
             timeout: Duration::from_secs(5),
             interval: Duration::from_millis(20),
@@ -445,7 +449,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     };
     let result = leaser.hold(&name, work).await;
     drop(world);
-    store.store.close().await;
+    store.store.clone().close().await;
     Ran { result, check, calls: faults.calls(), struck: faults.struck() }
 }
 

@@ -17,7 +17,7 @@ use ostler_testkit::world::{Call, Effect, Fault, Faults, FaultyStore, Moment};
 use std::{future::poll_fn, sync::Arc, task::Poll};
 
 /// A real store in a folder of its own, and what goes wrong with it.
-async fn store(fault: Option<(&str, Moment, u32)>) -> (tempfile::TempDir, FaultyStore<SeaStore>) {
+async fn store(fault: Option<(&str, Moment, u32)>) -> (tempfile::TempDir, Arc<FaultyStore<SeaStore>>) {
     let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let store = SeaStore::open_sqlite(dir.path()).await.unwrap();
     let fault = fault.map(|(call, moment, times)| Fault {
@@ -25,7 +25,7 @@ async fn store(fault: Option<(&str, Moment, u32)>) -> (tempfile::TempDir, Faulty
         moment,
         effect: Effect::FailTimes(times),
     });
-    (dir, FaultyStore { store, faults: Arc::new(Faults::new(fault, Interrupt::new().0)) })
+    (dir, Arc::new(FaultyStore { store, faults: Arc::new(Faults::new(fault, Interrupt::new().0)) }))
 }
 
 /// The result of `work`, unless it takes more than so many polls: then it is dropped.
@@ -57,14 +57,14 @@ fn a_store_that_fails_some_times_has_each_event_once_and_in_order() {
         for times in [1, 2, 3, 4, 7] {
             block_on(async {
                 let (_dir, store) = store(Some(("store.append_events", moment, times))).await;
-                let log = EventLog::new(&store);
+                let log = EventLog::new(store.clone());
                 let reporter = log.scope(None, None);
                 for number in 0..10 {
                     reporter.report(notice(number)).await;
                 }
                 log.flush().await.unwrap();
                 let expected: Vec<_> = (0..10).map(notice).collect();
-                assert_eq!(kinds(&store).await, expected, "{times} failures {moment:?}");
+                assert_eq!(kinds(&*store).await, expected, "{times} failures {moment:?}");
             });
         }
     }
@@ -75,13 +75,13 @@ fn what_can_not_be_stored_together_is_stored_one_by_one_in_the_end() {
     block_on(async {
         // Each report asks twice, and so does the end before it goes one by one.
         let (_dir, store) = store(Some(("store.append_events", Moment::Before, 8))).await;
-        let log = EventLog::new(&store);
+        let log = EventLog::new(store.clone());
         for number in 0..3 {
             log.scope(None, None).report(notice(number)).await;
         }
-        assert_eq!(kinds(&store).await, []);
+        assert_eq!(kinds(&*store).await, []);
         log.flush().await.unwrap();
-        assert_eq!(kinds(&store).await, (0..3).map(notice).collect::<Vec<_>>());
+        assert_eq!(kinds(&*store).await, (0..3).map(notice).collect::<Vec<_>>());
     });
 }
 
@@ -89,7 +89,7 @@ fn what_can_not_be_stored_together_is_stored_one_by_one_in_the_end() {
 fn what_can_not_be_stored_is_kept_and_told() {
     block_on(async {
         let (_dir, store) = store(Some(("store.append_events", Moment::Before, u32::MAX))).await;
-        let log = EventLog::new(&store);
+        let log = EventLog::new(store.clone());
         for number in 0..3 {
             log.scope(None, None).report(notice(number)).await;
         }
@@ -103,7 +103,7 @@ fn what_can_not_be_stored_is_kept_and_told() {
 fn a_report_that_is_dropped_at_any_await_is_stored_once() {
     block_on(async {
         let (_dir, store) = store(None).await;
-        let log = EventLog::new(&store);
+        let log = EventLog::new(store.clone());
         let reporter = log.scope(None, None);
         let mut dropped = 0;
         for number in 0..100 {
@@ -111,7 +111,7 @@ fn a_report_that_is_dropped_at_any_await_is_stored_once() {
         }
         assert!(dropped > 5, "it hardly ever waited");
         log.flush().await.unwrap();
-        assert_eq!(kinds(&store).await, (0..100).map(notice).collect::<Vec<_>>());
+        assert_eq!(kinds(&*store).await, (0..100).map(notice).collect::<Vec<_>>());
     });
 }
 
@@ -128,7 +128,7 @@ fn steps() -> Vec<Step<(), usize>> {
     ["one", "two"].map(|name| Step::new(name, Phase::Create, act)).into()
 }
 
-async fn go_on(store: &dyn Store, log: &EventLog<'_>, id: OperationId) -> Result<usize> {
+async fn go_on(store: &dyn Store, log: &EventLog, id: OperationId) -> Result<usize> {
     let mut record: OperationRecord = store.operation(id).await?.expect("it was begun");
     let reporter = log.scope(Some((record.subject, &web().name)), Some(id));
     let (_ctrl_c, interrupt) = Interrupt::new();
@@ -151,18 +151,18 @@ fn an_operation_that_is_dropped_at_any_await_and_gone_on_with_ends_once() {
             let (_dir, store) = store(None).await;
             let record = begun(about(), OperationKind::Create, &(), &steps());
             store.begin_operation(&record).await.unwrap();
-            let log = EventLog::new(&store);
-            let through = dropped_after(polls, go_on(&store, &log, record.id)).await.is_some();
+            let log = EventLog::new(store.clone());
+            let through = dropped_after(polls, go_on(&*store, &log, record.id)).await.is_some();
             let state = async || store.operation(record.id).await.unwrap().unwrap().state;
             // Where the journal says that it succeeded, the log says so too, and nothing is gone on with.
             let succeeded = state().await == OperationState::Succeeded;
-            assert_eq!(told(&store).await.0, usize::from(succeeded), "after {polls} polls");
+            assert_eq!(told(&*store).await.0, usize::from(succeeded), "after {polls} polls");
             if !succeeded {
-                go_on(&store, &log, record.id).await.unwrap();
+                go_on(&*store, &log, record.id).await.unwrap();
             }
             log.flush().await.unwrap();
             assert_eq!(state().await, OperationState::Succeeded);
-            assert_eq!(told(&store).await, (1, vec!["one".into(), "two".into()]), "after {polls} polls");
+            assert_eq!(told(&*store).await, (1, vec!["one".into(), "two".into()]), "after {polls} polls");
             through
         });
         if through {
@@ -180,9 +180,9 @@ fn the_end_of_an_operation_is_told_although_the_store_fails_at_first() {
             let (_dir, store) = store(Some(("store.set_operation_state Succeeded", moment, 3))).await;
             let record = begun(about(), OperationKind::Create, &(), &steps());
             store.begin_operation(&record).await.unwrap();
-            let log = EventLog::new(&store);
-            go_on(&store, &log, record.id).await.unwrap();
-            assert_eq!(told(&store).await, (1, vec!["one".into(), "two".into()]));
+            let log = EventLog::new(store.clone());
+            go_on(&*store, &log, record.id).await.unwrap();
+            assert_eq!(told(&*store).await, (1, vec!["one".into(), "two".into()]));
         });
     }
 }
@@ -193,17 +193,17 @@ fn why_it_failed_is_said_although_the_journal_can_not_have_it() {
         let (_dir, store) = store(Some(("store.set_operation_state Failed", Moment::Before, u32::MAX))).await;
         let record = begun(about(), OperationKind::Create, &(), &steps());
         store.begin_operation(&record).await.unwrap();
-        let log = EventLog::new(&store);
+        let log = EventLog::new(store.clone());
         let (ctrl_c, interrupt) = Interrupt::new();
         ctrl_c.send_replace(true);
         let reporter = log.scope(Some((record.subject, &web().name)), Some(record.id));
-        let driver = Driver { store: &store, reporter: &reporter, interrupt: &interrupt };
+        let driver = Driver { store: &*store, reporter: &reporter, interrupt: &interrupt };
         let failure = driver.forward(&mut record.clone(), &steps(), &()).await.expect_err("it was stopped");
         assert_eq!(failure.message, "stopped on request");
         assert!(
             failure.causes.iter().any(|cause| cause.contains("it could not be journaled: injected")),
             "{failure:?}"
         );
-        assert_eq!(told(&store).await.0, 0);
+        assert_eq!(told(&*store).await.0, 0);
     });
 }

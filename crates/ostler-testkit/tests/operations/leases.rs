@@ -22,14 +22,14 @@ use std::{
 
 const TTL: Duration = Duration::from_millis(900);
 
-async fn store(fault: Option<Fault>) -> (tempfile::TempDir, FaultyStore<SeaStore>) {
+async fn store(fault: Option<Fault>) -> (tempfile::TempDir, Arc<FaultyStore<SeaStore>>) {
     let dir = tempfile::tempdir().unwrap();
     let store = SeaStore::open_sqlite(dir.path()).await.unwrap();
-    (dir, FaultyStore { store, faults: Arc::new(Faults::new(fault, Interrupt::new().0)) })
+    (dir, Arc::new(FaultyStore { store, faults: Arc::new(Faults::new(fault, Interrupt::new().0)) }))
 }
 
-fn leaser<'a>(store: &'a dyn Store, liveness: &'a (dyn Fn(&LeaseOwner) -> Liveness + Send + Sync)) -> Leaser<'a> {
-    Leaser { store, owner: this_owner(&up()), ttl: TTL, liveness }
+fn leaser(store: &Arc<FaultyStore<SeaStore>>) -> Leaser {
+    Leaser { store: store.clone(), owner: this_owner(&up()), ttl: TTL, liveness: Arc::new(liveness) }
 }
 
 /// The server that every test works on, which need not exist.
@@ -45,7 +45,7 @@ async fn nothing() -> Result<()> {
 fn a_process_that_asks_twice_is_refused() {
     block_on(async {
         let (_dir, store) = store(None).await;
-        let (one, another) = (leaser(&store, &liveness), leaser(&store, &liveness));
+        let (one, another) = (leaser(&store), leaser(&store));
         let name = web().name;
         let inner = one.hold(&name, async {
             for leaser in [&one, &another] {
@@ -63,7 +63,7 @@ fn a_process_that_asks_twice_is_refused() {
 fn work_that_was_dropped_leaves_the_lease_to_the_next_one() {
     block_on(async {
         let (_dir, store) = store(None).await;
-        let leaser = leaser(&store, &liveness);
+        let leaser = leaser(&store);
         let name = web().name;
         let never = leaser.hold(&name, std::future::pending::<Result<()>>());
         assert!(tokio::time::timeout(TTL / 3, never).await.is_err());
@@ -79,9 +79,9 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         let ProcessId { pid, start_ticks, boot } = ProcessId::of(other.id()).unwrap().unwrap();
         let owner = LeaseOwner { pid, start_ticks, boot, ..this_owner(&up()) };
         // As after a suspend, or when somebody set the clock.
-        let answer = store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await;
+        let answer = store.acquire_lease(web_in(&*store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await;
         assert_eq!(answer.unwrap(), LeaseAnswer::Granted);
-        let leaser = leaser(&store, &liveness);
+        let leaser = leaser(&store);
         let refused = leaser.hold(&web().name, nothing()).await.expect_err("it is held");
         assert!(refused.message.contains(&format!("process {pid}")), "{refused:?}");
         // Of one on another machine nothing is known, so there the clock counts.
@@ -89,8 +89,8 @@ fn a_process_that_lives_keeps_its_lease_when_the_clock_says_otherwise() {
         other.kill().unwrap();
         other.wait().unwrap();
         leaser.hold(&web().name, nothing()).await.unwrap();
-        store.acquire_lease(web_in(&store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await.unwrap();
-        Leaser { liveness: &unknown, ..leaser }.hold(&web().name, nothing()).await.unwrap();
+        store.acquire_lease(web_in(&*store).await, LeaseToken::new(), &owner, Duration::ZERO, None).await.unwrap();
+        Leaser { liveness: Arc::new(unknown), ..leaser }.hold(&web().name, nothing()).await.unwrap();
     });
 }
 
@@ -107,7 +107,7 @@ async fn held_with_failures(times: u32) -> (Result<()>, Duration) {
         tokio::time::sleep(TTL * 2).await;
         Ok(())
     };
-    (leaser(&store, &liveness).hold(&web().name, work).await, begun.elapsed())
+    (leaser(&store).hold(&web().name, work).await, begun.elapsed())
 }
 
 #[test]
@@ -128,14 +128,14 @@ fn work_ends_when_somebody_else_took_the_lease() {
         let owner = LeaseOwner { machine: "another".into(), ..this_owner(&up()) };
         let taken = async {
             tokio::time::sleep(TTL / 10).await;
-            let (web, ttl) = (web_in(&store).await, Duration::from_secs(60));
+            let (web, ttl) = (web_in(&*store).await, Duration::from_secs(60));
             let ours = store.lease(web).await.unwrap();
             store.acquire_lease(web, LeaseToken::new(), &owner, ttl, ours.as_ref()).await.unwrap();
             std::future::pending::<Result<()>>().await
         };
-        let failure = leaser(&store, &liveness).hold(&web().name, taken).await.expect_err("it was taken over");
+        let failure = leaser(&store).hold(&web().name, taken).await.expect_err("it was taken over");
         assert_eq!(failure.message, "the lease on web was taken over by another Ostler");
-        let holder = store.lease(web_in(&store).await).await.unwrap().expect("it is the other one's");
+        let holder = store.lease(web_in(&*store).await).await.unwrap().expect("it is the other one's");
         assert_eq!(holder.owner.machine, "another");
     });
 }
@@ -144,8 +144,8 @@ fn work_ends_when_somebody_else_took_the_lease() {
 fn a_name_of_which_nothing_was_made_is_free_again() {
     block_on(async {
         let (_dir, store) = store(None).await;
-        let leaser = leaser(&store, &liveness);
-        let before = web_in(&store).await;
+        let leaser = leaser(&store);
+        let before = web_in(&*store).await;
         // Nothing was made of it, so its name is free again.
         leaser.hold(&web().name, nothing()).await.unwrap();
         assert_eq!(store.subject(SubjectKind::Server, "web").await.unwrap(), None);
@@ -155,7 +155,7 @@ fn a_name_of_which_nothing_was_made_is_free_again() {
         assert_eq!(answer, LeaseAnswer::Granted);
         let name = web().name;
         let held = leaser.hold(&name, async {
-            let now = web_in(&store).await;
+            let now = web_in(&*store).await;
             assert_ne!(now, before);
             assert!(store.lease(now).await.unwrap().is_some());
             Ok(())

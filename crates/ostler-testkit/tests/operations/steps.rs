@@ -13,7 +13,7 @@ use ostler_core::{
     ports::{EventFilter, Store},
 };
 use ostler_store::SeaStore;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// What was done, in order: `+` and `-` with names.
 type Log = Mutex<Vec<&'static str>>;
@@ -82,7 +82,7 @@ async fn run(record: &OperationRecord, steps: &[Step<Log, Vec<String>>], destroy
     let dir = tempfile::tempdir().unwrap();
     let store = SeaStore::open_sqlite(dir.path()).await.unwrap();
     store.begin_operation(record).await.unwrap();
-    let events = EventLog::new(&store);
+    let events = EventLog::new(Arc::new(store.clone()));
     let reporter = events.scope(Some((record.subject, &web().name)), Some(record.id));
     let (_ctrl_c, interrupt) = Interrupt::new();
     let driver = Driver { store: &store, reporter: &reporter, interrupt: &interrupt };

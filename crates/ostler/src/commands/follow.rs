@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Shows a frontend what happens.
 pub struct Follower<'a> {
-    log: &'a EventLog<'a>,
+    log: &'a EventLog,
     filter: EventFilter,
     /// Of these servers only; what another Ostler does to others is its own affair.
     servers: Option<BTreeSet<ServerName>>,
@@ -29,7 +29,7 @@ pub struct Follower<'a> {
 impl<'a> Follower<'a> {
     /// For the events after `after`.
     pub fn new(
-        log: &'a EventLog<'a>,
+        log: &'a EventLog,
         filter: EventFilter,
         after: EventNumber,
         frontend: &'a mut dyn Frontend,
@@ -40,7 +40,7 @@ impl<'a> Follower<'a> {
 
     /// The same for the events of these servers.
     pub fn of(
-        log: &'a EventLog<'a>,
+        log: &'a EventLog,
         servers: &[ServerName],
         after: EventNumber,
         frontend: &'a mut dyn Frontend,
@@ -107,7 +107,7 @@ impl<'a> Follower<'a> {
 
 /// Does `work` and shows the events after `after` that it causes; all of them are shown when this returns.
 pub async fn while_working<T>(
-    log: &EventLog<'_>,
+    log: &EventLog,
     filter: &EventFilter,
     after: EventNumber,
     frontend: &mut dyn Frontend,

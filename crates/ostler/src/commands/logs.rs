@@ -13,7 +13,7 @@ use ostler_core::{
     ports::{EventFilter, Store},
     subject::SubjectKind,
 };
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 /// Show what happened to a server.
 #[derive(Debug, clap::Args)]
@@ -62,7 +62,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
             of_server
         }
     };
-    let log = EventLog::new(&session.store);
+    let log = EventLog::new(Arc::new(session.store.clone()));
     let mut frontend = output::frontend(global.output, 1, &session.stage);
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.

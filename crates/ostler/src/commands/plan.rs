@@ -103,7 +103,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// Looks at the server under its lease, so that nothing else runs on it meanwhile. People see in a live line where it is.
-async fn check(session: &Session, output: Output, world: &World<'_>, spec: &ServerSpec, plan: &ServerPlan) -> Check {
+async fn check(session: &Session, output: Output, world: &World, spec: &ServerSpec, plan: &ServerPlan) -> Check {
     if let Some(answer) = drift::without_looking(spec, plan) {
         return answer;
     }

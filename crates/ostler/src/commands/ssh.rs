@@ -57,7 +57,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
 }
 
 /// Says at once what waiting would not change.
-async fn check_up(world: &World<'_>, record: &ServerRecord) -> Result<()> {
+async fn check_up(world: &World, record: &ServerRecord) -> Result<()> {
     let name = &record.name;
     let creation = create::operation_of(world, record).await?;
     if creation.state != OperationState::Succeeded {

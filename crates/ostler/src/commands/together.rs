@@ -39,14 +39,14 @@ pub async fn work_on(
     output: Output,
     servers: &[ServerName],
     ParallelArguments { parallel }: ParallelArguments,
-    work: impl AsyncFn(&World<'_>, &ServerName) -> Result<Resumed>,
+    work: impl AsyncFn(&World, &ServerName) -> Result<Resumed>,
 ) -> Result<ExitCode> {
     let mut frontend = output::frontend(output, servers.len(), &session.stage);
     let mut code = 0;
     let all = session
         .with_world(async |world| {
             let after = world.store.last_event().await?;
-            let mut follower = Follower::of(world.log, servers, after, frontend.as_mut(), session.log_file());
+            let mut follower = Follower::of(&world.log, servers, after, frontend.as_mut(), session.log_file());
             let (ended, mut endings) = mpsc::unbounded_channel();
             let (ended, work) = (&ended, &work);
             let all = async move {
@@ -80,9 +80,9 @@ pub async fn work_on(
 
 async fn work_on_one(
     session: &Session,
-    world: &World<'_>,
+    world: &World,
     server: &ServerName,
-    work: &impl AsyncFn(&World<'_>, &ServerName) -> Result<Resumed>,
+    work: &impl AsyncFn(&World, &ServerName) -> Result<Resumed>,
 ) -> Ended {
     let begun = Instant::now();
     let ended = |result, time: Duration, access| Ended { server: server.clone(), result, time, access };
