@@ -225,6 +225,9 @@ pub struct WaitOptions {
     /// How long a server waits for new settings of SSH and firewall to be confirmed before it puts the old ones back.
     /// Multiplied by the provider's slowness.
     pub rollback_after: Duration,
+    /// Silence after a connection that was refused, for firewalls count connections within a window and begin anew with each that
+    /// they reject. That of `ufw limit` is 30 s.
+    pub window: Duration,
 }
 
 impl Default for WaitOptions {
@@ -234,6 +237,7 @@ impl Default for WaitOptions {
             interval: Duration::from_secs(3),
             exact: false,
             rollback_after: Duration::from_secs(60),
+            window: Duration::from_secs(31),
         }
     }
 }

@@ -72,6 +72,7 @@ impl WaitArguments {
             interval: Duration::from_secs(self.interval),
             exact: self.timeout.is_some(),
             rollback_after: Duration::from_secs(self.rollback_after),
+            ..default
         }
     }
 }

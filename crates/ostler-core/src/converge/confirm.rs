@@ -86,6 +86,16 @@ async fn as_root(session: &dyn Session, script: &str) -> Result<Output> {
     session.run(&call, script.as_bytes()).await
 }
 
+/// A script that waits until something listens on sshd's port, for sshd may have been restarted a moment ago: finding that out by
+/// connections would count with those who limit them.
+fn until_listening(port: u16, slowness: u32) -> String {
+    let tenths = 30 * slowness;
+    // proc_net(5): a local address ends with the port in hexadecimal, and 0A is LISTEN.
+    format!(
+        "for i in $(seq {tenths}); do grep -qsE ':{port:04X} 0+:0000 0A ' /proc/net/tcp /proc/net/tcp6 && break; sleep 0.1; done\n"
+    )
+}
+
 async fn say_rolled_back(ctx: &Context<'_>, line: &str) {
     if let Some((time, why)) = line.trim().split_once(' ') {
         let message = format!("at {time} the server had put its old settings of SSH and firewall back: {why}");
@@ -125,7 +135,8 @@ impl Armed<'_> {
     /// `session` is the one from before; `changed_all` says whether the run came to its end, so that all new settings hold. `log`
     /// is the script by which the server keeps what was said of the run.
     pub async fn settle(&self, session: Box<dyn Session>, changed_all: bool, log: &str) -> Result<Box<dyn Session>> {
-        let said = self.extend(session.as_ref(), log).await;
+        let first = format!("{log}{}", until_listening(self.ctx.spec.ssh.port, self.slowness));
+        let said = self.extend(session.as_ref(), &first).await;
         if let Some(why) = said.as_deref().and_then(server_log::not_written) {
             let message = format!("/var/log/ansible.log was not written: {why}");
             self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;

@@ -1,8 +1,10 @@
 //! How long to wait for a server, and how long to be silent between two connections to it.
 //!
 //! Firewalls count new connections (`ufw limit`: six within 30 s), also those that they reject; sshd penalises connections that
-//! come to nothing (PerSourcePenalties in sshd_config(5)). Who knocks on and on is never let in. So after a few quick tries, for an
-//! sshd that restarts, comes a silence that is longer than such windows. Only a machine that boots is looked for often.
+//! come to nothing (PerSourcePenalties in sshd_config(5)). Whoever tries again and again is never let in. So every pause after a
+//! connection that was refused is longer than such windows; an sshd that took the connection and closed it, because it is busy, is
+//! tried a little earlier. Only a machine that boots is looked for often. That a run restarts sshd is no reason to try: the
+//! server itself waits until something listens again (`converge/confirm.rs`).
 
 use crate::{
     error::{Failure, Result},
@@ -19,14 +21,10 @@ use std::time::{Duration, Instant};
 /// First pause after a refused login, and the longest one. sshd's default penalty for a failed login is 5 s.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 const REFUSED_PAUSE_MAX: Duration = Duration::from_secs(10);
-/// After a connection that led nowhere: sshd may be restarting.
-const QUICK: [Duration; 3] = [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
-/// After that sshd said that it lets nobody from here try: the unfinished login of somebody else may be the reason.
+/// After that sshd let nobody from here try: the unfinished login of somebody else may be the reason.
 const BARRED: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(15)];
-/// Longer than the window of `ufw limit`.
-pub(crate) const WINDOW: Duration = Duration::from_secs(31);
-/// Pauses do not grow beyond this.
-const LONGEST: Duration = Duration::from_secs(124);
+/// Pauses do not grow beyond so many windows.
+const MOST_WINDOWS: u32 = 4;
 /// sshd's longest penalty, and fail2ban's default ban, are 10 min.
 const LONGEST_BAN: Duration = Duration::from_secs(660);
 
@@ -84,8 +82,8 @@ pub(crate) struct Wait<'a, 'w> {
 
 impl<'a, 'w> Wait<'a, 'w> {
     pub fn new(ctx: &'a Context<'w>, limit: Option<Duration>, awaited: Awaited, interruptible: bool) -> Self {
-        let (begun, refused_pause) = (Instant::now(), REFUSED_PAUSE);
-        Self { ctx, begun, limit, awaited, interruptible, pace: Pace::default(), refused_pause, told: false }
+        let (begun, refused_pause, pace) = (Instant::now(), REFUSED_PAUSE, Pace::new(ctx.world.wait.window));
+        Self { ctx, begun, limit, awaited, interruptible, pace, refused_pause, told: false }
     }
 
     pub async fn interrupted(&self) {
@@ -114,8 +112,12 @@ impl<'a, 'w> Wait<'a, 'w> {
             Awaited::Boot => self.begun.elapsed() < self.ctx.world.wait.limit(slowness) / 2,
             Awaited::Answer => false,
         };
-        let length = if looks_often { wait::PAUSE } else { self.pace.after_no_answer() };
-        if !looks_often && self.pace.is_limited() {
+        let length = match looks_often {
+            true => wait::PAUSE,
+            false if is_dropped(&words) => self.pace.after_barred(),
+            false => self.pace.after_no_answer(),
+        };
+        if !looks_often {
             self.tell(&format!("{} does not answer any more ({})", self.ctx.server(), wait::last_line(&words)), length)
                 .await;
         }
@@ -176,7 +178,7 @@ impl<'a, 'w> Wait<'a, 'w> {
     pub async fn timed_out(&self, missing: &str, words: String) -> Missed {
         let failure = wait::timed_out(self.ctx, missing, self.begun, Some(words)).await;
         let is_silence = true;
-        if self.awaited != Awaited::Answer || !self.pace.is_limited() {
+        if self.awaited != Awaited::Answer {
             return Missed { failure, is_silence };
         }
         let failure = failure.with_hint(
@@ -191,67 +193,72 @@ impl<'a, 'w> Wait<'a, 'w> {
 }
 
 /// How a series of connections went.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pace {
+    window: Duration,
     silent: usize,
     barred: usize,
 }
 
 impl Pace {
+    fn new(window: Duration) -> Self {
+        Self { window, silent: 0, barred: 0 }
+    }
+
     /// The pause after a connection that led nowhere.
     fn after_no_answer(&mut self) -> Duration {
         self.silent += 1;
-        nth(&QUICK, self.silent)
+        nth(&[], self.silent, self.window)
     }
 
     /// The pause after sshd said that it lets nobody from here try.
     fn after_barred(&mut self) -> Duration {
         self.barred += 1;
-        nth(&BARRED, self.barred)
-    }
-
-    /// Whether it is more than an sshd that restarts.
-    fn is_limited(&self) -> bool {
-        self.barred > 0 || self.silent > QUICK.len()
+        nth(&BARRED, self.barred, self.window)
     }
 }
 
+/// Whether something took the connection and closed it, as an sshd does that has too many unfinished logins (MaxStartups).
+fn is_dropped(words: &str) -> bool {
+    ["Connection closed by ", "Connection reset by "].iter().any(|phrase| words.contains(phrase))
+}
+
 /// The pause after try `count`, from 1: the short ones first, then windows, each twice as long as the last but one.
-fn nth(short: &[Duration], count: usize) -> Duration {
+fn nth(short: &[Duration], count: usize, window: Duration) -> Duration {
     match short.get(count - 1) {
         Some(pause) => *pause,
-        None => (WINDOW * (1 << ((count - 1 - short.len()) / 2).min(4))).min(LONGEST),
+        None => window * (1 << ((count - 1 - short.len()) / 2).min(4)).min(MOST_WINDOWS),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::world::WaitOptions;
 
     fn seconds(mut pause: impl FnMut() -> Duration) -> Vec<f64> {
         (0..9).map(|_| pause().as_secs_f64()).collect()
     }
 
     #[test]
-    fn quick_tries_are_few_and_windows_are_waited_out() {
-        let mut pace = Pace::default();
-        assert_eq!(seconds(|| pace.after_no_answer()), [0.25, 1.0, 3.0, 31.0, 31.0, 62.0, 62.0, 124.0, 124.0]);
-        let mut pace = Pace::default();
+    fn windows_are_waited_out() {
+        let mut pace = Pace::new(WaitOptions::default().window);
+        assert_eq!(seconds(|| pace.after_no_answer()), [31.0, 31.0, 62.0, 62.0, 124.0, 124.0, 124.0, 124.0, 124.0]);
+        let mut pace = Pace::new(WaitOptions::default().window);
         assert_eq!(seconds(|| pace.after_barred()), [5.0, 15.0, 31.0, 31.0, 62.0, 62.0, 124.0, 124.0, 124.0]);
     }
 
     #[test]
-    fn no_five_connections_fall_into_one_window_but_the_first_quick_ones() {
-        for first_quick in [QUICK.len() + 1, BARRED.len() + 1] {
-            let (mut pace, mut now, mut times) = (Pace::default(), 0.0, vec![0.0]);
+    fn three_connections_at_most_fall_into_one_window() {
+        for after in [Pace::after_no_answer, Pace::after_barred] {
+            let (mut pace, mut now, mut times) = (Pace::new(WaitOptions::default().window), 0.0, vec![0.0]);
             for _ in 0..12 {
-                let quick = first_quick == QUICK.len() + 1;
-                now += if quick { pace.after_no_answer() } else { pace.after_barred() }.as_secs_f64();
+                now += after(&mut pace).as_secs_f64();
                 times.push(now);
             }
             let most =
                 times.iter().map(|begin| times.iter().filter(|t| (0.0..30.0).contains(&(*t - begin))).count()).max();
-            assert!(most.unwrap() <= first_quick, "{times:?}");
+            assert!(most.unwrap() <= 3, "{times:?}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::{
     ports::{ConnectError, Credential, HostKey, Reporter, Session},
     reach::{
         cloud_init,
-        patience::{Awaited, Missed, WINDOW, Wait, awaited},
+        patience::{Awaited, Missed, Wait, awaited},
         refusal,
     },
     world::Context,
@@ -96,7 +96,7 @@ pub(crate) async fn for_proof(
         counted.words
     );
     ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
-    tokio::time::sleep(WINDOW).await;
+    tokio::time::sleep(ctx.world.wait.window).await;
     for_new_login(ctx, user, counted.lasts).await.map_err(|mut failure| {
         failure.causes.push(counted.words);
         failure

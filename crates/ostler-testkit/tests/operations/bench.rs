@@ -425,6 +425,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
             interval: Duration::from_millis(20),
             exact: true,
             rollback_after: Duration::from_secs(10),
+            window: Duration::from_millis(20),
         },
         owner: store.state_id().await.unwrap(),
     };

@@ -230,8 +230,8 @@ fn a_server_that_limits_connections_is_taken_over_and_converged_with_few_of_them
     let before = counters[0].seen();
     let first = environment.run(&["up", "ostler.yaml"]).ok();
     // The login, the target user's proof, that of the new settings, and one that asks what root is offered; the rest goes over these.
-    // One of them meets the limit where all is quick: then four tries, as for an sshd that restarts, come before the pause.
-    assert!(counters[0].seen() - before <= 8, "{}: {}", counters[0].seen() - before, first.stdout);
+    // One of them may meet the limit, and is tried again once its window is over.
+    assert!(counters[0].seen() - before <= 5, "{}: {}", counters[0].seen() - before, first.stdout);
     assert!(first.stdout.contains("sshd says `Not allowed at this time`"), "{}", first.stdout);
 
     // The proof of new settings meets a limit on the last one: that is no reason to put the old ones back.
