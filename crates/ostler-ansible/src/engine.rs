@@ -17,7 +17,7 @@ use ostler_core::{
     ids::RunId,
     ports::{ChildRecord, Engine, RunObserver, RunRequest, RunSummary},
 };
-use ostler_process::ProcessId;
+use ostler_process::{ProcessId, children};
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
@@ -145,16 +145,16 @@ impl Player for AnsibleEngine {
 }
 
 fn start(invocation: &Invocation, folder: &Path) -> Result<Child, AnsibleError> {
-    Command::new(&invocation.program)
+    let mut command = Command::new(&invocation.program);
+    command
         .args(&invocation.arguments)
         .env_clear()
         .envs(invocation.environment.iter().map(|(name, value)| (name, value)))
         .current_dir(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|source| AnsibleError::Start { program: invocation.program.clone(), source })
+        .stderr(Stdio::piped());
+    children::start(command).map_err(|source| AnsibleError::Start { program: invocation.program.clone(), source })
 }
 
 /// Hands every report over, one after the other: while the observer is busy, the pipe fills and Ansible waits. Returns the

@@ -14,7 +14,7 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
     ("ostler-store", &["ostler-core"]),
-    ("ostler-remote", &["ostler-core"]),
+    ("ostler-remote", &["ostler-core", "ostler-process"]),
     ("ostler-providers", &["ostler-core", "ostler-process"]),
     ("ostler-ansible", &["ostler-core", "ostler-process"]),
     ("ostler-testkit", &["ostler-core", "ostler-process"]),

@@ -2,7 +2,9 @@
 //! reboot.
 //!
 //! Ostler uses these facts for every process that it remembers: the owner of a lease, a child, a machine's QEMU. The adapters and the
-//! binary share nothing else, so this crate stands alone and uses only the standard library and `/proc`.
+//! binary share nothing else but how children are started, so this crate stands alone.
+
+pub mod children;
 
 use std::{fs, io};
 

@@ -5,7 +5,7 @@
 
 use crate::{connect_error, keys, launch::Launcher};
 use ostler_core::ports::{ConnectError, HostKey};
-use std::{net::SocketAddr, process::Stdio, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 /// Names of kinds in keys, each with the algorithms that prove them, best first.
 const KINDS: [(&str, &str); 3] = [
@@ -65,7 +65,7 @@ async fn exchange(launcher: Launcher, address: SocketAddr, algorithms: &str) -> 
     }
     argv.extend(["-p".to_owned(), address.port().to_string(), "-l".to_owned(), "ostler".to_owned()]);
     argv.extend(["--".to_owned(), address.ip().to_string()]);
-    let output = launcher.command(&argv).stderr(Stdio::piped()).output().await;
+    let output = launcher.output(&argv).await;
     let output =
         output.map_err(|source| ConnectError::Broken(crate::error::one_line(&Launcher::failed(&argv, source))))?;
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())

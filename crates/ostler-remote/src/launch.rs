@@ -1,11 +1,15 @@
 //! Starts programs that must not outlive this process, not even if it is killed.
 //!
-//! `setpriv --pdeathsig KILL` (util-linux 2.33) has the kernel kill the child when the *thread* that started it ends
-//! (PR_SET_PDEATHSIG(2const)): start sessions on a thread that lives as long as they do, such as that of a current-thread
-//! runtime. Where setpriv can't do that, leftovers are ended by the next Ostler that opens a session.
+//! `setpriv --pdeathsig KILL` (util-linux 2.33) has the kernel kill the child when the *thread* that started it ends, so
+//! [`children::start`] has one that lives as long as this process. Where setpriv can't do that, leftovers are ended by the next Ostler
+//! that opens a session.
 
 use crate::RemoteError;
-use std::process::Stdio;
+use ostler_process::children;
+use std::{
+    io,
+    process::{Output, Stdio},
+};
 use tokio::process::Command;
 
 /// How children are started on this machine.
@@ -18,11 +22,18 @@ impl Launcher {
     /// Looks at what this machine can do; takes a few milliseconds.
     pub(crate) async fn detect() -> Self {
         let prefixed = Self { dies_with_us: true };
-        let works = prefixed.command(&["true".to_owned()]).stdin(Stdio::null()).status().await;
-        Self { dies_with_us: works.is_ok_and(|status| status.success()) }
+        let works = prefixed.output(&["true".to_owned()]).await;
+        Self { dies_with_us: works.is_ok_and(|output| output.status.success()) }
     }
 
-    /// `argv`, with an environment of `PATH` and `LC_ALL=C` only: messages stay English, tokens stay here.
+    /// Runs `argv` to its end, and keeps what it says on standard error. Dropping the future kills it.
+    pub(crate) async fn output(self, argv: &[String]) -> io::Result<Output> {
+        let mut command = self.command(argv);
+        command.stderr(Stdio::piped());
+        children::start(command)?.wait_with_output().await
+    }
+
+    /// `argv`, to be started by [`children::start`], with an environment of `PATH` and `LC_ALL=C` only: messages stay English, tokens stay here.
     pub(crate) fn command(self, argv: &[String]) -> Command {
         let prefix: &[&str] = if self.dies_with_us { &["setpriv", "--pdeathsig", "KILL"] } else { &[] };
         let mut words = prefix.iter().copied().chain(argv.iter().map(String::as_str));
@@ -37,7 +48,7 @@ impl Launcher {
     }
 
     /// The error of a command that did not start.
-    pub(crate) fn failed(argv: &[String], source: std::io::Error) -> RemoteError {
+    pub(crate) fn failed(argv: &[String], source: io::Error) -> RemoteError {
         RemoteError::Program { program: argv.first().cloned().unwrap_or_default(), source }
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{args::READY, askpass::Askpass, connect_error, error::one_line, launch::Launcher, offered};
 use ostler_core::ports::ConnectError;
+use ostler_process::children;
 use std::{
     process::Stdio,
     sync::{Arc, Mutex},
@@ -36,7 +37,8 @@ impl Master {
         if let Some(askpass) = askpass {
             command.envs(askpass.environment());
         }
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(broken)?;
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = children::start(command).map_err(broken)?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             unreachable!("both were asked for as pipes");
         };

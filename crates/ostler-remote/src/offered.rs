@@ -5,7 +5,6 @@
 
 use crate::{args, connect_error, error::one_line, launch::Launcher};
 use ostler_core::ports::{ConnectError, LET_IN};
-use std::process::Stdio;
 
 /// Asks by a connection of its own. `trust`: options of every client; `expected`: fingerprints of the pinned host keys.
 pub(crate) async fn ask(
@@ -15,7 +14,7 @@ pub(crate) async fn ask(
     expected: &[String],
 ) -> Result<Vec<String>, ConnectError> {
     let argv = args::question(trust, login);
-    let output = launcher.command(&argv).stderr(Stdio::piped()).output().await;
+    let output = launcher.output(&argv).await;
     let output = output.map_err(|source| ConnectError::Broken(one_line(&Launcher::failed(&argv, source))))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {

@@ -136,7 +136,7 @@ async fn clear(launcher: Launcher, leftovers: Vec<Leftover>) {
         if leftover.control_socket().exists()
             && let Ok(argv) = args::end_master(&leftover.control_socket())
         {
-            let _ = timeout(Duration::from_secs(2), launcher.command(&argv).status()).await;
+            let _ = timeout(Duration::from_secs(2), launcher.output(&argv)).await;
         }
         leftover.clear();
     }

@@ -7,6 +7,7 @@ use ostler_core::{
     ports::{Login, Output, SSH_FAILED, Session, Transport},
     text::one_line,
 };
+use ostler_process::children;
 use std::{io, net::SocketAddr, process::Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
@@ -48,7 +49,7 @@ impl SshSession {
         let argv = args::command(&self.ssh_args, (&self.user, &host, self.address.port()), &reader_of(script));
         let mut command = self.launcher.command(&argv);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|source| Launcher::failed(&argv, source))?;
+        let mut child = children::start(command).map_err(|source| Launcher::failed(&argv, source))?;
 
         let input = child.stdin.take();
         let feed = async {

@@ -16,7 +16,8 @@ use std::{io::Write, process::ExitCode};
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let output = cli.global.output;
-    // One thread: children that must die with Ostler are bound to the thread that started them (PR_SET_PDEATHSIG).
+    // One thread is enough for work that waits for servers and programs, and is the least that a small machine can give it. Nothing depends
+    // on it: another frontend may have a runtime with more.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -5,6 +5,7 @@
 //! does, the shell passes that on to all of the group, as mmdebstrap's own processes expect.
 
 use super::super::error::ImageError;
+use ostler_process::children;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 use std::{
     env,
@@ -87,8 +88,8 @@ impl Runner {
         let start = log.seek(SeekFrom::End(0)).map_err(ImageError::file("read", &self.log))?;
         let stdin = self.input(input)?;
         let same = log.try_clone().map_err(ImageError::file("write", &self.log))?;
-        let child = command.stdin(stdin).stdout(log).stderr(same).kill_on_drop(true).spawn();
-        let mut group = Group(child.map_err(ImageError::file("run", program))?);
+        command.stdin(stdin).stdout(log).stderr(same).kill_on_drop(true);
+        let mut group = Group(children::start(command).map_err(ImageError::file("run", program))?);
         let status = group.0.wait().await.map_err(ImageError::file("await", program))?;
         if status.success() {
             return Ok(());
