@@ -26,7 +26,7 @@ use ostler_core::{
     Result,
     event::AnsibleReport,
     ids::{RunId, ServerName},
-    ports::{ChildRecord, Engine, RunHost, RunObserver, RunRequest, RunSummary},
+    ports::{ChildRecord, Engine, Expected, RunHost, RunObserver, RunRequest, RunSummary},
 };
 use std::{
     collections::BTreeMap,
@@ -90,15 +90,6 @@ impl GroupingEngine {
         Self { player, gatherings: Mutex::default(), under_way: watch::Sender::default() }
     }
 
-    /// Says that `server` is worked on until the guard is dropped: the runs of others wait a moment for its own.
-    #[must_use]
-    pub fn expect(&self, server: &ServerName) -> Expected {
-        self.under_way.send_modify(|servers| {
-            servers.insert(server.clone(), false);
-        });
-        Expected { under_way: self.under_way.clone(), server: server.clone() }
-    }
-
     /// Joins a gathering, or begins one.
     fn join(&self, member: Member) -> Shared<BoxFuture<'static, Result<RunSummary>>> {
         let mut gatherings = lock(&self.gatherings);
@@ -128,6 +119,14 @@ impl GroupingEngine {
 
 #[async_trait]
 impl Engine for GroupingEngine {
+    /// The runs of others wait a moment for that of `server`.
+    fn expect(&self, server: &ServerName) -> Expected {
+        self.under_way.send_modify(|servers| {
+            servers.insert(server.clone(), false);
+        });
+        Box::new(OnItsWay { under_way: self.under_way.clone(), server: server.clone() })
+    }
+
     async fn run(&self, request: RunRequest, observer: &dyn RunObserver) -> Result<RunSummary> {
         let _arrived = self.arrive(&request.hosts);
         let hosts: Vec<String> = request.hosts.iter().map(|host| host.name.to_string()).collect();
@@ -240,13 +239,12 @@ impl RunObserver for SharedObserver {
 }
 
 /// Keeps a server among those whose runs are waited for.
-#[derive(Debug)]
-pub struct Expected {
+struct OnItsWay {
     under_way: watch::Sender<BTreeMap<ServerName, bool>>,
     server: ServerName,
 }
 
-impl Drop for Expected {
+impl Drop for OnItsWay {
     fn drop(&mut self) {
         self.under_way.send_modify(|servers| {
             servers.remove(&self.server);

@@ -21,5 +21,5 @@ pub use embedded::{catalog_index, has_bundle, module_catalog, roles_id};
 pub use engine::AnsibleEngine;
 pub use error::AnsibleError;
 pub use events::parse_event;
-pub use grouping::{Expected, GroupingEngine};
+pub use grouping::GroupingEngine;
 pub use pending::pending_handlers;

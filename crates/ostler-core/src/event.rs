@@ -10,10 +10,10 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 
-/// One event in the log.
+/// One event, as frontends see it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Its place in the log.
+    /// Its place in the log. Of progress, which is not in the log, the place of the event before it.
     pub number: EventNumber,
     /// When, to the microsecond.
     pub time: jiff::Timestamp,
@@ -160,7 +160,7 @@ pub enum EventKind {
         /// The line.
         message: String,
     },
-    /// How far a long transfer or build is.
+    /// How far a long transfer or build is. It is told while it happens, and not stored.
     Progress {
         /// What of.
         what: String,
@@ -179,6 +179,13 @@ pub enum EventKind {
         #[serde(flatten)]
         report: AnsibleReport,
     },
+}
+
+impl EventKind {
+    /// Whether the log keeps it.
+    pub fn is_stored(&self) -> bool {
+        !matches!(self, Self::Progress { .. })
+    }
 }
 
 /// Weight of a notice.

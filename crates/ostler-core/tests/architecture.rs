@@ -9,10 +9,11 @@ use std::{
 };
 
 /// What each crate may use of ours, in its library, binary and build script.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("ostler-spec", &[]),
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
+    ("ostler-service", &["ostler-core"]),
     ("ostler-store", &["ostler-core"]),
     ("ostler-remote", &["ostler-core", "ostler-process"]),
     ("ostler-providers", &["ostler-core", "ostler-process"]),
@@ -20,18 +21,27 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("ostler-testkit", &["ostler-core", "ostler-process"]),
     (
         "ostler",
-        &["ostler-core", "ostler-store", "ostler-remote", "ostler-providers", "ostler-ansible", "ostler-process"],
+        &[
+            "ostler-core",
+            "ostler-service",
+            "ostler-store",
+            "ostler-remote",
+            "ostler-providers",
+            "ostler-ansible",
+            "ostler-process",
+        ],
     ),
     ("xtask", &[]),
 ];
 
 /// What tests may use besides that.
-const IN_TESTS: [(&str, &str); 6] = [
+const IN_TESTS: [(&str, &str); 7] = [
     ("ostler-store", "ostler-testkit"),
     ("ostler-remote", "ostler-testkit"),
     ("ostler-providers", "ostler-testkit"),
     ("ostler-ansible", "ostler-testkit"),
     ("ostler", "ostler-testkit"),
+    ("ostler-testkit", "ostler-service"),
     ("ostler-testkit", "ostler-store"),
 ];
 

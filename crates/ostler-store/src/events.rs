@@ -29,26 +29,27 @@ use std::collections::HashSet;
 /// Rows of one INSERT: nine values each, and SQLite takes 32,766 values (https://sqlite.org/limits.html).
 const ROWS: usize = 1000;
 
-pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<EventNumber, Fault> {
+/// Returns those that were not in the log already, as all functions here do.
+pub async fn append(db: &DatabaseConnection, events: &[NewEvent]) -> Result<Vec<Event>, Fault> {
     if events.is_empty() {
-        return Ok(last(db).await?);
+        return Ok(Vec::new());
     }
     retry(|| async move {
         let txn = begin(db).await?;
-        let number = append_in(&txn, events).await?;
+        let appended = append_in(&txn, events).await?;
         txn.commit().await?;
-        Ok(number)
+        Ok(appended)
     })
     .await
 }
 
 /// The same within a transaction that writes.
-pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result<EventNumber, Fault> {
+pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result<Vec<Event>, Fault> {
     if events.is_empty() {
-        return Ok(last(txn).await?);
+        return Ok(Vec::new());
     }
     let mut number = last_for_update(txn).await?;
-    let time = now();
+    let (time, mut appended) = (now(), Vec::new());
     for events in events.chunks(ROWS) {
         let known: HashSet<String> = event::Entity::find()
             .select_only()
@@ -63,7 +64,9 @@ pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result
         let rows: Vec<_> = new
             .map(|event| {
                 number += 1;
-                row(number, time, event)
+                let row = row(number, time, event);
+                appended.push((number, event));
+                row
             })
             .collect();
         if !rows.is_empty() {
@@ -75,7 +78,13 @@ pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result
         .filter(state::Column::Id.eq(state::ROW))
         .exec(txn)
         .await?;
-    Ok(EventNumber(number))
+    let time = Row { noun: "event", key: &number }.time(time)?;
+    Ok(appended.into_iter().map(|(number, event)| numbered(number, time, event)).collect())
+}
+
+fn numbered(number: i64, time: jiff::Timestamp, event: &NewEvent) -> Event {
+    let NewEvent { id: _, subject, server, operation, kind } = event.clone();
+    Event { number: EventNumber(number), time, subject, server, operation, kind }
 }
 
 pub async fn after(

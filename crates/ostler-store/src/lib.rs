@@ -11,6 +11,7 @@ mod database;
 mod entities;
 mod error;
 mod events;
+mod forgetting;
 mod key;
 mod leases;
 mod migration;
@@ -25,6 +26,7 @@ pub use error::{DatabaseError, StoreError};
 use async_trait::async_trait;
 use database::Connections;
 use error::Fault;
+use jiff::Timestamp;
 use key::KeyFile;
 use ostler_core::{
     error::{Failure, Result},
@@ -180,7 +182,7 @@ impl Store for SeaStore {
         state: OperationState,
         failure: Option<&Failure>,
         events: &[NewEvent],
-    ) -> Result<()> {
+    ) -> Result<Vec<Event>> {
         let (failure, events) = (failure.cloned(), events.to_vec());
         self.write(|db| async move { operations::set_state(&db, id, state, failure.as_ref(), &events).await }).await
     }
@@ -197,12 +199,12 @@ impl Store for SeaStore {
         state: StepState,
         outputs: &str,
         events: &[NewEvent],
-    ) -> Result<()> {
+    ) -> Result<Vec<Event>> {
         let (outputs, events) = (outputs.to_owned(), events.to_vec());
         self.write(|db| async move { operations::set_step(&db, id, index, state, &outputs, &events).await }).await
     }
 
-    async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
+    async fn append_events(&self, events: &[NewEvent]) -> Result<Vec<Event>> {
         let events = events.to_vec();
         self.write(|db| async move { events::append(&db, &events).await }).await
     }
@@ -214,6 +216,27 @@ impl Store for SeaStore {
 
     async fn last_event(&self) -> Result<EventNumber> {
         self.read(|db| async move { Ok(events::last(&db).await?) }).await
+    }
+
+    async fn operations_to_forget(&self, before: Timestamp) -> Result<Vec<OperationId>> {
+        self.read(|db| async move { forgetting::operations(&db, before).await }).await
+    }
+
+    async fn forget_events(&self, operation: OperationId, limit: u32) -> Result<u32> {
+        self.write(|db| async move { forgetting::forget(&db, operation, limit).await }).await
+    }
+
+    async fn has_forgotten(&self, kind: SubjectKind, name: &str) -> Result<bool> {
+        let name = name.to_owned();
+        self.read(|db| async move { forgetting::has_forgotten(&db, kind, &name).await }).await
+    }
+
+    async fn last_forgetting(&self) -> Result<Option<Timestamp>> {
+        self.read(|db| async move { forgetting::last(&db).await }).await
+    }
+
+    async fn set_last_forgetting(&self, time: Timestamp) -> Result<()> {
+        self.write(|db| async move { forgetting::set_last(&db, time).await }).await
     }
 
     async fn acquire_lease(

@@ -9,7 +9,7 @@ use crate::{
 };
 use ostler_core::{
     error::Failure,
-    event::NewEvent,
+    event::{Event, NewEvent},
     ids::OperationId,
     model::{OperationRecord, OperationState, StepRecord, StepState},
     subject::{Subject, SubjectKind},
@@ -92,7 +92,7 @@ pub async fn set_state(
     state: OperationState,
     failure: Option<&Failure>,
     events: &[NewEvent],
-) -> Result<(), Fault> {
+) -> Result<Vec<Event>, Fault> {
     let ended = state.is_end().then(now);
     retry(|| async move {
         let mut row = operation::ActiveModel {
@@ -118,8 +118,9 @@ pub async fn set_state(
         if update.exec(&txn).await?.rows_affected == 0 {
             return Err(StoreError::NoOperation(id).into());
         }
-        events::append_in(&txn, events).await?;
-        Ok(txn.commit().await?)
+        let appended = events::append_in(&txn, events).await?;
+        txn.commit().await?;
+        Ok(appended)
     })
     .await
 }
@@ -143,7 +144,7 @@ pub async fn set_step(
     state: StepState,
     outputs: &str,
     events: &[NewEvent],
-) -> Result<(), Fault> {
+) -> Result<Vec<Event>, Fault> {
     retry(|| async move {
         let txn = begin(db).await?;
         let steps: Option<String> = operation::Entity::find_by_id(id.to_string())
@@ -159,8 +160,9 @@ pub async fn set_step(
         let row =
             operation::ActiveModel { steps: Set(json(&steps)), outputs: Set(outputs.to_owned()), ..Default::default() };
         operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string())).exec(&txn).await?;
-        events::append_in(&txn, events).await?;
-        Ok(txn.commit().await?)
+        let appended = events::append_in(&txn, events).await?;
+        txn.commit().await?;
+        Ok(appended)
     })
     .await
 }

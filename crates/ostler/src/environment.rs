@@ -4,6 +4,7 @@ use ostler_core::{Blame, Failure, Result};
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// The user's own ssh-agent.
@@ -13,8 +14,25 @@ pub fn ssh_agent() -> Option<PathBuf> {
 
 /// Names the state directory; `--state-dir` goes before it.
 pub const STATE_DIR: &str = "OSTLER_STATE_DIR";
+/// For how many days the events of operations that ended are kept; 0: for ever.
+pub const KEEP_EVENTS_DAYS: &str = "OSTLER_KEEP_EVENTS_DAYS";
+const USUAL_DAYS: u64 = 90;
 /// Where Debian's images are pulled from instead of <https://cloud.debian.org/images/cloud>: a mirror of one's own.
 pub const IMAGE_SITE: &str = "OSTLER_IMAGE_SITE";
+
+/// How long the events of operations that ended are kept; `None`: for ever. Fails where the user said something else than a number of days.
+pub fn keep_events() -> Result<Option<Duration>> {
+    let said = std::env::var_os(KEEP_EVENTS_DAYS).filter(|value| !value.is_empty());
+    let days = match &said {
+        Some(said) => said.to_str().and_then(|days| days.parse::<u32>().ok()).map(u64::from),
+        None => Some(USUAL_DAYS),
+    };
+    let days = days.ok_or_else(|| {
+        Failure::new(Blame::User, format!("{KEEP_EVENTS_DAYS} is not a number of days"))
+            .with_hint(format!("set it to a whole number, or to 0 to keep events for ever; unset, it is {USUAL_DAYS}"))
+    })?;
+    Ok((days > 0).then(|| Duration::from_secs(days * 24 * 60 * 60)))
+}
 
 /// Whether what goes to standard output may be coloured: it is a terminal, and `NO_COLOR` (no-color.org) is not set.
 pub fn colour() -> bool {

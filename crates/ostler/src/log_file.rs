@@ -28,8 +28,9 @@ impl LogFile {
         Ok(Self { path: dir.join("ostler.jsonl") })
     }
 
-    /// Appends events, a line each.
+    /// Appends events, a line each; but no progress, which is not stored either.
     pub fn append(&self, events: &[&Event]) -> io::Result<()> {
+        let events: Vec<&&Event> = events.iter().filter(|event| event.kind.is_stored()).collect();
         if events.is_empty() {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use crate::{
     output::{Access, Stage, print_warning},
     process,
 };
-use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, Expected, GroupingEngine};
+use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, GroupingEngine};
 use ostler_core::{
     Blame, Failure, Result,
     ids::{ServerName, StateId},
@@ -28,6 +28,7 @@ use ostler_providers::{
     proxmox::{Host, ProxmoxProvider, Tokens},
 };
 use ostler_remote::OpenSsh;
+use ostler_service::{Limits, Service};
 use ostler_store::SeaStore;
 use std::{
     path::{Path, PathBuf},
@@ -91,6 +92,7 @@ pub struct Session {
     /// The terminal.
     pub stage: Stage,
     engine: Arc<GroupingEngine>,
+    keep_events: Option<Duration>,
     state_dir: PathBuf,
     owner: StateId,
     modules: Arc<[ModuleMeta]>,
@@ -121,6 +123,7 @@ impl Session {
             remote: Arc::new(OpenSsh::new(state_dir.clone(), environment::runtime_dir())),
             images,
             engine: Arc::new(GroupingEngine::new(AnsibleEngine::new(&state_dir, &state_dir))),
+            keep_events: environment::keep_events()?,
             owner,
             modules: ostler_ansible::module_catalog()?.into(),
             catalog: Catalog::shipped()?,
@@ -170,11 +173,36 @@ impl Session {
         Ok(self.with_catalog(catalog))
     }
 
-    /// Calls `work` with the world. The first Ctrl-C (or SIGTERM) asks it to stop at the next step boundary; the second one
-    /// drops it, and with it its child processes.
+    /// Calls `work` with a service that works on so many servers at once. The first Ctrl-C (or SIGTERM) asks all that it works on to stop
+    /// at the next step boundary; the second one drops it, and with it its child processes.
+    pub async fn with_service<T>(&self, at_once: u16, work: impl AsyncFnOnce(&Service) -> Result<T>) -> Result<T> {
+        let service = Service::new(self.world(), Limits { at_once, keep_events: self.keep_events });
+        let result = tokio::select! {
+            result = work(&service) => result,
+            stopped = self.second_interrupt(|| service.cancel_all()) => {
+                service.stop_now().await;
+                Err(stopped)
+            }
+        };
+        self.flush(service.world()).await;
+        result
+    }
+
+    /// Calls `work`, which starts no operation, with the world. The first Ctrl-C (or SIGTERM) asks it to stop; the second one drops it, and
+    /// with it its child processes.
     pub async fn with_world<T>(&self, work: impl AsyncFnOnce(&World) -> Result<T>) -> Result<T> {
+        let world = self.world();
+        let result = tokio::select! {
+            result = work(&world) => result,
+            stopped = self.second_interrupt(|| ()) => Err(stopped),
+        };
+        self.flush(&world).await;
+        result
+    }
+
+    /// What there is to work with, with an event log of its own.
+    pub fn world(&self) -> World {
         let store: Arc<dyn Store> = Arc::new(self.store.clone());
-        let log = Arc::new(EventLog::new(store.clone()));
         let is_shared = self.store.is_shared();
         let leaser = Leaser {
             store: store.clone(),
@@ -182,9 +210,9 @@ impl Session {
             ttl: LEASE_TTL,
             liveness: Arc::new(move |owner| process::liveness(owner, is_shared)),
         };
-        let world = World {
+        World {
+            log: Arc::new(EventLog::new(store.clone())),
             store,
-            log: log.clone(),
             leaser: Arc::new(leaser),
             providers: Arc::new(self.providers()),
             remote: self.remote.clone(),
@@ -201,12 +229,11 @@ impl Session {
             interrupt: self.interrupt.1.clone(),
             wait: self.wait,
             owner: self.owner,
-        };
-        let result = tokio::select! {
-            result = work(&world) => result,
-            stopped = self.second_interrupt() => Err(stopped),
-        };
-        let unstored = match tokio::time::timeout(FLUSH, log.flush()).await {
+        }
+    }
+
+    async fn flush(&self, world: &World) {
+        let unstored = match tokio::time::timeout(FLUSH, world.log.flush()).await {
             Ok(flushed) => flushed.err(),
             Err(_) => Some(Failure::new(Blame::Bug, "the last events are not stored: the state does not answer")),
         };
@@ -214,7 +241,6 @@ impl Session {
             let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
             self.stage.print_error(&format!("warning: {}\n", plain(&format!("{failure}{causes}"))));
         }
-        result
     }
 
     /// Whether an Ostler that is not known to be dead works on the subject.
@@ -226,11 +252,6 @@ impl Session {
     /// Where the JSON-line log is written; none if its folder can't be made.
     pub fn log_file(&self) -> Option<&LogFile> {
         self.log_file.as_ref()
-    }
-
-    /// Says that `server` is worked on: runs of Ansible that are asked for at about the same time are joined.
-    pub fn expect(&self, server: &ServerName) -> Expected {
-        self.engine.expect(server)
     }
 
     /// Where servers come from.
@@ -267,7 +288,7 @@ impl Session {
         self.interrupt.1.is_set()
     }
 
-    async fn second_interrupt(&self) -> Failure {
+    async fn second_interrupt(&self, at_the_first: impl Fn()) -> Failure {
         let (Ok(mut interrupts), Ok(mut terminations)) =
             (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
         else {
@@ -281,6 +302,7 @@ impl Session {
             if time == 1 {
                 self.stage.print_error("stopping at the end of this step; Ctrl-C again stops at once\n");
                 self.interrupt.0.send_replace(true);
+                at_the_first();
             }
         }
         Interrupt::failure()

@@ -1,4 +1,4 @@
-//! The event log as an operation writes it and a frontend follows it.
+//! The event log as an operation writes it; [`Subscription`] is how a frontend follows it.
 //!
 //! A transaction costs the same for one event as for many, and there is one writer at a time. So while one event is being
 //! stored, those of other operations gather, and whoever is next stores them all. Each report still returns only once its
@@ -7,12 +7,15 @@
 //! An event stays among the gathered until the store has said that it has it. Where a report is dropped in between, or the
 //! store fails, nobody knows whether it has, so the event is stored again: its id keeps it from being there twice. What changes
 //! the journal, and the event that tells of it, are one transaction: neither is ever there without the other.
+//!
+//! Once an event is stored it is told to all who follow the log in this process, with its number. Progress is told, too, and not stored.
 
 use crate::{
     error::{Blame, Failure, Result},
     event::{Event, EventKind, NewEvent},
     ids::{EventNumber, OperationId, ServerName},
     model::{OperationState, StepState},
+    operation::Subscription,
     ports::{EventFilter, Reporter, Store},
     subject::Subject,
 };
@@ -21,15 +24,15 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::sync::{Mutex as Turn, Notify};
+use tokio::sync::{Mutex as Turn, broadcast};
 
-/// Appends events, and wakes who follows them in this process.
+/// Appends events, and tells them to those who follow it in this process.
 pub struct EventLog {
     store: Arc<dyn Store>,
     gathered: Mutex<Vec<NewEvent>>,
     /// Whoever stores has it.
     turn: Turn<()>,
-    appended: Notify,
+    live: broadcast::Sender<Arc<Event>>,
 }
 
 /// A change of the journal.
@@ -42,13 +45,15 @@ pub(super) enum Change<'c> {
 
 /// Time until the store is asked again that has failed; the next time it is twice as long.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How many events a subscriber may be behind before it reads them from the store.
+const BACKLOG: usize = 1024;
 /// How often the store is asked to note the end of an operation.
 const TRIES: u32 = 5;
 
 impl EventLog {
     /// Over a store.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, gathered: Mutex::default(), turn: Turn::default(), appended: Notify::new() }
+        Self { store, gathered: Mutex::default(), turn: Turn::default(), live: broadcast::Sender::new(BACKLOG) }
     }
 
     /// A reporter for one subject.
@@ -57,16 +62,18 @@ impl EventLog {
         ScopedReporter { log: self, about, operation }
     }
 
-    /// The events after `after`, waiting up to `patience` for the first one. Events of other processes are found at the
-    /// latest when the patience ends, so keep it short when following another process.
-    pub async fn next(&self, after: EventNumber, filter: &EventFilter, patience: Duration) -> Result<Vec<Event>> {
-        let appended = self.appended.notified();
-        let events = self.store.events(after, filter, 500).await?;
-        if !events.is_empty() {
-            return Ok(events);
-        }
-        let _ = tokio::time::timeout(patience, appended).await;
-        self.store.events(after, filter, 500).await
+    /// Follows the log: the events after `after`, then those that come.
+    pub fn follow(self: &Arc<Self>, after: EventNumber, filter: EventFilter) -> Subscription {
+        Subscription::new(Arc::clone(self), self.live.subscribe(), after, filter)
+    }
+
+    pub(super) async fn stored_events(
+        &self,
+        after: EventNumber,
+        filter: &EventFilter,
+        limit: usize,
+    ) -> Result<Vec<Event>> {
+        self.store.events(after, filter, u32::try_from(limit).unwrap_or(u32::MAX)).await
     }
 
     /// Stores what could not be stored before. Fails if the store still does not take all of it.
@@ -78,8 +85,8 @@ impl EventLog {
         let events = self.gathered().clone();
         for event in events {
             match self.store.append_events(std::slice::from_ref(&event)).await {
-                Ok(_) => {
-                    self.stored(&[event]);
+                Ok(appended) => {
+                    self.stored(&[event], appended);
                     in_a_row = 0;
                 }
                 Err(again) => (failure, in_a_row) = (again, in_a_row + 1),
@@ -100,6 +107,11 @@ impl EventLog {
     /// Returns once the event is stored, together with all that were gathered until it was its turn. Where the store fails
     /// it is kept for the next one's turn.
     async fn append(&self, event: NewEvent) {
+        if !event.kind.is_stored() {
+            let NewEvent { id: _, subject, server, operation, kind } = event;
+            let (number, time) = (EventNumber::default(), jiff::Timestamp::now());
+            return self.tell([Event { number, time, subject, server, operation, kind }]);
+        }
         let id = event.id;
         self.gathered().push(event);
         let _turn = self.turn.lock().await;
@@ -117,22 +129,22 @@ impl EventLog {
         let _ = self.store_gathered().await;
         match change {
             Change::Step(index, state, outputs) => {
-                self.store.set_step(operation, *index, *state, outputs, &events).await?;
+                self.tell(self.store.set_step(operation, *index, *state, outputs, &events).await?);
             }
             Change::State(state, failure) => {
                 let mut tries = if state.is_end() { TRIES } else { 1 };
                 let mut pause = PAUSE;
-                while let Err(failure) = self.store.set_operation_state(operation, *state, *failure, &events).await {
-                    tries -= 1;
-                    if tries == 0 {
-                        return Err(failure);
+                let appended = loop {
+                    match self.store.set_operation_state(operation, *state, *failure, &events).await {
+                        Ok(appended) => break appended,
+                        Err(failure) if tries == 1 => return Err(failure),
+                        Err(_) => tokio::time::sleep(pause).await,
                     }
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                }
+                    (tries, pause) = (tries - 1, pause * 2);
+                };
+                self.tell(appended);
             }
         }
-        self.appended.notify_waiters();
         Ok(())
     }
 
@@ -142,18 +154,28 @@ impl EventLog {
         if events.is_empty() {
             return Ok(());
         }
-        if self.store.append_events(&events).await.is_err() {
-            tokio::time::sleep(PAUSE).await;
-            self.store.append_events(&events).await?;
-        }
-        self.stored(&events);
+        let appended = match self.store.append_events(&events).await {
+            Ok(appended) => appended,
+            Err(_) => {
+                tokio::time::sleep(PAUSE).await;
+                self.store.append_events(&events).await?
+            }
+        };
+        self.stored(&events, appended);
         Ok(())
     }
 
-    /// The store has them.
-    fn stored(&self, events: &[NewEvent]) {
+    /// The store has them; `appended` are those that it did not have already.
+    fn stored(&self, events: &[NewEvent], appended: Vec<Event>) {
         self.gathered().retain(|gathered| events.iter().all(|event| event.id != gathered.id));
-        self.appended.notify_waiters();
+        self.tell(appended);
+    }
+
+    /// Tells those who follow. Whoever tells of stored events has the turn, so they are told in their order.
+    fn tell(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            let _ = self.live.send(Arc::new(event)); // it may be that nobody follows
+        }
     }
 
     fn gathered(&self) -> std::sync::MutexGuard<'_, Vec<NewEvent>> {

@@ -8,9 +8,11 @@ mod driver;
 mod lease;
 mod log;
 mod step;
+mod subscription;
 
 pub use definition::*;
 pub use driver::*;
 pub use lease::*;
 pub use log::*;
 pub use step::*;
+pub use subscription::*;

@@ -10,7 +10,7 @@ use crate::{
     subject::Subject,
 };
 use async_trait::async_trait;
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{any::Any, collections::BTreeMap, path::PathBuf};
 
 /// One run of the playbook against a group of servers.
 #[derive(Clone, Debug)]
@@ -89,9 +89,17 @@ pub trait RunObserver: Send + Sync {
     async fn report(&self, report: AnsibleReport);
 }
 
+/// Says that a server is worked on, as long as it is kept.
+pub type Expected = Box<dyn Any + Send + Sync>;
+
 /// The engine.
 #[async_trait]
 pub trait Engine: Send + Sync {
+    /// Hears that a server is worked on as long as the answer is kept: an engine that joins runs may have others wait a moment for its own.
+    fn expect(&self, _server: &ServerName) -> Expected {
+        Box::new(())
+    }
+
     /// Runs the playbook to its end. Dropping the future ends all its processes, or if it was joined with other runs, its part
     /// in them.
     async fn run(&self, request: RunRequest, observer: &dyn RunObserver) -> Result<RunSummary>;

@@ -10,6 +10,7 @@ use crate::{
     subject::{Subject, SubjectKind},
 };
 use async_trait::async_trait;
+use jiff::Timestamp;
 use std::time::Duration;
 
 /// Who holds, or wants, a lease: a process.
@@ -90,6 +91,18 @@ pub struct EventFilter {
     pub operation: Option<OperationId>,
 }
 
+impl EventFilter {
+    /// Whether it is one of these events.
+    pub fn lets_through(&self, event: &Event) -> bool {
+        fn agrees<T: PartialEq>(wanted: &Option<T>, found: &Option<T>) -> bool {
+            wanted.is_none() || wanted == found
+        }
+        agrees(&self.subject, &event.subject)
+            && agrees(&self.server, &event.server)
+            && agrees(&self.operation, &event.operation)
+    }
+}
+
 /// The state. Every write is durable when it returns: a crash loses nothing that was answered.
 #[async_trait]
 pub trait Store: Send + Sync {
@@ -121,17 +134,18 @@ pub trait Store: Send + Sync {
     /// The same of the newest subject that was ever called so, which may be removed.
     async fn latest_operation_called(&self, kind: SubjectKind, name: &str) -> Result<Option<OperationRecord>>;
     /// In one transaction: sets where an operation stands, and appends the events that tell of it. An end state sets `ended`
-    /// to now, `Running` and `Unwinding` clear it.
+    /// to now, `Running` and `Unwinding` clear it. Returns those events that were not in the log already.
     async fn set_operation_state(
         &self,
         id: OperationId,
         state: OperationState,
         failure: Option<&Failure>,
         events: &[NewEvent],
-    ) -> Result<()>;
+    ) -> Result<Vec<Event>>;
     /// Replaces the steps of an operation: another version goes on with it, which has others.
     async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()>;
-    /// In one transaction: where step `index` stands, what the steps have found out so far, and the events that tell of it.
+    /// In one transaction: where step `index` stands, what the steps have found out so far, and the events that tell of it. Returns those
+    /// events that were not in the log already.
     async fn set_step(
         &self,
         id: OperationId,
@@ -139,15 +153,27 @@ pub trait Store: Send + Sync {
         state: StepState,
         outputs: &str,
         events: &[NewEvent],
-    ) -> Result<()>;
+    ) -> Result<Vec<Event>>;
 
-    /// Appends events in order, in one transaction; returns the number of the newest one. Those that are in the log already
-    /// stay where they are.
-    async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber>;
+    /// Appends events in order, in one transaction. Those that are in the log already stay where they are; the others are returned, with
+    /// their numbers.
+    async fn append_events(&self, events: &[NewEvent]) -> Result<Vec<Event>>;
     /// At most `limit` events with a number greater than `after`, in order.
     async fn events(&self, after: EventNumber, filter: &EventFilter, limit: u32) -> Result<Vec<Event>>;
     /// Number of the newest event; 0 if there is none.
     async fn last_event(&self) -> Result<EventNumber>;
+
+    /// Operations that ended before this time and still have events, oldest first; but none that is the newest of its kind on a server that
+    /// is there.
+    async fn operations_to_forget(&self, before: Timestamp) -> Result<Vec<OperationId>>;
+    /// Removes at most `limit` events of an operation; returns how many. The operation stays in the journal.
+    async fn forget_events(&self, operation: OperationId, limit: u32) -> Result<u32>;
+    /// Whether there are operations on what was ever called so whose events were removed.
+    async fn has_forgotten(&self, kind: SubjectKind, name: &str) -> Result<bool>;
+    /// When all that was to be removed was removed last.
+    async fn last_forgetting(&self) -> Result<Option<Timestamp>>;
+    /// All that is to be removed is.
+    async fn set_last_forgetting(&self, time: Timestamp) -> Result<()>;
 
     /// Takes the lease on a subject, or returns the lease that somebody else holds. It replaces another token's lease only if that is still
     /// `instead`, which an earlier answer returned. So the caller decides which leases are free, and no third party can slip in between.

@@ -13,6 +13,8 @@ pub struct Model {
     pub last_event: i64,
     /// A known text, encrypted with the key. It tells a wrong key file from a damaged secret. `NULL` until the first secret.
     pub key_check: Option<Vec<u8>>,
+    /// When old events were forgotten last, in microseconds since 1970.
+    pub last_forgetting: Option<i64>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

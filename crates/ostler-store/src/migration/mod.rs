@@ -6,6 +6,7 @@
 mod m0001_initial;
 mod m0002_event_ids_and_lease_tokens;
 mod m0003_subjects;
+mod m0004_forgetting;
 
 use crate::{database, error::Fault};
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait, QuerySelect};
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0001_initial::Migration),
             Box::new(m0002_event_ids_and_lease_tokens::Migration),
             Box::new(m0003_subjects::Migration),
+            Box::new(m0004_forgetting::Migration),
         ]
     }
 }

@@ -34,8 +34,8 @@ async fn writer() {
     for index in 0_u64..count {
         let text = format!("{} {index}", std::process::id());
         store.set_step(operation, 0, StepState::Started, &index.to_string(), &[]).await.unwrap();
-        let number = store.append_events(&[notice(&text), notice(&text)]).await.unwrap();
-        println!("answered {} {index}", number.0);
+        let appended = store.append_events(&[notice(&text), notice(&text)]).await.unwrap();
+        println!("answered {} {index}", appended[1].number.0);
     }
 }
 
@@ -257,7 +257,7 @@ fn opening_and_closing_disturbs_nobody(place: &Place) {
                     for _ in 0..ROUNDS {
                         let store = place.open().await;
                         let before = store.last_event().await.unwrap();
-                        let number = store.append_events(&[notice("")]).await.unwrap();
+                        let number = store.append_events(&[notice("")]).await.unwrap()[0].number;
                         assert!(number > before);
                         store.overview().await.unwrap();
                         store.close().await;

@@ -3,7 +3,7 @@
 use crate::fixtures::*;
 use ostler_core::{
     Blame, Failure,
-    event::{EventKind, Level, NewEvent},
+    event::{Event, EventKind, Level, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId},
     model::{MachineRecord, OperationState, Phase, ServerRecord, StepState},
     ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
@@ -187,17 +187,18 @@ pub async fn what_is_not_in_the_journal_is_an_error(store: &dyn Store) {
 
 pub async fn events_are_numbered_in_order(store: &dyn Store) {
     assert_eq!(store.last_event().await.unwrap(), EventNumber(0));
-    assert_eq!(store.append_events(&[]).await.unwrap(), EventNumber(0));
+    assert_eq!(store.append_events(&[]).await.unwrap(), []);
     let before = now();
     let id = OperationId::new();
     let started = EventKind::StepStarted { index: 3, step: "disk".into(), phase: Phase::Create };
     let first = NewEvent::new(Some((subject("web-1"), name("web-1"))), Some(id), started.clone());
-    assert_eq!(store.append_events(&[first, notice("two")]).await.unwrap(), EventNumber(2));
-    assert_eq!(store.append_events(&[notice("three")]).await.unwrap(), EventNumber(3));
+    let mut appended = store.append_events(&[first, notice("two")]).await.unwrap();
+    appended.extend(store.append_events(&[notice("three")]).await.unwrap());
     assert_eq!(store.last_event().await.unwrap(), EventNumber(3));
 
     let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(appended, events, "what is returned is what is stored");
     assert_eq!((&events[0].server, events[0].operation, &events[0].kind), (&Some(name("web-1")), Some(id), &started));
     assert_eq!((events[0].subject, events[1].subject), (Some(subject("web-1")), None));
     assert_eq!(events[2].kind, notice("three").kind);
@@ -234,9 +235,10 @@ pub async fn events_are_filtered_and_limited(store: &dyn Store) {
 
 pub async fn many_events_go_in_at_once(store: &dyn Store) {
     let events: Vec<NewEvent> = (1..=2500).map(|number| notice(&number.to_string())).collect();
-    assert_eq!(store.append_events(&events).await.unwrap(), EventNumber(2500));
+    let appended = store.append_events(&events).await.unwrap();
     let kept = store.events(EventNumber(0), &EventFilter::default(), 5000).await.unwrap();
     assert!(kept.iter().map(|event| &event.kind).eq(events.iter().map(|event| &event.kind)));
+    assert_eq!(appended, kept);
 }
 
 pub async fn an_event_is_in_the_log_once(store: &dyn Store) {
@@ -244,15 +246,16 @@ pub async fn an_event_is_in_the_log_once(store: &dyn Store) {
     store.begin_operation(&record).await.unwrap();
     let [one, two, three, four] = ["1", "2", "3", "4"].map(notice);
     let (first, again) = ([one.clone(), two.clone()], [two.clone(), three.clone()]);
-    assert_eq!(store.append_events(&first).await.unwrap(), EventNumber(2));
-    assert_eq!(store.append_events(&first).await.unwrap(), EventNumber(2));
-    assert_eq!(store.append_events(&again).await.unwrap(), EventNumber(3));
-    for _ in 0..2 {
-        store.set_step(record.id, 0, StepState::Done, "{}", std::slice::from_ref(&four)).await.unwrap();
-        store
-            .set_operation_state(record.id, OperationState::Succeeded, None, &[one.clone(), four.clone()])
-            .await
-            .unwrap();
+    let numbers = |appended: Vec<Event>| appended.iter().map(|event| event.number.0).collect::<Vec<_>>();
+    assert_eq!(numbers(store.append_events(&first).await.unwrap()), [1, 2]);
+    assert_eq!(numbers(store.append_events(&first).await.unwrap()), [0; 0]);
+    assert_eq!(numbers(store.append_events(&again).await.unwrap()), [3]);
+    for expected in [vec![4], vec![]] {
+        let step = store.set_step(record.id, 0, StepState::Done, "{}", std::slice::from_ref(&four)).await.unwrap();
+        assert_eq!(numbers(step), expected);
+        let known = [one.clone(), four.clone()];
+        let state = store.set_operation_state(record.id, OperationState::Succeeded, None, &known).await.unwrap();
+        assert_eq!(numbers(state), [0; 0]);
     }
     let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3, 4]);

@@ -2,6 +2,7 @@
 
 use super::Faults;
 use async_trait::async_trait;
+use jiff::Timestamp;
 use ostler_core::{
     Failure, Result,
     event::{Event, NewEvent},
@@ -77,7 +78,7 @@ impl<S: Store> Store for FaultyStore<S> {
         state: OperationState,
         failure: Option<&Failure>,
         events: &[NewEvent],
-    ) -> Result<()> {
+    ) -> Result<Vec<Event>> {
         let call = format!("store.set_operation_state {state:?}");
         self.faults.around(&call, self.store.set_operation_state(id, state, failure, events)).await
     }
@@ -93,13 +94,13 @@ impl<S: Store> Store for FaultyStore<S> {
         state: StepState,
         outputs: &str,
         events: &[NewEvent],
-    ) -> Result<()> {
+    ) -> Result<Vec<Event>> {
         let operation = self.store.operation(id).await?.expect("a step of an operation that was begun");
         let call = set_step(operation.kind, &operation.steps[index].name, state);
         self.faults.around(&call, self.store.set_step(id, index, state, outputs, events)).await
     }
 
-    async fn append_events(&self, events: &[NewEvent]) -> Result<EventNumber> {
+    async fn append_events(&self, events: &[NewEvent]) -> Result<Vec<Event>> {
         self.faults.around("store.append_events", self.store.append_events(events)).await
     }
 
@@ -109,6 +110,26 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn last_event(&self) -> Result<EventNumber> {
         self.store.last_event().await
+    }
+
+    async fn operations_to_forget(&self, before: Timestamp) -> Result<Vec<OperationId>> {
+        self.store.operations_to_forget(before).await
+    }
+
+    async fn forget_events(&self, operation: OperationId, limit: u32) -> Result<u32> {
+        self.faults.around("store.forget_events", self.store.forget_events(operation, limit)).await
+    }
+
+    async fn has_forgotten(&self, kind: SubjectKind, name: &str) -> Result<bool> {
+        self.store.has_forgotten(kind, name).await
+    }
+
+    async fn last_forgetting(&self) -> Result<Option<Timestamp>> {
+        self.store.last_forgetting().await
+    }
+
+    async fn set_last_forgetting(&self, time: Timestamp) -> Result<()> {
+        self.store.set_last_forgetting(time).await
     }
 
     async fn acquire_lease(

@@ -8,11 +8,8 @@ use crate::{
     },
     wiring::{Session, WaitArguments},
 };
-use ostler_core::{
-    Blame, Failure, Result,
-    ids::ServerName,
-    server::{destroy, up::Resumed},
-};
+use ostler_core::{Blame, Failure, Result, ids::ServerName, server::destroy};
+use ostler_service::Request;
 use std::{
     io::{BufRead, IsTerminal, Write},
     process::ExitCode,
@@ -39,10 +36,8 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     if !arguments.yes {
         confirm(global, &names)?;
     }
-    together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
-        destroy::destroy(world, name).await.map(|()| Resumed::Destroyed)
-    })
-    .await
+    let requests = names.into_iter().map(Request::Destroy).collect();
+    together::work_on(&session, global.output, requests, arguments.parallel).await
 }
 
 /// Asks for the names, so that nobody answers out of habit.

@@ -1,25 +1,17 @@
 //! Shows what is in the event log while work goes on: the only way in which a frontend learns anything.
 
 use crate::{log_file::LogFile, output::Frontend};
-use ostler_core::{
-    Result,
-    event::Event,
-    ids::{EventNumber, ServerName},
-    operation::EventLog,
-    ports::EventFilter,
-};
+use ostler_core::{Result, event::Event, ids::ServerName, operation::Subscription};
 use std::{collections::BTreeSet, convert::Infallible, future::Future, time::Duration};
 
-/// How long to wait for an event of this process before looking again.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// Time until events that can't be read are asked for again.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Shows a frontend what happens.
 pub struct Follower<'a> {
-    log: &'a EventLog,
-    filter: EventFilter,
+    events: Subscription,
     /// Of these servers only; what another Ostler does to others is its own affair.
     servers: Option<BTreeSet<ServerName>>,
-    after: EventNumber,
     frontend: &'a mut dyn Frontend,
     log_file: Option<&'a LogFile>,
     /// It was said that events can't be read.
@@ -27,41 +19,32 @@ pub struct Follower<'a> {
 }
 
 impl<'a> Follower<'a> {
-    /// For the events after `after`.
-    pub fn new(
-        log: &'a EventLog,
-        filter: EventFilter,
-        after: EventNumber,
-        frontend: &'a mut dyn Frontend,
-        log_file: Option<&'a LogFile>,
-    ) -> Self {
-        Self { log, filter, servers: None, after, frontend, log_file, failed: false }
+    /// For all events of the subscription.
+    pub fn new(events: Subscription, frontend: &'a mut dyn Frontend, log_file: Option<&'a LogFile>) -> Self {
+        Self { events, servers: None, frontend, log_file, failed: false }
     }
 
-    /// The same for the events of these servers.
+    /// The same for those of these servers.
     pub fn of(
-        log: &'a EventLog,
         servers: &[ServerName],
-        after: EventNumber,
+        events: Subscription,
         frontend: &'a mut dyn Frontend,
         log_file: Option<&'a LogFile>,
     ) -> Self {
-        let only = if let [only] = servers { Some(only.clone()) } else { None };
-        let filter = EventFilter { server: only, ..EventFilter::default() };
-        Self { servers: Some(servers.iter().cloned().collect()), ..Self::new(log, filter, after, frontend, log_file) }
+        Self { servers: Some(servers.iter().cloned().collect()), ..Self::new(events, frontend, log_file) }
     }
 
     /// Shows events as they come, for ever. May be dropped at any time, and gone on with.
     pub async fn follow(&mut self) -> Infallible {
         loop {
-            match self.log.next(self.after, &self.filter, PATIENCE).await {
+            match self.events.next().await {
                 Ok(events) => self.show(&events),
                 Err(failure) => {
                     // That something can't be shown is no reason to give up the work.
                     if !std::mem::replace(&mut self.failed, true) {
                         self.frontend.warning(&format!("events can't be read, and are shown later: {failure}"));
                     }
-                    tokio::time::sleep(PATIENCE).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
             }
         }
@@ -69,7 +52,7 @@ impl<'a> Follower<'a> {
 
     /// Shows all that happened until now.
     pub async fn catch_up(&mut self) {
-        while let Ok(events) = self.log.next(self.after, &self.filter, Duration::ZERO).await
+        while let Ok(events) = self.events.rest().await
             && !events.is_empty()
         {
             self.show(&events);
@@ -89,7 +72,6 @@ impl<'a> Follower<'a> {
     }
 
     fn show(&mut self, events: &[Event]) {
-        self.after = events.last().map_or(self.after, |event| event.number);
         let wanted = |event: &&Event| match (&self.servers, &event.server) {
             (Some(servers), Some(server)) => servers.contains(server),
             (Some(_), None) => false,
@@ -105,16 +87,14 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Does `work` and shows the events after `after` that it causes; all of them are shown when this returns.
+/// Does `work` and shows the events that it causes; all of them are shown when this returns.
 pub async fn while_working<T>(
-    log: &EventLog,
-    filter: &EventFilter,
-    after: EventNumber,
+    events: Subscription,
     frontend: &mut dyn Frontend,
     log_file: Option<&LogFile>,
     work: impl Future<Output = Result<T>>,
 ) -> Result<T> {
-    let mut follower = Follower::new(log, filter.clone(), after, frontend, log_file);
+    let mut follower = Follower::new(events, frontend, log_file);
     let result = tokio::select! {
         biased;
         never = follower.follow() => match never {},

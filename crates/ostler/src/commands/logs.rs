@@ -3,6 +3,7 @@
 use crate::{
     cli::Global,
     commands::spec_file,
+    environment::KEEP_EVENTS_DAYS,
     output,
     wiring::{Session, WaitArguments},
 };
@@ -62,16 +63,25 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
             of_server
         }
     };
-    let log = EventLog::new(Arc::new(session.store.clone()));
+    let log = Arc::new(EventLog::new(Arc::new(session.store.clone())));
+    let mut subscription = log.follow(after, filter);
     let mut frontend = output::frontend(global.output, 1, &session.stage);
+    if arguments.all && session.store.has_forgotten(SubjectKind::Server, name.as_str()).await? {
+        frontend
+            .warning(&format!("older events of {name} are forgotten; {KEEP_EVENTS_DAYS} says how long they are kept"));
+    }
     loop {
         // Asked before the events are: what ends in between is shown, and then nobody is at work.
         let at_work = arguments.follow && is_at_work(&session, name).await?;
-        let events = log.next(after, &filter, if at_work { PATIENCE } else { Duration::ZERO }).await?;
-        for event in &events {
-            after = event.number;
-            frontend.event(event);
-        }
+        let events = match at_work {
+            true => tokio::time::timeout(PATIENCE, subscription.next()).await.ok().transpose()?,
+            false => None,
+        };
+        let events = match events {
+            Some(events) => events,
+            None => subscription.rest().await?,
+        };
+        events.iter().for_each(|event| frontend.event(event));
         // Nobody waits for this one: it goes as fast as it is read, and ends with its reader.
         session.stage.written().await;
         if !session.stage.is_read() {

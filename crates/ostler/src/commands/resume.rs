@@ -8,12 +8,8 @@ use crate::{
     },
     wiring::{Session, WaitArguments},
 };
-use ostler_core::{
-    Result,
-    ids::ServerName,
-    ports::Store,
-    server::{destroy, up},
-};
+use ostler_core::{Result, ids::ServerName, ports::Store, server::destroy};
+use ostler_service::Request;
 use std::process::ExitCode;
 
 /// Go on with a failed or interrupted operation, with the plan that it recorded.
@@ -41,8 +37,6 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     };
     together::must_be_known(&session, &names, destroy::unknown).await?;
     let session = session.with_recorded_catalog(&names).await?;
-    together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
-        up::resume(world, name).await
-    })
-    .await
+    let requests = names.into_iter().map(Request::Resume).collect();
+    together::work_on(&session, global.output, requests, arguments.parallel).await
 }

@@ -6,15 +6,14 @@ use crate::{
     output::{self, Ended},
     wiring::Session,
 };
-use futures::{StreamExt, stream};
+use futures::{StreamExt, stream::FuturesUnordered};
 use ostler_core::{
-    Failure, Result, ids::ServerName, operation::Interrupt, ports::Store, server::up::Resumed, world::World,
+    Failure, Result,
+    ids::ServerName,
+    ports::{EventFilter, Store},
 };
-use std::{
-    process::ExitCode,
-    time::{Duration, Instant},
-};
-use tokio::sync::mpsc;
+use ostler_service::{Request, Work};
+use std::{process::ExitCode, time::Duration};
 
 /// How many servers are worked on at once.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -32,44 +31,42 @@ impl Default for ParallelArguments {
     }
 }
 
-/// Does `work` on each of the servers, shows what happens, and says how the command ends: with the greatest of the exit codes
-/// of those that failed, 0 if none did.
+/// Starts what is asked for, shows what happens, and says how the command ends: with the greatest of the exit codes of those that
+/// failed, 0 if none did.
 pub async fn work_on(
     session: &Session,
     output: Output,
-    servers: &[ServerName],
+    requests: Vec<Request>,
     ParallelArguments { parallel }: ParallelArguments,
-    work: impl AsyncFn(&World, &ServerName) -> Result<Resumed>,
 ) -> Result<ExitCode> {
+    let servers: Vec<ServerName> = requests.iter().map(|request| request.server().clone()).collect();
     let mut frontend = output::frontend(output, servers.len(), &session.stage);
     let mut code = 0;
     let all = session
-        .with_world(async |world| {
-            let after = world.store.last_event().await?;
-            let mut follower = Follower::of(&world.log, servers, after, frontend.as_mut(), session.log_file());
-            let (ended, mut endings) = mpsc::unbounded_channel();
-            let (ended, work) = (&ended, &work);
-            let all = async move {
-                let works = stream::iter(servers).map(|server| work_on_one(session, world, server, work));
-                works.buffer_unordered(parallel.into()).for_each(async |ending| drop(ended.send(ending))).await;
-            };
-            // Both are driven all the time: what waits for the store in one may be held by the other.
-            let show = async {
-                for _ in servers {
-                    let ending = tokio::select! {
-                        biased;
-                        never = follower.follow() => match never {},
-                        Some(ending) = endings.recv() => ending,
-                    };
-                    follower.catch_up().await;
-                    follower.leave(&ending.server);
-                    if let Err(failure) = &ending.result {
-                        code = code.max(failure.blame.exit_code());
-                    }
-                    follower.frontend().ended(ending);
+        .with_service(parallel, async |service| {
+            let after = service.world().store.last_event().await?;
+            let only = if let [only] = servers.as_slice() { Some(only.clone()) } else { None };
+            let events = service.follow(after, EventFilter { server: only, ..EventFilter::default() });
+            let mut follower = Follower::of(&servers, events, frontend.as_mut(), session.log_file());
+            let endings =
+                requests.into_iter().map(|request| end_of(session, request.server().clone(), service.start(request)));
+            let mut endings: FuturesUnordered<_> = endings.collect();
+            if session.interrupted() {
+                service.cancel_all();
+            }
+            for _ in &servers {
+                let ending = tokio::select! {
+                    biased;
+                    never = follower.follow() => match never {},
+                    Some(ending) = endings.next() => ending,
+                };
+                follower.catch_up().await;
+                follower.leave(&ending.server);
+                if let Err(failure) = &ending.result {
+                    code = code.max(failure.blame.exit_code());
                 }
-            };
-            tokio::join!(all, show);
+                follower.frontend().ended(ending);
+            }
             Ok(())
         })
         .await;
@@ -78,31 +75,20 @@ pub async fn work_on(
     Ok(ExitCode::from(code))
 }
 
-async fn work_on_one(
-    session: &Session,
-    world: &World,
-    server: &ServerName,
-    work: &impl AsyncFn(&World, &ServerName) -> Result<Resumed>,
-) -> Ended {
-    let begun = Instant::now();
-    let ended = |result, time: Duration, access| Ended { server: server.clone(), result, time, access };
-    if world.interrupt.is_set() {
-        let failure = Interrupt::failure().because_of(format!("{server} was not begun"));
-        return ended(
-            Err(failure.with_hint("the same command again takes it up")),
-            Duration::ZERO,
-            output::Access::default(),
-        );
-    }
-    let expected = session.expect(server);
-    let result = world.leaser.hold(server, work(world, server)).await;
-    drop(expected);
-    let time = begun.elapsed();
-    let access = match session.store.server(server).await {
+/// How the work on a server ends, which may have been refused.
+async fn end_of(session: &Session, server: ServerName, work: Result<Work>) -> Ended {
+    let (result, time) = match work {
+        Ok(mut work) => {
+            let ostler_service::Ended { result, time } = work.ended().await;
+            (result, time)
+        }
+        Err(refused) => (Err(refused), Duration::ZERO),
+    };
+    let access = match session.store.server(&server).await {
         Ok(Some(record)) if result.is_ok() => session.access_of(&record).await,
         _ => output::Access::default(),
     };
-    ended(result, time, access)
+    Ended { server, result, time, access }
 }
 
 /// Each name once, in the order given.

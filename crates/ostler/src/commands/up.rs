@@ -8,13 +8,9 @@ use crate::{
     },
     wiring::{Session, WaitArguments},
 };
-use ostler_core::{
-    Result,
-    ids::ServerName,
-    server::up::{self, OnFailure, Resumed},
-    spec::ServerSpec,
-};
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use ostler_core::{Result, ids::ServerName, server::up::OnFailure};
+use ostler_service::Request;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Create or converge what a spec file says.
 #[derive(Debug, clap::Args)]
@@ -75,10 +71,6 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, arguments.wait, "up").await?;
     let session = session.with_catalog(catalog).with_spec_file(&arguments.file);
     let on_failure = arguments.on_failure.into();
-    let names: Vec<ServerName> = servers.iter().map(|server| server.name.clone()).collect();
-    let specs: HashMap<&ServerName, &ServerSpec> = servers.iter().map(|server| (&server.name, server)).collect();
-    together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
-        up::up(world, specs[name], on_failure).await.map(Resumed::Up)
-    })
-    .await
+    let requests = servers.into_iter().map(|spec| Request::Up { spec: Box::new(spec), on_failure }).collect();
+    together::work_on(&session, global.output, requests, arguments.parallel).await
 }

@@ -8,7 +8,7 @@ use ostler_core::{
 use serde::Serialize;
 use serde_json::json;
 
-/// Prints events as they are stored, and a last line for each server with `"event": "outcome"`.
+/// Prints events as they are stored, progress as it comes, and a last line for each server with `"event": "outcome"`.
 pub struct Json(pub Stage);
 
 impl Frontend for Json {

@@ -59,7 +59,7 @@ async fn show_getting(
                 }
             };
             let filter = EventFilter { operation: Some(id), ..EventFilter::default() };
-            follow::while_working(&world.log, &filter, after, frontend.as_mut(), session.log_file(), work).await
+            follow::while_working(world.log.follow(after, filter), frontend.as_mut(), session.log_file(), work).await
         })
         .await;
     frontend.finish();

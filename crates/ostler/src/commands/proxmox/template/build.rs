@@ -9,6 +9,7 @@ use crate::{
     wiring::{Session, WaitArguments},
 };
 use ostler_core::{Blame, Failure, Result, ids::ServerName, server::template, spec::ServerSpec};
+use ostler_service::Request;
 use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 /// Make the templates that servers of a spec file would be cloned from. One that is there is left alone.
@@ -48,19 +49,13 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     if servers.is_empty() {
         return Err(Failure::new(Blame::User, format!("{} has no server on Proxmox VE", arguments.file.display())));
     }
-    let templates = session.with_world(async |world| {
-        let mut templates: BTreeMap<ServerName, ServerSpec> = BTreeMap::new();
-        for server in &servers {
-            let wanted = template::server_for(world, server);
-            let known = templates.entry(wanted.name.clone()).or_insert_with(|| wanted.clone());
-            known.size.disk = known.size.disk.min(wanted.size.disk);
-        }
-        Ok(templates)
-    });
-    let templates = templates.await?;
-    let names: Vec<ServerName> = templates.keys().cloned().collect();
-    together::work_on(&session, global.output, &names, arguments.parallel, async |world, name| {
-        template::build(world, &templates[name]).await
-    })
-    .await
+    let world = session.world();
+    let mut templates: BTreeMap<ServerName, ServerSpec> = BTreeMap::new();
+    for server in &servers {
+        let wanted = template::server_for(&world, server);
+        let known = templates.entry(wanted.name.clone()).or_insert_with(|| wanted.clone());
+        known.size.disk = known.size.disk.min(wanted.size.disk);
+    }
+    let requests = templates.into_values().map(|spec| Request::Template(Box::new(spec))).collect();
+    together::work_on(&session, global.output, requests, arguments.parallel).await
 }
