@@ -109,6 +109,7 @@ pub struct Session {
 impl Session {
     /// Opens the state directory; `doing` is what others are told who find a lease of ours.
     pub async fn open(global: &Global, wait: WaitArguments, doing: &'static str) -> Result<Self> {
+        let keep_events = environment::keep_events()?;
         let state_dir = state_dir(global)?;
         let store = SeaStore::open_sqlite(&state_dir).await?;
         let owner = store.state_id().await?;
@@ -123,7 +124,7 @@ impl Session {
             remote: Arc::new(OpenSsh::new(state_dir.clone(), environment::runtime_dir())),
             images,
             engine: Arc::new(GroupingEngine::new(AnsibleEngine::new(&state_dir, &state_dir))),
-            keep_events: environment::keep_events()?,
+            keep_events,
             owner,
             modules: ostler_ansible::module_catalog()?.into(),
             catalog: Catalog::shipped()?,

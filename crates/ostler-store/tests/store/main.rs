@@ -44,6 +44,7 @@ on_every_database! {
     events_are_filtered_and_limited,
     many_events_go_in_at_once,
     an_event_is_in_the_log_once,
+    events_of_what_ended_long_ago_are_forgotten,
     the_journal_and_its_events_change_together,
     steps_are_replaced,
     a_lease_is_held_by_one,

@@ -5,7 +5,7 @@ use ostler_core::{
     Blame, Failure,
     event::{Event, EventKind, Level, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId},
-    model::{MachineRecord, OperationState, Phase, ServerRecord, StepState},
+    model::{MachineRecord, OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepState},
     ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
     subject::SubjectKind,
@@ -260,6 +260,60 @@ pub async fn an_event_is_in_the_log_once(store: &dyn Store) {
     let events = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
     assert_eq!(events.iter().map(|event| event.number.0).collect::<Vec<_>>(), [1, 2, 3, 4]);
     assert!(events.iter().map(|event| &event.kind).eq([one, two, three, four].iter().map(|event| &event.kind)));
+}
+
+/// But not those of what is under way, of what ended lately, and of the newest of each kind on a server that is there.
+pub async fn events_of_what_ended_long_ago_are_forgotten(store: &dyn Store) {
+    let day = jiff::SignedDuration::from_hours(24);
+    let (limit, long_ago, lately) = (now() - day * 90, now() - day * 100, now() - day);
+    store.put_server(&server("web-1")).await.unwrap();
+    let mut ids = Vec::new();
+    for (server, kind, ended) in [
+        ("web-1", OperationKind::Create, Some(long_ago)), // the newest of its kind
+        ("web-1", OperationKind::Apply, Some(long_ago)),
+        ("web-1", OperationKind::Apply, None),
+        ("web-1", OperationKind::Apply, Some(lately)),
+        ("web-1", OperationKind::Apply, Some(long_ago)), // the newest of its kind
+        ("gone", OperationKind::Create, Some(long_ago)),
+        ("gone", OperationKind::Apply, Some(lately)),
+    ] {
+        let state = if ended.is_some() { OperationState::Succeeded } else { OperationState::Running };
+        let record = OperationRecord { kind, state, ended, ..operation(server) };
+        store.begin_operation(&record).await.unwrap();
+        ids.push(record.id);
+    }
+    ids.push(OperationId::new()); // an image that was got
+    for _ in 0..3 {
+        let events: Vec<_> = ids.iter().map(|id| NewEvent { operation: Some(*id), ..notice("") }).collect();
+        store.append_events(&events).await.unwrap();
+    }
+    let events_of = async |index: usize| {
+        let filter = EventFilter { operation: Some(ids[index]), ..EventFilter::default() };
+        store.events(EventNumber(0), &filter, 100).await.unwrap().len()
+    };
+    let has_forgotten = async |name| store.has_forgotten(SubjectKind::Server, name).await.unwrap();
+    let sorted = |mut ids: Vec<OperationId>| {
+        ids.sort_by_key(ToString::to_string);
+        ids
+    };
+    assert_eq!(sorted(store.operations_to_forget(limit).await.unwrap()), sorted(vec![ids[1], ids[5]]));
+    let in_an_hour = now() + jiff::SignedDuration::from_hours(1);
+    let all_that_may_ever = vec![ids[1], ids[3], ids[5], ids[6], ids[7]];
+    assert_eq!(sorted(store.operations_to_forget(in_an_hour).await.unwrap()), sorted(all_that_may_ever));
+    assert!(!has_forgotten("web-1").await);
+
+    assert_eq!(store.forget_events(ids[1], 2).await.unwrap(), 2);
+    assert_eq!((events_of(1).await, events_of(2).await), (1, 3));
+    assert_eq!(store.forget_events(ids[1], 2).await.unwrap(), 1);
+    assert_eq!(store.forget_events(ids[1], 2).await.unwrap(), 0);
+    assert_eq!(store.operations_to_forget(limit).await.unwrap(), [ids[5]]);
+    assert!(store.operation(ids[1]).await.unwrap().is_some(), "the journal stays");
+    assert!(has_forgotten("web-1").await && !has_forgotten("gone").await);
+    assert_eq!(store.append_events(&[notice("next")]).await.unwrap()[0].number.0, 25, "a number is given once");
+
+    assert_eq!(store.last_forgetting().await.unwrap(), None);
+    store.set_last_forgetting(lately).await.unwrap();
+    assert_eq!(store.last_forgetting().await.unwrap(), Some(lately));
 }
 
 pub async fn the_journal_and_its_events_change_together(store: &dyn Store) {

@@ -385,24 +385,26 @@ async fn child() {
     println!("{:?}", ran.result);
 }
 
-async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) -> Ran {
+/// The world of a bench, with a store and ports of its own, as a process has them.
+pub struct Process {
+    pub world: World,
+    pub store: Arc<FaultyStore<SeaStore>>,
+    faults: Arc<Faults>,
+}
+
+pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Process {
     let (ctrl_c, interrupt) = Interrupt::new();
     let faults = Arc::new(Faults::new(fault, ctrl_c));
     let store = SeaStore::open_sqlite(&dir.join("state")).await.unwrap();
     let store = Arc::new(FaultyStore { store, faults: faults.clone() });
     let fake = Arc::new(FakeWorld { dir: WorldDir::new(&dir.join("world")), faults: faults.clone() });
-    let leaser = Arc::new(Leaser {
-        store: store.clone(),
-        owner: this_owner(verb),
-        ttl: LEASE_TTL,
-        liveness: Arc::new(liveness),
-    });
+    let leaser = Arc::new(Leaser { store: store.clone(), owner, ttl: LEASE_TTL, liveness: Arc::new(liveness) });
     let makes = || -> Box<dyn Provider> { Box::new(Maker((*fake).clone())) };
     let adopts: Box<dyn Provider> = Box::new(Adopter((*fake).clone()));
     let world = World {
         store: store.clone(),
         log: Arc::new(EventLog::new(store.clone())),
-        leaser: leaser.clone(),
+        leaser,
         providers: Arc::new(Providers::from([
             (ProviderKind::Local, makes()),
             (ProviderKind::Existing, adopts),
@@ -429,6 +431,12 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
         },
         owner: store.state_id().await.unwrap(),
     };
+    Process { world, store, faults }
+}
+
+async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) -> Ran {
+    let Process { world, store, faults } = process(dir, this_owner(verb), fault).await;
+    let leaser = world.leaser.clone();
     let name = ServerName::parse(server).unwrap();
     let mut check = None;
     let work = async {

@@ -33,6 +33,8 @@ pub struct Arguments {
     all: bool,
 }
 
+/// Before the first event.
+const START: EventNumber = EventNumber(0);
 /// How long an event of another process may go unnoticed.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -52,11 +54,11 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     })?;
     let of_server = EventFilter { server: Some(name.clone()), ..EventFilter::default() };
     let of_operation = EventFilter { operation: Some(operation.id), ..of_server.clone() };
-    let mut after = EventNumber::default();
+    let mut after = START;
     // Following goes on from one operation to the next, as `up` does from making a server to applying its spec.
     let filter = match (arguments.all, arguments.follow && arguments.operation.is_none()) {
         (true, _) => of_server,
-        (false, false) => of_operation,
+        (false, false) => of_operation.clone(),
         (false, true) => {
             let first = session.store.events(after, &of_operation, 1).await?;
             after = EventNumber(first.first().map_or(0, |event| event.number.0 - 1));
@@ -66,7 +68,11 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let log = Arc::new(EventLog::new(Arc::new(session.store.clone())));
     let mut subscription = log.follow(after, filter);
     let mut frontend = output::frontend(global.output, 1, &session.stage);
-    if arguments.all && session.store.has_forgotten(SubjectKind::Server, name.as_str()).await? {
+    let is_forgotten = match arguments.all {
+        true => session.store.has_forgotten(SubjectKind::Server, name.as_str()).await?,
+        false => operation.ended.is_some() && session.store.events(START, &of_operation, 1).await?.is_empty(),
+    };
+    if is_forgotten {
         frontend
             .warning(&format!("older events of {name} are forgotten; {KEEP_EVENTS_DAYS} says how long they are kept"));
     }

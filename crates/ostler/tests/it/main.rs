@@ -6,6 +6,7 @@ mod catalog;
 mod cli;
 mod e2e;
 mod earlier;
+mod forgetting;
 mod proxmox;
 mod targets;
 mod wizard;
