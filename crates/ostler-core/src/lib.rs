@@ -7,7 +7,7 @@
 //! - `plan`: what `up` would do, a pure function of both
 //! - `event`: what happened
 //! - `ports`: what the outside must offer, as traits
-//! - `operation`: the rules of the journal, and the driver of steps
+//! - `operation`: the rules of the journal, the driver of steps, and what each of them finds out
 //! - `world`: the ports and options that every operation works with
 //! - `reach`: the way to a server
 //! - `converge`: a run of Ansible, and what keeps the server whole around it

@@ -197,11 +197,12 @@ impl Store for SeaStore {
         id: OperationId,
         index: usize,
         state: StepState,
-        outputs: &str,
+        output: Option<&str>,
         events: &[NewEvent],
     ) -> Result<Vec<Event>> {
-        let (outputs, events) = (outputs.to_owned(), events.to_vec());
-        self.write(|db| async move { operations::set_step(&db, id, index, state, &outputs, &events).await }).await
+        let (output, events) = (output.map(str::to_owned), events.to_vec());
+        self.write(|db| async move { operations::set_step(&db, id, index, state, output.as_deref(), &events).await })
+            .await
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<Vec<Event>> {

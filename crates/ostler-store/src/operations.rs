@@ -142,7 +142,7 @@ pub async fn set_step(
     id: OperationId,
     index: usize,
     state: StepState,
-    outputs: &str,
+    output: Option<&str>,
     events: &[NewEvent],
 ) -> Result<Vec<Event>, Fault> {
     retry(|| async move {
@@ -156,9 +156,12 @@ pub async fn set_step(
             .await?;
         let steps = steps.ok_or(StoreError::NoOperation(id))?;
         let mut steps: Vec<StepRecord> = Row { noun: "operation", key: &id }.json(&steps)?;
-        steps.get_mut(index).ok_or(StoreError::NoStep { operation: id, index })?.state = state;
-        let row =
-            operation::ActiveModel { steps: Set(json(&steps)), outputs: Set(outputs.to_owned()), ..Default::default() };
+        let step = steps.get_mut(index).ok_or(StoreError::NoStep { operation: id, index })?;
+        step.state = state;
+        if let Some(output) = output {
+            step.output = Some(output.to_owned());
+        }
+        let row = operation::ActiveModel { steps: Set(json(&steps)), ..Default::default() };
         operation::Entity::update_many().set(row).filter(operation::Column::Id.eq(id.to_string())).exec(&txn).await?;
         let appended = events::append_in(&txn, events).await?;
         txn.commit().await?;

@@ -22,7 +22,8 @@ pub struct OperationRecord {
     pub state: OperationState,
     /// The recorded plan, as JSON that only the operation's own module reads. Holds no secret.
     pub plan: String,
-    /// What the steps have found out so far, as JSON, likewise. Written together with the step that found it.
+    /// What all steps had found out, as one JSON object, where an earlier version began it, which kept it so; else an empty one. A
+    /// step's output has the field names of then, so it is read out of this where the step has none of its own.
     pub outputs: String,
     /// Its steps, in order.
     pub steps: Vec<StepRecord>,
@@ -37,20 +38,14 @@ pub struct OperationRecord {
 impl OperationRecord {
     /// The recorded plan. Only the operation's own module knows its type.
     pub fn read_plan<P: DeserializeOwned>(&self) -> Result<P> {
-        self.read(&self.plan)
+        serde_json::from_str(&self.plan).map_err(|error| self.unreadable(&error))
     }
 
-    /// What the steps have found out so far, likewise.
-    pub fn read_outputs<O: DeserializeOwned>(&self) -> Result<O> {
-        self.read(&self.outputs)
-    }
-
-    fn read<T: DeserializeOwned>(&self, json: &str) -> Result<T> {
-        serde_json::from_str(json).map_err(|error| {
-            Failure::new(Blame::Bug, error.to_string())
-                .because_of(format!("the journal of operation {} of {} can't be read", self.id, self.name))
-                .with_hint("was it written by another version of Ostler?")
-        })
+    /// The failure where a part of it is not what it should be.
+    pub(crate) fn unreadable(&self, error: &serde_json::Error) -> Failure {
+        Failure::new(Blame::Bug, error.to_string())
+            .because_of(format!("the journal of operation {} of {} can't be read", self.id, self.name))
+            .with_hint("was it written by another version of Ostler?")
     }
 }
 
@@ -61,9 +56,18 @@ pub struct StepRecord {
     pub name: String,
     /// Where it stands.
     pub state: StepState,
+    /// What it found out, as JSON that only its operation's own module reads. Written in one transaction with its end; `None` before that,
+    /// and where it finds out nothing. Holds no secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 impl StepRecord {
+    /// One that is not begun.
+    pub fn pending(name: &str) -> Self {
+        Self { name: name.to_owned(), state: StepState::Pending, output: None }
+    }
+
     /// Whether it may have had effects that are still there.
     pub fn is_begun(&self) -> bool {
         !matches!(self.state, StepState::Pending | StepState::Undone)

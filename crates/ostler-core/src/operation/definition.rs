@@ -25,14 +25,24 @@ pub struct StepDefinition {
     pub phase: Phase,
     /// Whether it leaves something behind, which is undone.
     pub has_undo: bool,
+    /// Whether it is done again when the operation is resumed behind it.
+    pub again: bool,
+    /// Type of what it finds out; unique within the operation.
+    pub output: Option<&'static str>,
 }
 
 impl Definition {
     /// From the steps as they are run.
-    pub fn new<C, O>(name: &'static str, kind: OperationKind, steps: &[Step<C, O>]) -> Self {
+    pub fn new<C>(name: &'static str, kind: OperationKind, steps: &[Step<C>]) -> Self {
         let done = steps.iter().filter(|step| step.forward.is_some());
         let steps = done
-            .map(|step| StepDefinition { name: step.name, phase: step.phase, has_undo: step.undo.is_some() })
+            .map(|step| StepDefinition {
+                name: step.name,
+                phase: step.phase,
+                has_undo: step.undo.is_some(),
+                again: step.again,
+                output: step.output.map(|output| output.name),
+            })
             .collect();
         Self { name, kind, steps }
     }

@@ -1,7 +1,6 @@
 //! Runs the steps of an operation forward or backward, and journals each before and after.
 //!
-//! The rules: a step is journaled as started before it acts and as done, with what it found out, in one transaction
-//! after. So after a crash at most one step is in doubt, and it is simply run (or undone) again.
+//! The rules: a step is journaled as started before it acts and as done, with its output, in one transaction after. So after a crash at most one step is in doubt, and it is simply run (or undone) again.
 //!
 //! A journal may be another version's, with other steps. It is read by names. Undoing follows the journal: what was begun is
 //! undone, last first. Going on follows this version's list: what is done stays done, what the journal has not is run where
@@ -14,11 +13,11 @@ use crate::{
     hint::{Hint, Next},
     ids::{OperationId, ServerName},
     model::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
-    operation::{Change, ScopedReporter, Step, StepFn},
+    operation::{Change, Outputs, ScopedReporter, Step},
     ports::{Reporter, Store},
     subject::Subject,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -66,14 +65,10 @@ impl Driver<'_> {
     /// Runs all steps that are not done, in order; returns the outputs.
     ///
     /// On failure the operation is left `Failed` at its step, to be resumed or unwound.
-    pub async fn forward<C, O>(&self, record: &mut OperationRecord, steps: &[Step<C, O>], ctx: &C) -> Result<O>
-    where
-        C: Sync,
-        O: Serialize + DeserializeOwned + Send,
-    {
+    pub async fn forward<C: Sync>(&self, record: &mut OperationRecord, steps: &[Step<C>], ctx: &C) -> Result<Outputs> {
         let steps = self.follow_list(record, steps).await?;
         let begun = Instant::now();
-        let mut outputs: O = record.read_outputs()?;
+        let mut outputs = Outputs::journaled(record, steps.iter().copied().map(Some))?;
         let is_done = |record: &OperationRecord, index: usize| record.steps[index].state == StepState::Done;
         let first =
             steps.iter().enumerate().position(|(index, step)| step.forward.is_some() && !is_done(record, index));
@@ -85,11 +80,13 @@ impl Driver<'_> {
         self.reporter.journal(&Change::State(OperationState::Running, None), Some(started)).await?;
         (record.state, record.failure) = (OperationState::Running, None);
         for (index, step) in steps.iter().enumerate() {
-            let Some(forward) = step.forward.filter(|_| step.again || !is_done(record, index)) else { continue };
+            if step.forward.is_none() || is_done(record, index) && !step.again {
+                continue;
+            }
             let result = if self.interrupt.is_set() {
                 Err(Interrupt::failure())
             } else {
-                self.run_step(record, index, (step, forward), ctx, &mut outputs).await
+                self.run_step(record, index, step, ctx, &mut outputs).await
             };
             if let Err(failure) = result {
                 let failure = with_way_on(failure, record);
@@ -99,6 +96,7 @@ impl Driver<'_> {
         }
         self.reporter.end(OperationState::Succeeded, None, begun.elapsed().as_secs_f64()).await?;
         record.state = OperationState::Succeeded;
+        outputs.reader = "";
         Ok(outputs)
     }
 
@@ -106,14 +104,10 @@ impl Driver<'_> {
     ///
     /// An undo that fails does not keep the others from running, but for those that are [`Step::undone_last`]: what can be removed is
     /// removed, and the operation is left `Stuck` with a failure that says what is left.
-    pub async fn unwind<C, O>(&self, record: &mut OperationRecord, steps: &[Step<C, O>], ctx: &C) -> Result<()>
-    where
-        C: Sync,
-        O: Serialize + DeserializeOwned + Send,
-    {
+    pub async fn unwind<C: Sync>(&self, record: &mut OperationRecord, steps: &[Step<C>], ctx: &C) -> Result<()> {
         let steps = follow_journal(record, steps)?;
         let begun = Instant::now();
-        let mut outputs: O = record.read_outputs()?;
+        let mut outputs = Outputs::journaled(record, steps.iter().copied())?;
         let with_undo = steps.iter().rev().flatten().filter(|step| step.undo.is_some());
         let started = EventKind::UnwindStarted { steps: with_undo.map(|step| step.name.to_owned()).collect() };
         self.reporter.journal(&Change::State(OperationState::Unwinding, None), Some(started)).await?;
@@ -143,40 +137,46 @@ impl Driver<'_> {
         Ok(())
     }
 
-    async fn run_step<C, O: Serialize>(
+    async fn run_step<C>(
         &self,
         record: &mut OperationRecord,
         index: usize,
-        (step, forward): (&Step<C, O>, StepFn<C, O>),
+        step: &Step<C>,
         ctx: &C,
-        outputs: &mut O,
+        outputs: &mut Outputs,
     ) -> Result<()> {
+        let Some(forward) = &step.forward else { return Ok(()) };
         let begun = Instant::now();
         let name = || step.name.to_owned();
         let started = EventKind::StepStarted { index, step: name(), phase: step.phase };
-        self.set_step(record, index, StepState::Started, outputs, Some(started)).await?;
-        forward(ctx, outputs).await?;
+        self.set_step(record, index, StepState::Started, None, Some(started)).await?;
+        outputs.reader = step.name;
+        let output = forward(ctx, outputs).await?;
+        if let Some(json) = &output {
+            outputs.take(step, json)?;
+        }
         let done = EventKind::StepDone { index, step: name(), seconds: begun.elapsed().as_secs_f64() };
-        self.set_step(record, index, StepState::Done, outputs, Some(done)).await
+        self.set_step(record, index, StepState::Done, output, Some(done)).await
     }
 
-    async fn undo_step<C, O: Serialize>(
+    async fn undo_step<C>(
         &self,
         record: &mut OperationRecord,
         index: usize,
-        step: &Step<C, O>,
+        step: &Step<C>,
         ctx: &C,
-        outputs: &mut O,
+        outputs: &mut Outputs,
     ) -> Result<()> {
         let name = || step.name.to_owned();
-        let Some(undo) = step.undo else {
-            return self.set_step(record, index, StepState::Undone, outputs, None).await;
+        let Some(undo) = &step.undo else {
+            return self.set_step(record, index, StepState::Undone, None, None).await;
         };
         let started = EventKind::UndoStarted { index, step: name() };
-        self.set_step(record, index, StepState::Undoing, outputs, Some(started)).await?;
+        self.set_step(record, index, StepState::Undoing, None, Some(started)).await?;
+        outputs.reader = step.name;
         undo(ctx, outputs).await?;
         let done = EventKind::UndoDone { index, step: name() };
-        self.set_step(record, index, StepState::Undone, outputs, Some(done)).await
+        self.set_step(record, index, StepState::Undone, None, Some(done)).await
     }
 
     /// Journals that the operation did not end well; returns why, also where even that can't be journaled.
@@ -194,27 +194,24 @@ impl Driver<'_> {
         failure
     }
 
-    async fn set_step<O: Serialize>(
+    /// `output`: what the step has found out now; `None` leaves what it had.
+    async fn set_step(
         &self,
         record: &mut OperationRecord,
         index: usize,
         state: StepState,
-        outputs: &O,
+        output: Option<String>,
         event: Option<EventKind>,
     ) -> Result<()> {
-        let outputs = to_json(outputs);
-        self.reporter.journal(&Change::Step(index, state, &outputs), event).await?;
-        record.steps[index].state = state;
-        record.outputs = outputs;
+        self.reporter.journal(&Change::Step(index, state, output.as_deref()), event).await?;
+        let step = &mut record.steps[index];
+        step.state = state;
+        step.output = output.or_else(|| step.output.take());
         Ok(())
     }
 
     /// Brings the journal to this version's list of steps; returns the steps that it then has, each at its index.
-    async fn follow_list<'s, C, O>(
-        &self,
-        record: &mut OperationRecord,
-        steps: &'s [Step<C, O>],
-    ) -> Result<Vec<&'s Step<C, O>>> {
+    async fn follow_list<'s, C>(&self, record: &mut OperationRecord, steps: &'s [Step<C>]) -> Result<Vec<&'s Step<C>>> {
         follow_journal(record, steps)?;
         let (mut journal, mut listed) = (Vec::new(), Vec::new());
         for step in steps {
@@ -224,7 +221,8 @@ impl Driver<'_> {
                 None if recorded.is_some_and(StepRecord::is_begun) => StepState::Done,
                 None => continue,
             };
-            journal.push(StepRecord { name: step.name.to_owned(), state });
+            let output = recorded.and_then(|recorded| recorded.output.clone());
+            journal.push(StepRecord { name: step.name.to_owned(), state, output });
             listed.push(step);
         }
         if journal != record.steps {
@@ -240,7 +238,7 @@ impl Driver<'_> {
 }
 
 /// What this version knows of each step of the journal; nothing of one that was never begun may be known.
-fn follow_journal<'s, C, O>(record: &OperationRecord, steps: &'s [Step<C, O>]) -> Result<Vec<Option<&'s Step<C, O>>>> {
+fn follow_journal<'s, C>(record: &OperationRecord, steps: &'s [Step<C>]) -> Result<Vec<Option<&'s Step<C>>>> {
     let step_of = |recorded: &StepRecord| {
         let step = steps.iter().find(|step| step.is_called(&recorded.name));
         if step.is_none() && recorded.is_begun() {
@@ -256,11 +254,11 @@ fn follow_journal<'s, C, O>(record: &OperationRecord, steps: &'s [Step<C, O>]) -
 }
 
 /// The journal's record of an operation that begins now. It holds no secret, nor does its plan.
-pub fn begun<C, O: Default + Serialize>(
+pub fn begun<C>(
     (subject, name): (Subject, &str),
     kind: OperationKind,
     plan: &impl Serialize,
-    steps: &[Step<C, O>],
+    steps: &[Step<C>],
 ) -> OperationRecord {
     OperationRecord {
         id: OperationId::new(),
@@ -269,7 +267,7 @@ pub fn begun<C, O: Default + Serialize>(
         kind,
         state: OperationState::Running,
         plan: to_json(plan),
-        outputs: to_json(&O::default()),
+        outputs: "{}".to_owned(),
         steps: pending_steps(steps),
         failure: None,
         started: jiff::Timestamp::now(),
@@ -278,12 +276,12 @@ pub fn begun<C, O: Default + Serialize>(
 }
 
 /// Journal entries of steps that are not begun.
-pub fn pending_steps<C, O>(steps: &[Step<C, O>]) -> Vec<StepRecord> {
+pub fn pending_steps<C>(steps: &[Step<C>]) -> Vec<StepRecord> {
     let own = steps.iter().filter(|step| step.forward.is_some());
-    own.map(|step| StepRecord { name: step.name.to_owned(), state: StepState::Pending }).collect()
+    own.map(|step| StepRecord::pending(step.name)).collect()
 }
 
-/// JSON of a recorded plan or outputs. Both are plain data of this crate, so it can't fail.
+/// JSON of a recorded plan or output. Both are plain data of this crate, so it can't fail.
 pub fn to_json<T: Serialize>(value: &T) -> String {
     serde_json::to_string(value).expect("plans and outputs are plain data")
 }

@@ -39,8 +39,8 @@ pub struct EventLog {
 pub(super) enum Change<'c> {
     /// Where the operation stands.
     State(OperationState, Option<&'c Failure>),
-    /// Where a step stands, and what the steps have found out so far.
-    Step(usize, StepState, &'c str),
+    /// Where a step stands, and its output where it has found it out.
+    Step(usize, StepState, Option<&'c str>),
 }
 
 /// Time until the store is asked again that has failed; the next time it is twice as long.
@@ -128,8 +128,8 @@ impl EventLog {
         // Kept, and told by `flush`.
         let _ = self.store_gathered().await;
         match change {
-            Change::Step(index, state, outputs) => {
-                self.tell(self.store.set_step(operation, *index, *state, outputs, &events).await?);
+            Change::Step(index, state, output) => {
+                self.tell(self.store.set_step(operation, *index, *state, *output, &events).await?);
             }
             Change::State(state, failure) => {
                 let mut tries = if state.is_end() { TRIES } else { 1 };

@@ -17,7 +17,7 @@ const STEPS: [&str; 5] = ["keys", "image", "machine", "boot", "address"];
 
 /// A server that was made for `made_for`, whose creation is in `state`, with `done` of its steps.
 fn known(made_for: &ServerSpec, state: OperationState, done: usize, power: Power) -> Known {
-    let mut steps = STEPS.map(|name| StepRecord { name: name.into(), state: StepState::Pending }).to_vec();
+    let mut steps = STEPS.map(StepRecord::pending).to_vec();
     steps.iter_mut().take(done).for_each(|step| step.state = StepState::Done);
     let recorded = record(made_for);
     let creation = OperationRecord {

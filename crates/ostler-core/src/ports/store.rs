@@ -144,14 +144,14 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<Event>>;
     /// Replaces the steps of an operation: another version goes on with it, which has others.
     async fn replace_steps(&self, id: OperationId, steps: &[StepRecord]) -> Result<()>;
-    /// In one transaction: where step `index` stands, what the steps have found out so far, and the events that tell of it. Returns those
-    /// events that were not in the log already.
+    /// In one transaction: where step `index` stands, its output (`None` leaves the one that it had), and the events that tell of it. Returns
+    /// those events that were not in the log already.
     async fn set_step(
         &self,
         id: OperationId,
         index: usize,
         state: StepState,
-        outputs: &str,
+        output: Option<&str>,
         events: &[NewEvent],
     ) -> Result<Vec<Event>>;
 

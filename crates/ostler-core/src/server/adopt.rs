@@ -11,11 +11,11 @@ use crate::{
     hint::{Hint, Next},
     ids::RunId,
     model::{Phase, Seed},
-    operation::{Step, StepFuture},
+    operation::{Outputs, Step},
     ports::{Credential, HostKey, Origin, Output, Playbook, Reporter, RunRequest, Session},
     reach::{RUN_AS_ROOT, refusal, wait, waiting},
     secret::Secret,
-    server::create::{self, Outputs},
+    server::create,
     spec::{ExistingOptions, ServerSpec, Strategy},
     world::{Context, World},
 };
@@ -26,12 +26,12 @@ const PREPARE: &str = include_str!("scripts/adopt_prepare.sh");
 const RELEASE: &str = include_str!("scripts/adopt_release.sh");
 
 /// The steps that take a server over, in order.
-pub(super) fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
+pub(super) fn steps<'a>() -> Vec<Step<Context<'a>>> {
     vec![
-        Step::with_undo("keys", Phase::Create, make_key, create::forget_keys).undone_last(),
-        Step::with_undo("machine", Phase::Create, record_server, forget_server).undone_last(),
+        Step::new("keys", Phase::Create, make_key).undone_by(create::forget_keys).undone_last(),
+        Step::new("machine", Phase::Create, record_server).undone_by(forget_server).undone_last(),
         Step::new("trust", Phase::Connect, pin_host_key),
-        Step::with_undo("access", Phase::Access, give_access, take_access),
+        Step::new("access", Phase::Access, give_access).undone_by(take_access),
         Step::new("prove-access", Phase::Access, create::prove_access),
     ]
 }
@@ -84,45 +84,39 @@ async fn sudo_password(world: &World, spec: &ServerSpec, credential: &Credential
     }
 }
 
-fn make_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(create::make_client_key(ctx))
+async fn make_key(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    create::make_client_key(ctx).await
 }
 
-fn record_server<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let Origin::Adopts(adoption) = ctx.provider().origin() else {
-            return Err(Failure::new(Blame::Bug, format!("the provider of {} adopts no servers", ctx.server())));
-        };
-        let order = create::order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
-        let machine = adoption.adopt(&order)?;
-        ctx.update(|record| record.machine = Some(machine)).await?;
-        Ok(())
-    })
+async fn record_server(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let Origin::Adopts(adoption) = ctx.provider().origin() else {
+        return Err(Failure::new(Blame::Bug, format!("the provider of {} adopts no servers", ctx.server())));
+    };
+    let order = create::order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
+    let machine = adoption.adopt(&order)?;
+    ctx.update(|record| record.machine = Some(machine)).await?;
+    Ok(())
 }
 
 /// The server itself stays as it is.
-fn forget_server<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        ctx.update(|record| record.machine = None).await?;
-        Ok(())
-    })
+async fn forget_server(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    ctx.update(|record| record.machine = None).await?;
+    Ok(())
 }
 
 /// Pins the host key: the one that the spec names, or the one that the user confirms.
-fn pin_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        ctx.update(|record| record.phase = Phase::Connect).await?;
-        if !ctx.record().await?.host_keys.is_empty() {
-            return Ok(());
-        }
-        wait::for_address(ctx).await?;
-        let address = ctx.observe().await?.ssh.ok_or_else(|| nobody(ctx, "it has no address"))?;
-        let wanted = options(&ctx.spec)?.host_key.as_deref();
-        let shown = wait::for_host_keys(ctx, address, wanted).await?;
-        let chosen = choose(ctx, &shown, &address.to_string()).await?.key.clone();
-        ctx.update(|record| record.host_keys = vec![chosen]).await?;
-        Ok(())
-    })
+async fn pin_host_key(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    ctx.update(|record| record.phase = Phase::Connect).await?;
+    if !ctx.record().await?.host_keys.is_empty() {
+        return Ok(());
+    }
+    wait::for_address(ctx).await?;
+    let address = ctx.observe().await?.ssh.ok_or_else(|| nobody(ctx, "it has no address"))?;
+    let wanted = options(&ctx.spec)?.host_key.as_deref();
+    let shown = wait::for_host_keys(ctx, address, wanted).await?;
+    let chosen = choose(ctx, &shown, &address.to_string()).await?.key.clone();
+    ctx.update(|record| record.host_keys = vec![chosen]).await?;
+    Ok(())
 }
 
 fn nobody(ctx: &Context<'_>, why: &str) -> Failure {
@@ -168,49 +162,47 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
 }
 
 /// Makes the target user by the account that there is. Nothing is hardened here.
-fn give_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        leftovers::end_runs(ctx).await?;
-        ctx.update(|record| record.phase = Phase::Access).await?;
-        let credential = credential(ctx.world, &ctx.spec).await?;
-        let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
-        let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, None).await?;
-        let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
-        let password = sudo.as_ref().map_or("", |password| password.expose());
-        pending_sshd::refuse_first(ctx, session.as_ref(), BECOME_ROOT, &format!("{password}\n"))
-            .await
-            .map_err(|failure| another_account(failure, &ctx.spec))?;
-        root.prepare().await?;
-        if ctx.record().await?.unclean {
-            leftovers::repair(ctx, session.as_ref(), BECOME_ROOT, &root.first("")).await?;
-        }
-        let record = ctx.update(|record| record.unclean = true).await?;
-        let mut host = run::host(ctx, &record, session.transport()).await?;
-        host.secret_vars.extend(sudo.iter().map(|password| ("ansible_become_password".to_owned(), password.clone())));
-        let request = RunRequest {
-            playbook: Playbook::Access,
-            run: RunId::new(),
-            hosts: vec![host],
-            strategy: Strategy::Mitogen,
-            catalog: None,
-            check: false,
-        };
-        let observer = run::Observer::new(ctx, request.run, &record.pending_handlers);
-        let result = waiting::told(ctx, session.as_ref(), ctx.world.engine.run(request, &observer)).await;
-        let heard = observer.heard();
-        let reports: Vec<AnsibleReport> = observer.into_reports();
-        let diagnosis = Diagnosis::of(&reports, Some(session.as_ref()), heard).await;
-        let unclean = !leftovers::run_ended(ctx, &result, &reports).await?;
-        ctx.update(|record| record.unclean = unclean).await?;
-        let judged = result.and_then(|summary| diagnosis::judge(ctx, Phase::Access, &summary, &reports, &diagnosis));
-        let checked = match judged {
-            Ok(()) => root.check_sudo().await,
-            failed => failed,
-        };
-        // It is asked if the target user's login is refused.
-        ctx.leave_session(session);
-        checked
-    })
+async fn give_access(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    leftovers::end_runs(ctx).await?;
+    ctx.update(|record| record.phase = Phase::Access).await?;
+    let credential = credential(ctx.world, &ctx.spec).await?;
+    let sudo = sudo_password(ctx.world, &ctx.spec, &credential).await?;
+    let session = wait::for_first_login(ctx, &options(&ctx.spec)?.user, credential, None).await?;
+    let root = FirstAccount { ctx, session: session.as_ref(), password: sudo.as_ref() };
+    let password = sudo.as_ref().map_or("", |password| password.expose());
+    pending_sshd::refuse_first(ctx, session.as_ref(), BECOME_ROOT, &format!("{password}\n"))
+        .await
+        .map_err(|failure| another_account(failure, &ctx.spec))?;
+    root.prepare().await?;
+    if ctx.record().await?.unclean {
+        leftovers::repair(ctx, session.as_ref(), BECOME_ROOT, &root.first("")).await?;
+    }
+    let record = ctx.update(|record| record.unclean = true).await?;
+    let mut host = run::host(ctx, &record, session.transport()).await?;
+    host.secret_vars.extend(sudo.iter().map(|password| ("ansible_become_password".to_owned(), password.clone())));
+    let request = RunRequest {
+        playbook: Playbook::Access,
+        run: RunId::new(),
+        hosts: vec![host],
+        strategy: Strategy::Mitogen,
+        catalog: None,
+        check: false,
+    };
+    let observer = run::Observer::new(ctx, request.run, &record.pending_handlers);
+    let result = waiting::told(ctx, session.as_ref(), ctx.world.engine.run(request, &observer)).await;
+    let heard = observer.heard();
+    let reports: Vec<AnsibleReport> = observer.into_reports();
+    let diagnosis = Diagnosis::of(&reports, Some(session.as_ref()), heard).await;
+    let unclean = !leftovers::run_ended(ctx, &result, &reports).await?;
+    ctx.update(|record| record.unclean = unclean).await?;
+    let judged = result.and_then(|summary| diagnosis::judge(ctx, Phase::Access, &summary, &reports, &diagnosis));
+    let checked = match judged {
+        Ok(()) => root.check_sudo().await,
+        failed => failed,
+    };
+    // It is asked if the target user's login is refused.
+    ctx.leave_session(session);
+    checked
 }
 
 /// How long the first account is logged in anew to ask why the target user is not let in.
@@ -345,25 +337,23 @@ fn another_account(failure: Failure, spec: &ServerSpec) -> Failure {
 }
 
 /// Takes out what lets Ostler in, as far as the server can be reached; a server that is gone is no reason to keep its record.
-fn take_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let record = ctx.record().await?;
-        let blob = record.client_key.as_deref().and_then(|key| key.split(' ').nth(1)).unwrap_or_default();
-        let message = match release(ctx, &record.login_user, blob).await {
-            Ok(()) => format!(
-                "{} is released: Ostler's key is taken out of it. What Ostler set up there stays, with user {}",
-                ctx.server(),
-                record.login_user
-            ),
-            Err(failure) => format!(
-                "{} could not be reached ({failure}): Ostler's key stays in authorized_keys of {} there",
-                ctx.server(),
-                record.login_user
-            ),
-        };
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
-        Ok(())
-    })
+async fn take_access(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let record = ctx.record().await?;
+    let blob = record.client_key.as_deref().and_then(|key| key.split(' ').nth(1)).unwrap_or_default();
+    let message = match release(ctx, &record.login_user, blob).await {
+        Ok(()) => format!(
+            "{} is released: Ostler's key is taken out of it. What Ostler set up there stays, with user {}",
+            ctx.server(),
+            record.login_user
+        ),
+        Err(failure) => format!(
+            "{} could not be reached ({failure}): Ostler's key stays in authorized_keys of {} there",
+            ctx.server(),
+            record.login_user
+        ),
+    };
+    ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+    Ok(())
 }
 
 async fn release(ctx: &Context<'_>, user: &str, blob: &str) -> Result<()> {

@@ -9,7 +9,7 @@ use crate::{
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
     model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord},
-    operation::{self, Step, StepFuture},
+    operation::{self, Outputs, Step},
     ports::{Reporter, Session},
     reach::wait,
     spec::{CatalogSource, ServerSpec},
@@ -27,18 +27,8 @@ pub struct Plan {
     pub reshape: bool,
 }
 
-/// What the steps find out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outputs {
-    /// Tasks that changed something.
-    pub changed: usize,
-    /// Who gets in may be others than before.
-    #[serde(default)]
-    pub access_in_doubt: bool,
-}
-
 /// The steps, in order.
-pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>, Outputs>> {
+pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>>> {
     vec![
         Step::precondition("power", Phase::Connect, power),
         Step::new("ssh", Phase::Connect, await_ssh),
@@ -101,136 +91,136 @@ pub(super) async fn close_interrupted(world: &World, server: &ServerRecord) -> R
     Ok(())
 }
 
-fn power<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let base = &ctx.base;
-        // A server that was adopted is switched on and off by others.
-        let Some(lifecycle) = base.provider().origin().lifecycle() else { return Ok(()) };
-        let mut machine = base.machine().await?;
-        let (size, options) = (base.spec.size, &base.spec.provider);
-        let mut reshape = base.provider().reshaping().filter(|_| ctx.plan.reshape);
-        if let Some(reshaping) = reshape {
-            // Looked at anew: a resumed application must not shut down once more what it has changed already.
-            let changes = reshaping.preflight_reshape(&machine, size, options).await?.changes;
-            reshape = reshape.filter(|_| !changes.is_empty());
+async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    let base = &ctx.base;
+    // A server that was adopted is switched on and off by others.
+    let Some(lifecycle) = base.provider().origin().lifecycle() else { return Ok(()) };
+    let mut machine = base.machine().await?;
+    let (size, options) = (base.spec.size, &base.spec.provider);
+    let mut reshape = base.provider().reshaping().filter(|_| ctx.plan.reshape);
+    if let Some(reshaping) = reshape {
+        // Looked at anew: a resumed application must not shut down once more what it has changed already.
+        let changes = reshaping.preflight_reshape(&machine, size, options).await?.changes;
+        reshape = reshape.filter(|_| !changes.is_empty());
+    }
+    if let Some(reshaping) = reshape {
+        if base.observe().await?.power == Power::On {
+            notice(base, Level::Info, "shutting down to change the virtual hardware").await;
         }
-        if let Some(reshaping) = reshape {
-            if base.observe().await?.power == Power::On {
-                notice(base, Level::Info, "shutting down to change the virtual hardware").await;
-            }
-            lifecycle.stop(&machine, SHUTDOWN_GRACE).await?;
-            machine = reshaping.reshape(&machine, size, options).await?;
-            base.update(|record| record.machine = Some(machine.clone())).await?;
-        }
-        if base.observe().await?.power == Power::Off && reshape.is_none() {
-            notice(base, Level::Warning, "the machine was off; starting it").await;
-        }
-        let machine = lifecycle.start(&machine, &base.reporter).await?;
-        base.update(|record| record.machine = Some(machine)).await?;
-        Ok(())
-    })
+        lifecycle.stop(&machine, SHUTDOWN_GRACE).await?;
+        machine = reshaping.reshape(&machine, size, options).await?;
+        base.update(|record| record.machine = Some(machine.clone())).await?;
+    }
+    if base.observe().await?.power == Power::Off && reshape.is_none() {
+        notice(base, Level::Warning, "the machine was off; starting it").await;
+    }
+    let machine = lifecycle.start(&machine, &base.reporter).await?;
+    base.update(|record| record.machine = Some(machine)).await?;
+    Ok(())
 }
 
-fn await_ssh<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        wait::for_address(&ctx.base).await?;
-        let session = ctx.take_session().await?;
-        ctx.base.leave_session(session);
-        Ok(())
-    })
+async fn await_ssh(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    wait::for_address(&ctx.base).await?;
+    let session = ctx.take_session().await?;
+    ctx.base.leave_session(session);
+    Ok(())
 }
 
-fn clear_leftovers<'a>(ctx: &'a ApplyContext<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(leftovers::clear(&ctx.base))
+async fn clear_leftovers(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    leftovers::clear(&ctx.base).await
 }
 
-fn run_ansible<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let base = &ctx.base;
-        // A killed step is run again, and what its last run left must be gone first.
-        leftovers::clear(base).await?;
-        let session = ctx.take_session().await?;
-        pending_sshd::refuse(base, session.as_ref()).await?;
-        let before = base
-            .update(|record| {
-                record.unclean = true;
-                record.phase = Phase::Provision;
-            })
-            .await?;
-        if let Some(CatalogSource { url, commit, .. }) =
-            base.spec.catalog.as_ref().filter(|_| !base.spec.apps.is_empty())
-        {
-            let commit = commit.as_deref().unwrap_or("unknown");
-            notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
-        }
-        let request = run::request(base, &before, session.transport(), false).await?;
-        let run = request.run;
-        let observer = run::Observer::new(base, run, &before.pending_handlers);
-        let packages = host_vars::packages(&base.world.modules, &base.world.catalog, &base.spec);
-        let machine = base.machine().await?;
-        let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
-        base.update(|record| record.machine_next = (next != machine).then_some(next)).await?;
-        let armed = confirm::arm(base, session.as_ref()).await?;
-        let meanwhile =
-            async { tokio::join!(prefetch::fetch(session.as_ref(), &packages), armed.keep(session.as_ref())) };
-        let result = tokio::select! {
-            result = base.world.engine.run(request, &observer) => result,
-            ((), never) = meanwhile => match never {},
-        };
-        let pending = observer.pending();
-        let heard = observer.heard().max(Some(armed.heard()));
-        let reports = observer.into_reports();
-        let lost = reports.iter().any(diagnosis::is_lost);
-        let log = if lost { String::new() } else { server_log::script(run, &reports) };
-        outputs.access_in_doubt |= promises::in_doubt(&reports);
-        let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
-        let settled = armed.settle(session, good, &log).await;
-        let diagnosis = Diagnosis::of(&reports, settled.as_deref().ok(), heard).await;
-        let unclean = !leftovers::run_ended(base, &result, &reports).await?;
-        base.update(|record| {
-            record.pending_handlers = pending;
-            record.unclean = unclean;
+/// What the run of Ansible did.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Converged {
+    /// Tasks that changed something.
+    pub(super) changed: usize,
+    /// Who gets in may be others than before.
+    #[serde(default)]
+    access_in_doubt: bool,
+}
+
+async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
+    let base = &ctx.base;
+    // A killed step is run again, and what its last run left must be gone first.
+    leftovers::clear(base).await?;
+    let session = ctx.take_session().await?;
+    pending_sshd::refuse(base, session.as_ref()).await?;
+    let before = base
+        .update(|record| {
+            record.unclean = true;
+            record.phase = Phase::Provision;
         })
         .await?;
-        let verdict =
-            result.and_then(|summary| diagnosis::judge(base, Phase::Provision, &summary, &reports, &diagnosis));
-        match (verdict, settled) {
-            (verdict, Ok(session)) => {
-                base.leave_session(session);
-                verdict?;
-            }
-            // That it did not come back either is the same trouble; that it has put settings back is another, and worth a word.
-            (Err(mut failure), Err(unsettled)) if lost => {
-                failure.causes.extend(Some(unsettled.message).filter(|_| unsettled.hints != failure.hints));
-                return Err(failure);
-            }
-            (_, Err(unsettled)) => return Err(unsettled),
+    if let Some(CatalogSource { url, commit, .. }) = base.spec.catalog.as_ref().filter(|_| !base.spec.apps.is_empty()) {
+        let commit = commit.as_deref().unwrap_or("unknown");
+        notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
+    }
+    let request = run::request(base, &before, session.transport(), false).await?;
+    let run = request.run;
+    let observer = run::Observer::new(base, run, &before.pending_handlers);
+    let packages = host_vars::packages(&base.world.modules, &base.world.catalog, &base.spec);
+    let machine = base.machine().await?;
+    let next = base.provider().route_ssh(&machine, base.spec.ssh.port).await?;
+    base.update(|record| record.machine_next = (next != machine).then_some(next)).await?;
+    let armed = confirm::arm(base, session.as_ref()).await?;
+    let meanwhile = async { tokio::join!(prefetch::fetch(session.as_ref(), &packages), armed.keep(session.as_ref())) };
+    let result = tokio::select! {
+        result = base.world.engine.run(request, &observer) => result,
+        ((), never) = meanwhile => match never {},
+    };
+    let pending = observer.pending();
+    let heard = observer.heard().max(Some(armed.heard()));
+    let reports = observer.into_reports();
+    let lost = reports.iter().any(diagnosis::is_lost);
+    let log = if lost { String::new() } else { server_log::script(run, &reports) };
+    let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
+    let settled = armed.settle(session, good, &log).await;
+    let diagnosis = Diagnosis::of(&reports, settled.as_deref().ok(), heard).await;
+    let unclean = !leftovers::run_ended(base, &result, &reports).await?;
+    base.update(|record| {
+        record.pending_handlers = pending;
+        record.unclean = unclean;
+    })
+    .await?;
+    let verdict = result.and_then(|summary| diagnosis::judge(base, Phase::Provision, &summary, &reports, &diagnosis));
+    match (verdict, settled) {
+        (verdict, Ok(session)) => {
+            base.leave_session(session);
+            verdict?;
         }
-        outputs.changed = reports.iter().filter(|r| diagnosis::is_change(r)).count();
-        Ok(())
+        // That it did not come back either is the same trouble; that it has put settings back is another, and worth a word.
+        (Err(mut failure), Err(unsettled)) if lost => {
+            failure.causes.extend(Some(unsettled.message).filter(|_| unsettled.hints != failure.hints));
+            return Err(failure);
+        }
+        (_, Err(unsettled)) => return Err(unsettled),
+    }
+    Ok(Converged {
+        changed: reports.iter().filter(|r| diagnosis::is_change(r)).count(),
+        access_in_doubt: promises::in_doubt(&reports),
     })
 }
 
-fn prove_access<'a>(ctx: &'a ApplyContext<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        // The connection that has just proved the new settings, or, where this is gone on with, a new one.
-        let left = ctx.base.take_session();
-        let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
-            // It has just become root to stop the server's clock.
-            Some(session) => session,
-            None => access::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
-        };
-        let proved = promises::prove(&ctx.base, session.as_ref(), outputs.access_in_doubt).await;
-        session.close().await;
-        proved?;
-        ctx.base
-            .update(|record| {
-                record.login_user = ctx.base.spec.user.clone();
-                record.phase = Phase::Ready;
-            })
-            .await?;
-        Ok(())
-    })
+async fn prove_access(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
+    let Converged { access_in_doubt, .. } = outputs.get()?;
+    // The connection that has just proved the new settings, or, where this is gone on with, a new one.
+    let left = ctx.base.take_session();
+    let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
+        // It has just become root to stop the server's clock.
+        Some(session) => session,
+        None => access::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
+    };
+    let proved = promises::prove(&ctx.base, session.as_ref(), *access_in_doubt).await;
+    session.close().await;
+    proved?;
+    ctx.base
+        .update(|record| {
+            record.login_user = ctx.base.spec.user.clone();
+            record.phase = Phase::Ready;
+        })
+        .await?;
+    Ok(())
 }
 
 async fn notice(ctx: &Context<'_>, level: Level, message: &str) {

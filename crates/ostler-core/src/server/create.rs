@@ -9,7 +9,7 @@ use crate::{
         ImageHandle, KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed,
         ServerRecord,
     },
-    operation::{self, Step, StepFuture},
+    operation::{self, Outputs, Step},
     ports::{Keep, Origin, Provider, Reporter},
     reach::{cloud_init, host_key, wait},
     server::{adopt, template},
@@ -26,15 +26,8 @@ pub struct Plan {
     pub spec: ServerSpec,
 }
 
-/// What the steps find out.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Outputs {
-    /// What the machine boots from.
-    image: Option<ImageHandle>,
-}
-
 /// The steps by which servers of a provider come under management.
-pub fn steps_for<'a>(provider: &dyn Provider) -> Vec<Step<Context<'a>, Outputs>> {
+pub fn steps_for<'a>(provider: &dyn Provider) -> Vec<Step<Context<'a>>> {
     match provider.origin() {
         Origin::Makes(_) => steps(),
         Origin::Adopts(_) => adopt::steps(),
@@ -42,11 +35,11 @@ pub fn steps_for<'a>(provider: &dyn Provider) -> Vec<Step<Context<'a>, Outputs>>
 }
 
 /// The steps that make a server, in order.
-pub fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
+pub fn steps<'a>() -> Vec<Step<Context<'a>>> {
     vec![
-        Step::with_undo("keys", Phase::Create, make_keys, forget_keys),
+        Step::new("keys", Phase::Create, make_keys).undone_by(forget_keys),
         Step::new("image", Phase::Create, get_image),
-        Step::with_undo("machine", Phase::Create, create_machine, remove_machine),
+        Step::new("machine", Phase::Create, create_machine).undone_by(remove_machine),
         Step::precondition("boot", Phase::Create, boot),
         Step::new("address", Phase::Connect, await_address),
         Step::new("ssh", Phase::Connect, await_ssh),
@@ -128,14 +121,12 @@ pub fn order(
     }
 }
 
-fn make_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        make_client_key(ctx).await?;
-        let host = ctx.world.remote.generate_key()?;
-        ctx.world.store.put_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
-        ctx.update(|record| record.host_keys = vec![host.public]).await?;
-        Ok(())
-    })
+async fn make_keys(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    make_client_key(ctx).await?;
+    let host = ctx.world.remote.generate_key()?;
+    ctx.world.store.put_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY, &host.private).await?;
+    ctx.update(|record| record.host_keys = vec![host.public]).await?;
+    Ok(())
 }
 
 /// What Ostler logs in with.
@@ -146,37 +137,33 @@ pub(super) async fn make_client_key(ctx: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn forget_keys<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        for name in [secret_name::CLIENT_KEY, secret_name::BOOTSTRAP_HOST_KEY] {
-            ctx.world.store.remove_secret(Some(ctx.subject), name).await?;
-        }
-        ctx.world.remote.forget(ctx.server()).await
-    })
+pub(super) async fn forget_keys(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    for name in [secret_name::CLIENT_KEY, secret_name::BOOTSTRAP_HOST_KEY] {
+        ctx.world.store.remove_secret(Some(ctx.subject), name).await?;
+    }
+    ctx.world.remote.forget(ctx.server()).await
 }
 
-fn get_image<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
-        outputs.image = Some(ctx.lifecycle()?.image(&order, &ctx.reporter).await?);
-        Ok(())
-    })
+/// What the machine boots from.
+#[derive(Serialize, Deserialize)]
+struct Image {
+    image: ImageHandle,
 }
 
-fn create_machine<'a>(ctx: &'a Context<'_>, outputs: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let lifecycle = ctx.lifecycle()?;
-        let image = outputs
-            .image
-            .as_ref()
-            .ok_or_else(|| Failure::new(Blame::Bug, format!("{} is to be made without an image", ctx.server())))?;
-        let seed = seed(ctx, lifecycle.needs_guest_agent()).await?;
-        let found = ctx.record().await?.machine;
-        let order = order(ctx.world, &ctx.spec, ctx.operation, seed, found);
-        let machine = lifecycle.create(&order, image, &Keeper(ctx), &ctx.reporter).await?;
-        ctx.update(|record| record.machine = Some(machine)).await?;
-        Ok(())
-    })
+async fn get_image(ctx: &Context<'_>, _: &Outputs) -> Result<Image> {
+    let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), None);
+    Ok(Image { image: ctx.lifecycle()?.image(&order, &ctx.reporter).await? })
+}
+
+async fn create_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
+    let lifecycle = ctx.lifecycle()?;
+    let Image { image } = outputs.get()?;
+    let seed = seed(ctx, lifecycle.needs_guest_agent()).await?;
+    let found = ctx.record().await?.machine;
+    let order = order(ctx.world, &ctx.spec, ctx.operation, seed, found);
+    let machine = lifecycle.create(&order, image, &Keeper(ctx), &ctx.reporter).await?;
+    ctx.update(|record| record.machine = Some(machine)).await?;
+    Ok(())
 }
 
 /// Keeps what is chosen in the subject's record.
@@ -201,14 +188,12 @@ async fn seed(ctx: &Context<'_>, needs_guest_agent: bool) -> Result<Seed> {
     Ok(cloud_init::seed(&ctx.spec, ctx.world.owner, ctx.operation, &host_key, &client_key, needs_guest_agent))
 }
 
-fn remove_machine<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let found = ctx.record().await?.machine;
-        let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), found);
-        ctx.lifecycle()?.remove(&order).await?;
-        ctx.update(|record| record.machine = None).await?;
-        Ok(())
-    })
+async fn remove_machine(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let found = ctx.record().await?.machine;
+    let order = order(ctx.world, &ctx.spec, ctx.operation, Seed::empty(), found);
+    ctx.lifecycle()?.remove(&order).await?;
+    ctx.update(|record| record.machine = None).await?;
+    Ok(())
 }
 
 /// What there is of a server that its creation made, for people; a best effort, for it is asked where something else has failed.
@@ -219,16 +204,14 @@ pub(super) async fn left(world: &World, server: &ServerName) -> Vec<String> {
     lifecycle.left(&order).await
 }
 
-fn boot<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
-        ctx.update(|record| {
-            record.machine = Some(machine);
-            record.phase = Phase::Connect;
-        })
-        .await?;
-        say_slowness(ctx).await
+async fn boot(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
+    ctx.update(|record| {
+        record.machine = Some(machine);
+        record.phase = Phase::Connect;
     })
+    .await?;
+    say_slowness(ctx).await
 }
 
 /// Tells the user why waiting takes longer than the usual limit.
@@ -242,51 +225,43 @@ async fn say_slowness(ctx: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn await_address<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(wait::for_address(ctx))
+async fn await_address(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    wait::for_address(ctx).await
 }
 
-fn await_ssh<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        wait::for_login(ctx).await?.close().await;
-        Ok(())
-    })
+async fn await_ssh(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    wait::for_login(ctx).await?.close().await;
+    Ok(())
 }
 
-fn await_cloud_init<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        wait::for_cloud_init(ctx).await?;
-        ctx.update(|record| record.phase = Phase::Access).await?;
-        Ok(())
-    })
+async fn await_cloud_init(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    wait::for_cloud_init(ctx).await?;
+    ctx.update(|record| record.phase = Phase::Access).await?;
+    Ok(())
 }
 
-fn replace_host_key<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        host_key::replace(ctx).await?;
-        ctx.world.store.remove_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY).await?;
-        Ok(())
-    })
+async fn replace_host_key(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    host_key::replace(ctx).await?;
+    ctx.world.store.remove_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY).await?;
+    Ok(())
 }
 
-fn scrub_seed<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { ctx.lifecycle()?.scrub_seed(&ctx.machine().await?).await })
+async fn scrub_seed(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    ctx.lifecycle()?.scrub_seed(&ctx.machine().await?).await
 }
 
-pub(super) fn prove_access<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let first = ctx.take_session();
-        let proved = async { access::prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await };
-        match proved.await {
-            Ok(session) => {
-                if let Some(first) = first {
-                    first.close().await;
-                }
-                // What comes next works over it: firewalls count connections.
-                ctx.leave_session(session);
-                Ok(())
+pub(super) async fn prove_access(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let first = ctx.take_session();
+    let proved = async { access::prove(ctx, wait::for_login_as(ctx, &ctx.spec.user).await?).await };
+    match proved.await {
+        Ok(session) => {
+            if let Some(first) = first {
+                first.close().await;
             }
-            Err(failure) => Err(adopt::explained(ctx, first, failure).await),
+            // What comes next works over it: firewalls count connections.
+            ctx.leave_session(session);
+            Ok(())
         }
-    })
+        Err(failure) => Err(adopt::explained(ctx, first, failure).await),
+    }
 }

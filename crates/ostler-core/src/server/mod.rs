@@ -1,7 +1,7 @@
 //! The operations of servers: create, adopt, apply and destroy one, make a template of it; `up`, which decides between them; and a
 //! look at what `up` would change.
 //!
-//! Each file has the same sections in the same order: plan and outputs, steps, implementations.
+//! Each file has the same sections in the same order: plan, steps, implementations; what a step finds out stands above its function.
 
 use crate::{model::OperationKind, operation::Definition};
 

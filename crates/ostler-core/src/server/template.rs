@@ -9,7 +9,7 @@ use crate::{
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     model::{OperationKind, OperationRecord, OperationState, Phase, Power, StepState},
-    operation::{self, Driver, Step, StepFuture},
+    operation::{self, Driver, Outputs, Step},
     reach::{RUN_AS_ROOT, wait},
     server::{
         destroy,
@@ -28,12 +28,8 @@ pub struct Plan {
     pub spec: ServerSpec,
 }
 
-/// What the steps find out: nothing.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Outputs {}
-
 /// The steps, in order.
-pub fn steps<'a>() -> Vec<Step<Context<'a>, Outputs>> {
+pub fn steps<'a>() -> Vec<Step<Context<'a>>> {
     vec![
         Step::new(GENERALISE, Phase::Ready, generalise),
         Step::new("off", Phase::Ready, power_off),
@@ -119,36 +115,32 @@ async fn run(world: &World, operation: &mut OperationRecord) -> Result<Resumed> 
     Ok(Resumed::Template)
 }
 
-fn generalise<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        // A power cut may have come since it was made. It still has its identity, so it may boot.
-        let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
-        ctx.update(|record| record.machine = Some(machine)).await?;
-        let session = wait::for_login(ctx).await?;
-        let output = session.run(&format!("{RUN_AS_ROOT} -- {}", ctx.spec.user), SCRIPT.as_bytes()).await?;
-        session.close().await;
-        if output.status == 0 {
-            return Ok(());
-        }
-        let server = ctx.server();
-        Err(Failure::new(Blame::Target, output.stderr.trim())
-            .because_of(format!("{server} could not be made general (status {})", output.status))
-            .with_hint(Hint::from("mend the cause, then ").with(Next::Resume(server.clone())).with(" makes it anew")))
-    })
+async fn generalise(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    // A power cut may have come since it was made. It still has its identity, so it may boot.
+    let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
+    ctx.update(|record| record.machine = Some(machine)).await?;
+    let session = wait::for_login(ctx).await?;
+    let output = session.run(&format!("{RUN_AS_ROOT} -- {}", ctx.spec.user), SCRIPT.as_bytes()).await?;
+    session.close().await;
+    if output.status == 0 {
+        return Ok(());
+    }
+    let server = ctx.server();
+    Err(Failure::new(Blame::Target, output.stderr.trim())
+        .because_of(format!("{server} could not be made general (status {})", output.status))
+        .with_hint(Hint::from("mend the cause, then ").with(Next::Resume(server.clone())).with(" makes it anew")))
 }
 
-fn power_off<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move { ctx.lifecycle()?.stop(&ctx.machine().await?, Duration::ZERO).await })
+async fn power_off(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    ctx.lifecycle()?.stop(&ctx.machine().await?, Duration::ZERO).await
 }
 
-fn make_template<'a>(ctx: &'a Context<'_>, _: &'a mut Outputs) -> StepFuture<'a> {
-    Box::pin(async move {
-        let templates = ctx
-            .provider()
-            .templates()
-            .ok_or_else(|| Failure::new(Blame::Bug, format!("the provider of {} makes no templates", ctx.server())))?;
-        templates.make_template(&ctx.machine().await?, digest(ctx)?).await
-    })
+async fn make_template(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+    let templates = ctx
+        .provider()
+        .templates()
+        .ok_or_else(|| Failure::new(Blame::Bug, format!("the provider of {} makes no templates", ctx.server())))?;
+    templates.make_template(&ctx.machine().await?, digest(ctx)?).await
 }
 
 fn digest<'a>(ctx: &'a Context<'_>) -> Result<&'a TemplateDigest> {

@@ -189,8 +189,8 @@ async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<
                 apply::close_interrupted(world, &recorded(world, &spec.name).await?).await?;
                 let plan = apply::Plan { spec: spec.clone(), reshape };
                 let mut operation = apply::begin(world, &plan).await?;
-                let outputs = run_apply(world, &mut operation, session).await?;
-                return Ok(Outcome { created, changed: outputs.changed });
+                let changed = run_apply(world, &mut operation, session).await?;
+                return Ok(Outcome { created, changed });
             }
         }
     }
@@ -212,8 +212,8 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
             adopt::ask(world, &create::planned_spec(&creation)?).await?;
             let session = run_create(world, &mut creation).await?;
             let plan = apply::Plan { spec: record.desired, reshape: false };
-            let outputs = run_apply(world, &mut apply::begin(world, &plan).await?, session).await?;
-            return Ok(Resumed::Up(Outcome { created: true, changed: outputs.changed }));
+            let changed = run_apply(world, &mut apply::begin(world, &plan).await?, session).await?;
+            return Ok(Resumed::Up(Outcome { created: true, changed }));
         }
         OperationState::Succeeded => {}
     }
@@ -229,8 +229,8 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
         // Killed between creation and application.
         None => apply::begin(world, &apply::Plan { spec: record.desired, reshape: false }).await?,
     };
-    let outputs = run_apply(world, &mut operation, None).await?;
-    Ok(Resumed::Up(Outcome { created: false, changed: outputs.changed }))
+    let changed = run_apply(world, &mut operation, None).await?;
+    Ok(Resumed::Up(Outcome { created: false, changed }))
 }
 
 /// What `resume` came to.
@@ -256,12 +256,8 @@ async fn run_create(world: &World, operation: &mut OperationRecord) -> Result<Op
     }
 }
 
-/// `session` is a login that there is already.
-async fn run_apply(
-    world: &World,
-    operation: &mut OperationRecord,
-    session: Option<Box<dyn Session>>,
-) -> Result<apply::Outputs> {
+/// Returns how many tasks changed something. `session` is a login that there is already.
+async fn run_apply(world: &World, operation: &mut OperationRecord, session: Option<Box<dyn Session>>) -> Result<usize> {
     let plan: apply::Plan = operation.read_plan()?;
     let base = Context::new(world, operation.subject, operation.id, plan.spec.clone());
     if let Some(session) = session {
@@ -269,7 +265,8 @@ async fn run_apply(
     }
     let ctx = apply::ApplyContext::new(base, plan);
     let driver = Driver { store: &*world.store, reporter: &ctx.base.reporter, interrupt: &world.interrupt };
-    driver.forward(operation, &apply::steps(), &ctx).await
+    let outputs = driver.forward(operation, &apply::steps(), &ctx).await?;
+    Ok(outputs.get::<apply::Converged>()?.changed)
 }
 
 async fn recorded(world: &World, name: &ServerName) -> Result<ServerRecord> {

@@ -18,9 +18,9 @@ pub struct Model {
     pub state: String,
     /// JSON that only the operation's own module reads.
     pub plan: String,
-    /// JSON that only the operation's own module reads.
+    /// JSON object in which earlier versions kept what all steps had found out.
     pub outputs: String,
-    /// JSON list of steps.
+    /// JSON list of steps, with what each has found out.
     pub steps: String,
     /// JSON of a `Failure`.
     pub failure: Option<String>,

@@ -5,7 +5,7 @@ use ostler_core::{
     ids::{LeaseToken, OperationId, RunId, ServerName},
     model::{
         MachineRecord, OperationKind, OperationOverview, OperationRecord, OperationState, Phase, ServerOverview,
-        ServerRecord, StepRecord, StepState,
+        ServerRecord, StepRecord,
     },
     ports::{ChildRecord, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
@@ -149,7 +149,6 @@ pub fn server(text: &str) -> ServerRecord {
 }
 
 pub fn operation(server: &str) -> OperationRecord {
-    let step = |name: &str| StepRecord { name: name.into(), state: StepState::Pending };
     OperationRecord {
         id: OperationId::new(),
         subject: subject(server),
@@ -158,7 +157,7 @@ pub fn operation(server: &str) -> OperationRecord {
         state: OperationState::Running,
         plan: r#"{"candidates":["kvm","tcg"]}"#.into(),
         outputs: "{}".into(),
-        steps: ["image", "disk", "seed", "start", "wait", "access", "provision"].map(step).into(),
+        steps: ["image", "disk", "seed", "start", "wait", "access", "provision"].map(StepRecord::pending).into(),
         failure: None,
         started: now(),
         ended: None,

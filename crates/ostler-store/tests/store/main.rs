@@ -38,7 +38,7 @@ on_every_database! {
     an_operation_is_kept_whole,
     the_newest_operation_of_each_server_is_listed,
     an_operation_ends_and_goes_on,
-    a_step_moves_with_the_outputs,
+    a_step_moves_with_its_output,
     what_is_not_in_the_journal_is_an_error,
     events_are_numbered_in_order,
     events_are_filtered_and_limited,

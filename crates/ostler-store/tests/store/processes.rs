@@ -33,7 +33,7 @@ async fn writer() {
     let count = std::env::var(COUNT).unwrap().parse().unwrap();
     for index in 0_u64..count {
         let text = format!("{} {index}", std::process::id());
-        store.set_step(operation, 0, StepState::Started, &index.to_string(), &[]).await.unwrap();
+        store.set_step(operation, 0, StepState::Started, Some(&index.to_string()), &[]).await.unwrap();
         let appended = store.append_events(&[notice(&text), notice(&text)]).await.unwrap();
         println!("answered {} {index}", appended[1].number.0);
     }
@@ -106,8 +106,8 @@ async fn a_killed_writer_loses_nothing(place: &Place) {
         while let Some(answer) = writer.answer() {
             last = answer;
         }
-        let outputs = store.operation(record.id).await.unwrap().unwrap().outputs;
-        assert!(outputs.parse::<u64>().unwrap() >= last.1, "a step was answered and lost");
+        let output = store.operation(record.id).await.unwrap().unwrap().steps[0].output.take();
+        assert!(output.unwrap().parse::<u64>().unwrap() >= last.1, "a step was answered and lost");
         let newest = store.last_event().await.unwrap();
         assert!(newest.0 >= last.0, "event {} was answered, the last one is {}", last.0, newest.0);
         let events = store.events(EventNumber(0), &EventFilter::default(), u32::MAX).await.unwrap();

@@ -5,7 +5,9 @@ use ostler_core::{
     Blame, Failure,
     event::{Event, EventKind, Level, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId},
-    model::{MachineRecord, OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepState},
+    model::{
+        MachineRecord, OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepRecord, StepState,
+    },
     ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
     subject::SubjectKind,
@@ -162,23 +164,31 @@ pub async fn an_operation_ends_and_goes_on(store: &dyn Store) {
     }
 }
 
-pub async fn a_step_moves_with_the_outputs(store: &dyn Store) {
+pub async fn a_step_moves_with_its_output(store: &dyn Store) {
     let mut record = operation("web-1");
     store.begin_operation(&record).await.unwrap();
-    store.set_step(record.id, 0, StepState::Done, r#"{"image":"x"}"#, &[]).await.unwrap();
-    store.set_step(record.id, 2, StepState::Started, r#"{"image":"y"}"#, &[]).await.unwrap();
-    record.steps[0].state = StepState::Done;
-    record.steps[2].state = StepState::Started;
-    record.outputs = r#"{"image":"y"}"#.into();
+    store.set_step(record.id, 0, StepState::Done, Some(r#"{"image":"x"}"#), &[]).await.unwrap();
+    store.set_step(record.id, 1, StepState::Done, Some("7"), &[]).await.unwrap();
+    store.set_step(record.id, 1, StepState::Done, Some("8"), &[]).await.unwrap();
+    store.set_step(record.id, 2, StepState::Started, None, &[]).await.unwrap();
+    // What it has found out stays while it is undone.
+    store.set_step(record.id, 0, StepState::Undoing, None, &[]).await.unwrap();
+    let step = |name: &str, state, output: Option<&str>| {
+        let output = output.map(str::to_owned);
+        StepRecord { name: name.into(), state, output }
+    };
+    record.steps[0] = step("image", StepState::Undoing, Some(r#"{"image":"x"}"#));
+    record.steps[1] = step("disk", StepState::Done, Some("8"));
+    record.steps[2] = step("seed", StepState::Started, None);
     assert_eq!(store.operation(record.id).await.unwrap(), Some(record));
 }
 
 pub async fn what_is_not_in_the_journal_is_an_error(store: &dyn Store) {
     let (record, unknown) = (operation("web-1"), OperationId::new());
     store.begin_operation(&record).await.unwrap();
-    let error = store.set_step(record.id, 7, StepState::Done, "{}", &[]).await.unwrap_err();
+    let error = store.set_step(record.id, 7, StepState::Done, None, &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {} has no step 7", record.id));
-    let error = store.set_step(unknown, 0, StepState::Done, "{}", &[]).await.unwrap_err();
+    let error = store.set_step(unknown, 0, StepState::Done, None, &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
     let error = store.set_operation_state(unknown, OperationState::Failed, None, &[]).await.unwrap_err();
     assert_eq!(error.message, format!("operation {unknown} is not in the journal"));
@@ -251,7 +261,7 @@ pub async fn an_event_is_in_the_log_once(store: &dyn Store) {
     assert_eq!(numbers(store.append_events(&first).await.unwrap()), [0; 0]);
     assert_eq!(numbers(store.append_events(&again).await.unwrap()), [3]);
     for expected in [vec![4], vec![]] {
-        let step = store.set_step(record.id, 0, StepState::Done, "{}", std::slice::from_ref(&four)).await.unwrap();
+        let step = store.set_step(record.id, 0, StepState::Done, None, std::slice::from_ref(&four)).await.unwrap();
         assert_eq!(numbers(step), expected);
         let known = [one.clone(), four.clone()];
         let state = store.set_operation_state(record.id, OperationState::Succeeded, None, &known).await.unwrap();
@@ -320,7 +330,7 @@ pub async fn the_journal_and_its_events_change_together(store: &dyn Store) {
     let (record, unknown) = (operation("web-1"), OperationId::new());
     store.begin_operation(&record).await.unwrap();
     let ended = [notice("ended")];
-    store.set_step(record.id, 7, StepState::Done, "{}", &ended).await.unwrap_err();
+    store.set_step(record.id, 7, StepState::Done, None, &ended).await.unwrap_err();
     store.set_operation_state(unknown, OperationState::Failed, None, &ended).await.unwrap_err();
     assert_eq!(store.last_event().await.unwrap(), EventNumber(0), "an event tells of what did not happen");
     store.set_operation_state(record.id, OperationState::Failed, None, &ended).await.unwrap();
@@ -475,6 +485,7 @@ pub async fn long_and_odd_texts_survive(store: &dyn Store) {
     let (mut server, mut operation) = (server("web-1"), operation("web-1"));
     server.machine = Some(MachineRecord(text.clone()));
     (operation.plan, operation.outputs) = (text.clone(), text.clone());
+    operation.steps[0].output = Some(text.clone());
     operation.failure = Some(Failure::new(Blame::Bug, text.clone()));
     store.put_server(&server).await.unwrap();
     store.begin_operation(&operation).await.unwrap();

@@ -92,12 +92,12 @@ impl<S: Store> Store for FaultyStore<S> {
         id: OperationId,
         index: usize,
         state: StepState,
-        outputs: &str,
+        output: Option<&str>,
         events: &[NewEvent],
     ) -> Result<Vec<Event>> {
         let operation = self.store.operation(id).await?.expect("a step of an operation that was begun");
         let call = set_step(operation.kind, &operation.steps[index].name, state);
-        self.faults.around(&call, self.store.set_step(id, index, state, outputs, events)).await
+        self.faults.around(&call, self.store.set_step(id, index, state, output, events)).await
     }
 
     async fn append_events(&self, events: &[NewEvent]) -> Result<Vec<Event>> {

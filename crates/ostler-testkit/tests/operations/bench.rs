@@ -6,7 +6,7 @@ use ostler_core::{
     Result,
     event::EventKind,
     ids::{EventNumber, OperationId, ServerName, StateId, SubjectId},
-    model::{OperationRecord, OperationState, Seed},
+    model::{OperationRecord, OperationState, Seed, StepRecord, StepState},
     operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
     ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
     secret::Secret,
@@ -294,7 +294,8 @@ impl Bench {
                 "recorded machine": server.machine, "desired": server.desired, "phase": server.phase,
                 "login user": server.login_user, "pending": server.pending_handlers, "unclean": server.unclean,
                 "made by its creation": machine.as_ref().map(|m| m.operation) == Some(server.created_by),
-                "creation": (creation.state, creation.steps), "latest": (latest.kind, latest.state, latest.steps),
+                "creation": (creation.state, in_short(&creation.steps)),
+                "latest": (latest.kind, latest.state, in_short(&latest.steps)),
                 "pinned": server.host_keys == [guest.host_key.clone()],
                 "gets in": server.client_key.as_ref().is_some_and(|key| guest.authorized_keys.contains(key)),
                 "client key": client_key.is_some(),
@@ -477,6 +478,11 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
 pub fn liveness(owner: &LeaseOwner) -> Liveness {
     let process = ProcessId { pid: owner.pid, start_ticks: owner.start_ticks, boot: owner.boot.clone() };
     if process.is_alive() { Liveness::Alive } else { Liveness::Dead }
+}
+
+/// Without what they found out, which may differ.
+fn in_short(steps: &[StepRecord]) -> Vec<(&str, StepState)> {
+    steps.iter().map(|step| (step.name.as_str(), step.state)).collect()
 }
 
 fn machine_in_short(machine: Machine) -> Json {

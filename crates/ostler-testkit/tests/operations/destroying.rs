@@ -2,12 +2,13 @@
 
 use crate::{
     bench::{Bench, Verb, finished, up, web},
-    cases::{advice, after_each, at, block_on, each, faults_around, steps_of},
+    cases::{advice, after_each, at, block_on, each, faults_around},
 };
 use ostler_core::{
     Blame, Failure,
     model::{OperationKind, OperationState, StepState},
-    server::create,
+    operation::StepDefinition,
+    server::operations,
 };
 use ostler_testkit::world::{Effect, Fault, Moment, set_step};
 
@@ -51,12 +52,12 @@ async fn store_creation(store: &impl ostler_core::ports::Store) -> ostler_core::
 
 /// Only a step with an undo is journaled as being undone.
 fn around_undos() -> Vec<Fault> {
-    let with_undo = |name: &str| create::steps().iter().any(|step| step.name == name && step.undo.is_some());
-    let around = |step| {
-        let begun = if with_undo(step) { StepState::Undoing } else { StepState::Undone };
-        faults_around(OperationKind::Create, step, begun, StepState::Undone)
+    let creation = operations().into_iter().find(|operation| operation.name == "create").expect("it is registered");
+    let around = |step: StepDefinition| {
+        let begun = if step.has_undo { StepState::Undoing } else { StepState::Undone };
+        faults_around(creation.kind, step.name, begun, StepState::Undone)
     };
-    steps_of(OperationKind::Create).into_iter().rev().flat_map(around).collect()
+    creation.steps.into_iter().rev().flat_map(around).collect()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use ostler_core::{
     event::{EventKind, Level},
     ids::{EventNumber, OperationId},
     model::{OperationKind, OperationRecord, OperationState, Phase},
-    operation::{Driver, EventLog, Interrupt, Step, StepFuture, begun},
+    operation::{Driver, EventLog, Interrupt, Outputs, Step, begun},
     ports::{EventFilter, Reporter, Store},
 };
 use ostler_store::SeaStore;
@@ -116,19 +116,16 @@ fn a_report_that_is_dropped_at_any_await_is_stored_once() {
 }
 
 /// Something that waits.
-fn act<'a>(_: &'a (), outputs: &'a mut usize) -> StepFuture<'a> {
-    Box::pin(async move {
-        *outputs += 1;
-        tokio::task::yield_now().await;
-        Ok(())
-    })
+async fn act((): &(), _: &Outputs) -> Result<()> {
+    tokio::task::yield_now().await;
+    Ok(())
 }
 
-fn steps() -> Vec<Step<(), usize>> {
+fn steps() -> Vec<Step<()>> {
     ["one", "two"].map(|name| Step::new(name, Phase::Create, act)).into()
 }
 
-async fn go_on(store: &dyn Store, log: &EventLog, id: OperationId) -> Result<usize> {
+async fn go_on(store: &dyn Store, log: &EventLog, id: OperationId) -> Result<Outputs> {
     let mut record: OperationRecord = store.operation(id).await?.expect("it was begun");
     let reporter = log.scope(Some((record.subject, &web().name)), Some(id));
     let (_ctrl_c, interrupt) = Interrupt::new();

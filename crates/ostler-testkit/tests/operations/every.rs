@@ -1,5 +1,6 @@
 //! Every registered operation, failed, killed and cut off from power around each step and at each call of a port, then gone on with;
-//! and each of its undos, done twice. A new operation needs no more than a line in [`scenario`].
+//! each of its undos, done twice; and what its steps
+//! find out. A new operation needs no more than a line in [`scenario`].
 
 use crate::{
     bench::{Bench, Verb, empty, finished, found, up, web, with_module},
@@ -7,9 +8,14 @@ use crate::{
     creating::disturb,
     templates::template,
 };
-use ostler_core::{model::StepState, operation::Definition, server::operations};
+use ostler_core::{
+    model::{OperationKind, OperationRecord, StepState},
+    operation::Definition,
+    ports::Store,
+    server::operations,
+};
 use ostler_testkit::world::{Effect, Moment, set_step};
-use std::ops::RangeInclusive;
+use std::{collections::BTreeSet, ops::RangeInclusive};
 
 /// Where an operation begins, and what lets it.
 struct Scenario {
@@ -69,6 +75,33 @@ impl Scenario {
     }
 }
 
+/// The server's newest operation of this kind.
+async fn journal(bench: &Bench, operation: &Definition) -> Option<OperationRecord> {
+    let store = bench.store().await;
+    let server = store.server(&web().name).await.unwrap();
+    let found = match server {
+        Some(server) if operation.kind == OperationKind::Create => store.operation(server.created_by).await.unwrap(),
+        Some(server) => store.latest_operation(server.subject()).await.unwrap(),
+        None => None,
+    };
+    store.close().await;
+    found.filter(|found| found.kind == operation.kind)
+}
+
+/// What steps had found out that were done, whoever goes on with the operation finds again.
+async fn assert_outputs_stay(bench: &Bench, operation: &Definition, before: &OperationRecord) {
+    let store = bench.store().await;
+    let now = store.operation(before.id).await.unwrap().expect("operations stay as history");
+    store.close().await;
+    let stay = operation.steps.iter().filter(|step| !step.again).map(|step| step.name);
+    for name in stay {
+        let step_of = |record: &OperationRecord| record.steps.iter().find(|step| step.name == name).cloned();
+        if let Some(done) = step_of(before).filter(|step| step.state == StepState::Done) {
+            assert_eq!(step_of(&now).and_then(|step| step.output), done.output, "what `{name}` found out");
+        }
+    }
+}
+
 fn each_operation(check: impl Fn(&Definition, Scenario)) {
     for operation in operations() {
         println!("operation {}", operation.name);
@@ -91,13 +124,31 @@ fn disturbed_around_each_step_and_gone_on_with() {
             if case.power_cut {
                 bench.world().power_cut();
             }
+            let before = journal(&bench, operation).await;
             bench.must(&case.then).await;
+            if let Some(before) = before {
+                assert_outputs_stay(&bench, operation, &before).await;
+            }
             if matches!(case.then, Verb::Destroy) {
                 return scenario.assert_left(&bench).await;
             }
             bench.assert_log(scenario.made.clone());
             assert_eq!(bench.snapshot().await, expected);
         });
+    });
+}
+
+#[test]
+fn what_each_step_finds_out_is_in_the_journal() {
+    each_operation(|operation, scenario| {
+        let types: Vec<_> = operation.steps.iter().filter_map(|step| step.output).collect();
+        let different: BTreeSet<_> = types.iter().collect();
+        assert_eq!(different.len(), types.len(), "two steps find out the same: {types:?}");
+        block_on(scenario.start.must(&scenario.verb));
+        let journal = block_on(journal(&scenario.start, operation)).expect("it was run");
+        for (step, recorded) in operation.steps.iter().zip(journal.steps) {
+            assert_eq!((step.name, step.output.is_some()), (recorded.name.as_str(), recorded.output.is_some()));
+        }
     });
 }
 

@@ -216,7 +216,7 @@ fn the_real_steps_and_the_journal_of_a_version_with_others() {
         with_other_steps(remove("scrub-seed")),
         with_other_steps(|steps| steps.swap(0, 1)),
         // One that is gone, and was not begun.
-        with_other_steps(|steps| steps.push(StepRecord { name: "gone".into(), state: StepState::Pending })),
+        with_other_steps(|steps| steps.push(StepRecord::pending("gone"))),
     ];
     block_on(async {
         for text in texts {
@@ -230,7 +230,7 @@ fn the_real_steps_and_the_journal_of_a_version_with_others() {
             bench.must(&Verb::Destroy).await;
             bench.assert_nothing_left().await;
         }
-        let unknown = StepRecord { name: "unheard-of".into(), state: StepState::Done };
+        let unknown = StepRecord { state: StepState::Done, ..StepRecord::pending("unheard-of") };
         let bench = Journal::load(&with_other_steps(|steps| steps.insert(1, unknown))).await;
         let before = bench.snapshot().await;
         for verb in [Verb::Resume, Verb::Destroy] {

@@ -16,6 +16,7 @@ mod following;
 mod journals;
 mod leases;
 mod looking;
+mod outputs;
 mod service;
 mod steps;
 mod templates;

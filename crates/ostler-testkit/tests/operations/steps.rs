@@ -9,7 +9,7 @@ use ostler_core::{
     event::EventKind,
     ids::EventNumber,
     model::{OperationKind, OperationRecord, OperationState, Phase, StepRecord, StepState},
-    operation::{Driver, EventLog, Interrupt, Step, StepFuture, begun},
+    operation::{Driver, EventLog, Interrupt, Outputs, Step, begun},
     ports::{EventFilter, Store},
 };
 use ostler_store::SeaStore;
@@ -22,19 +22,14 @@ macro_rules! steps {
     ($($name:ident $forward:literal $undo:literal)*) => {
         $(mod $name {
             use super::*;
-            pub fn forward<'a>(log: &'a Log, outputs: &'a mut Vec<String>) -> StepFuture<'a> {
-                Box::pin(async move {
-                    log.lock().unwrap().push($forward);
-                    outputs.push($forward.into());
-                    tokio::task::yield_now().await;
-                    Ok(())
-                })
+            pub async fn forward(log: &Log, _: &Outputs) -> Result<()> {
+                log.lock().unwrap().push($forward);
+                tokio::task::yield_now().await;
+                Ok(())
             }
-            pub fn undo<'a>(log: &'a Log, _: &'a mut Vec<String>) -> StepFuture<'a> {
-                Box::pin(async move {
-                    log.lock().unwrap().push($undo);
-                    Ok(())
-                })
+            pub async fn undo(log: &Log, _: &Outputs) -> Result<()> {
+                log.lock().unwrap().push($undo);
+                Ok(())
             }
         })*
     };
@@ -43,16 +38,16 @@ macro_rules! steps {
 steps! { one "+one" "-one"  two "+two" "-two"  three "+three" "-three"  four "+four" "-four" }
 
 /// Three steps of a version.
-fn list() -> Vec<Step<Log, Vec<String>>> {
+fn list() -> Vec<Step<Log>> {
     vec![
-        Step::with_undo("one", Phase::Create, one::forward, one::undo),
-        Step::with_undo("two", Phase::Create, two::forward, two::undo),
-        Step::with_undo("three", Phase::Create, three::forward, three::undo),
+        Step::new("one", Phase::Create, one::forward).undone_by(one::undo),
+        Step::new("two", Phase::Create, two::forward).undone_by(two::undo),
+        Step::new("three", Phase::Create, three::forward).undone_by(three::undo),
     ]
 }
 
-fn four() -> Step<Log, Vec<String>> {
-    Step::with_undo("four", Phase::Create, four::forward, four::undo)
+fn four() -> Step<Log> {
+    Step::new("four", Phase::Create, four::forward).undone_by(four::undo)
 }
 
 /// A journal as another version wrote it: `one+` is done, `two*` begun, `three` not begun.
@@ -64,7 +59,7 @@ fn journal(text: &str) -> OperationRecord {
             Some(b'*') => StepState::Started,
             _ => StepState::Pending,
         };
-        StepRecord { name, state }
+        StepRecord { name, state, output: None }
     };
     let steps = text.split_whitespace().map(step).collect();
     OperationRecord { steps, ..begun(about(), OperationKind::Create, &(), &list()) }
@@ -78,7 +73,7 @@ struct Ran {
     ends: Vec<OperationState>,
 }
 
-async fn run(record: &OperationRecord, steps: &[Step<Log, Vec<String>>], destroy: bool) -> Ran {
+async fn run(record: &OperationRecord, steps: &[Step<Log>], destroy: bool) -> Ran {
     let dir = tempfile::tempdir().unwrap();
     let store = SeaStore::open_sqlite(dir.path()).await.unwrap();
     store.begin_operation(record).await.unwrap();
@@ -110,7 +105,7 @@ fn names(record: &OperationRecord) -> Vec<&str> {
 
 /// Resuming and destroying do so much, and resuming and then destroying undoes everything that was ever begun.
 #[track_caller]
-fn check(journaled: &str, steps: Vec<Step<Log, Vec<String>>>, resumed: &str, destroyed: &str, both: &str) {
+fn check(journaled: &str, steps: Vec<Step<Log>>, resumed: &str, destroyed: &str, both: &str) {
     block_on(async {
         let record = journal(journaled);
         let ran = run(&record, &steps, true).await;
@@ -150,7 +145,7 @@ fn a_new_step_is_run_where_it_stands() {
 fn a_retired_step_is_only_undone() {
     let retired = || {
         let mut steps = list();
-        steps[1] = Step::retired("two", Phase::Create, Some(two::undo));
+        steps[1] = Step::retired("two", Phase::Create).undone_by(two::undo);
         steps
     };
     check("one+ two+ three*", retired(), "+three", "-three -two -one", "-three -two -one");
@@ -163,7 +158,7 @@ fn a_retired_step_is_only_undone() {
 fn a_renamed_step_is_the_same() {
     let renamed = || {
         let mut steps = list();
-        steps[1] = Step::with_undo("second", Phase::Create, two::forward, two::undo).formerly(&["zwei", "two"]);
+        steps[1] = Step::new("second", Phase::Create, two::forward).undone_by(two::undo).formerly(&["zwei", "two"]);
         steps
     };
     check("one+ two+ three*", renamed(), "+three", "-three -two -one", "-three -two -one");

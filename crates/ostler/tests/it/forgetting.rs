@@ -18,7 +18,7 @@ fn environment() -> TestEnvironment {
 async fn logs_say_that_older_events_are_gone() {
     let environment = environment();
     let store = SeaStore::open_sqlite(&environment.state_dir()).await.unwrap();
-    let steps: [Step<(), ()>; 0] = [];
+    let steps: [Step<()>; 0] = [];
     let record = begun((Subject::server(SubjectId::new()), "web"), OperationKind::Create, &(), &steps);
     let ended = Some(jiff::Timestamp::now());
     let record = OperationRecord { state: OperationState::Undone, ended, ..record };
