@@ -2,7 +2,11 @@
 
 #![allow(missing_docs, reason = "the message of a variant says what its fields are")]
 
-use ostler_core::{Blame, Classify, ids::RunId};
+use ostler_core::{
+    Blame, Classify,
+    hint::{Hint, Next},
+    ids::RunId,
+};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -68,26 +72,22 @@ impl Classify for AnsibleError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoBundle => Some("run `cargo xtask bundle` and build again".to_owned()),
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
+            Self::NoBundle => "run `cargo xtask bundle` and build again".into(),
             Self::Unpack { path, .. } => {
-                Some(format!("it needs about 200 MB: see `df -h {}`", path.parent().unwrap_or(path).display()))
+                format!("it needs about 200 MB: see `df -h {}`", path.parent().unwrap_or(path).display()).into()
             }
             Self::NotPrivate { path } => {
-                Some(format!("see who made it with `ls -ld {}`, and remove it", path.display()))
+                format!("see who made it with `ls -ld {}`, and remove it", path.display()).into()
             }
-            Self::Start { .. } => {
-                Some("it needs a 64-bit x86 system with glibc 2.36, such as Debian 12 or 13".to_owned())
-            }
-            Self::Unkillable { .. } => {
-                Some("look at them with `ps`; a dead disk or network share can hold them".to_owned())
-            }
-            Self::Refused { .. } => Some(
-                "it is what `catalog.vault_password` of the spec names: `ostler secret set NAME` stores another"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
+            Self::Start { .. } => "it needs a 64-bit x86 system with glibc 2.36, such as Debian 12 or 13".into(),
+            Self::Unkillable { .. } => "look at them with `ps`; a dead disk or network share can hold them".into(),
+            Self::Refused { .. } => Hint::from("it is what `catalog.vault_password` of the spec names: ")
+                .with(Next::SetSecret(None))
+                .with(" stores another"),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }

@@ -80,6 +80,14 @@ pub enum Action {
     },
 }
 
+impl ServerPlan {
+    /// The same with its hints in words alone, for programs that read JSON.
+    pub fn with_hints_in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        let warnings = self.warnings.into_iter().map(|finding| finding.in_words(&called)).collect();
+        Self { warnings, refused: self.refused.map(|failure| failure.in_words(&called)), ..self }
+    }
+}
+
 /// Decides.
 pub fn plan(spec: &ServerSpec, known: &Known) -> ServerPlan {
     let mut plan = ServerPlan {
@@ -123,8 +131,12 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
     let name = &spec.name;
     match creation.state {
         OperationState::Unwinding | OperationState::Stuck => {
-            return Err(Failure::new(Blame::User, format!("{name} is half destroyed"))
-                .with_hint(Hint::from(Next::Destroy(name.clone())).with(" finishes that; then `up` makes it anew")));
+            return Err(Failure::new(Blame::User, format!("{name} is half destroyed")).with_hint(
+                Hint::from(Next::Destroy(name.clone()))
+                    .with(" finishes that; then ")
+                    .with(Next::UpAgain)
+                    .with(" makes it anew"),
+            ));
         }
         OperationState::Undone => {
             refuse_fatal(spec, &known.preflight)?;
@@ -162,7 +174,10 @@ fn decide_on_existing(
             format!("the machine of {name} is gone, though Ostler did not remove it"),
         )
         .with_hint(
-            Hint::from(Next::Destroy(name.clone())).with(" clears what is left of it; then `up` makes it anew"),
+            Hint::from(Next::Destroy(name.clone()))
+                .with(" clears what is left of it; then ")
+                .with(Next::UpAgain)
+                .with(" makes it anew"),
         ));
     }
     // Size and forwards are changed in place; user, keys and the rest are Ansible's.
@@ -216,10 +231,9 @@ fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> 
     }
     let mut failure = Failure::new(Blame::Provider, format!("{} can't be made like this", spec.name));
     failure.causes = fatal.iter().map(|f| f.message.clone()).collect();
-    for hint in fatal.iter().filter_map(|finding| finding.hint.as_ref()) {
-        let hint = Hint::from(hint.as_str());
-        if !failure.hints.contains(&hint) {
-            failure.hints.push(hint);
+    for hint in fatal.iter().flat_map(|finding| &finding.hints) {
+        if !failure.hints.contains(hint) {
+            failure.hints.push(hint.clone());
         }
     }
     Err(failure)

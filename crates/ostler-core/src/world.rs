@@ -93,7 +93,7 @@ pub async fn resolve(store: &dyn Store, outside: &OutsideSecrets, reference: &Se
     let SecretRef::Secret(name) = reference else { return outside(reference) };
     store.secret(None, name).await?.ok_or_else(|| {
         Failure::new(Blame::Configuration, format!("there is no secret `{name}`"))
-            .with_hint(Hint::from(Next::SetSecret(name.clone())).with(" stores it"))
+            .with_hint(Hint::from(Next::SetSecret(Some(name.clone()))).with(" stores it"))
     })
 }
 

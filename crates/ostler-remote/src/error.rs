@@ -2,7 +2,7 @@
 
 #![allow(missing_docs, reason = "the message of a variant says what its fields are")]
 
-use ostler_core::{Blame, Classify};
+use ostler_core::{Blame, Classify, hint::Hint};
 use std::{io, path::PathBuf};
 
 /// An error of this crate.
@@ -105,21 +105,23 @@ impl Classify for RemoteError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        match self {
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
             RemoteError::Program { program, source } if source.kind() == io::ErrorKind::NotFound => {
-                Some(format!("install `{program}`; on Debian it is in the package openssh-client"))
+                format!("install `{program}`; on Debian it is in the package openssh-client").into()
             }
             RemoteError::Hostile { path, .. } => {
-                Some(format!("look who made it (`ls -ld {}`) and remove it", path.display()))
+                format!("look who made it (`ls -ld {}`) and remove it", path.display()).into()
             }
-            RemoteError::AnotherCommand { server, user, .. } => Some(format!(
+            RemoteError::AnotherCommand { server, user, .. } => format!(
                 "look at the shell of {user} on {server} (`getent passwd {user}`), its start-up files, and `command=` in its \
                  authorized_keys; or name another account"
-            )),
-            RemoteError::PublicKey { .. } => Some("it should look like `ssh-ed25519 AAAA...`".to_owned()),
-            _ => None,
-        }
+            )
+            .into(),
+            RemoteError::PublicKey { .. } => "it should look like `ssh-ed25519 AAAA...`".into(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{
     SpecContext,
     fault::{Fault, Problem, quote},
+    hint::{Hint, Next},
     public_key::{self, BadLine},
     walk::Found,
 };
@@ -84,11 +85,8 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
         io::ErrorKind::NotFound => {
             let problem = Problem::new(format!("there is no file {}", quote(&path.to_string_lossy())));
             let default = context.home.as_ref().is_some_and(|home| path == home.join(DEFAULT_KEY));
-            problem.hint(if default {
-                "`ostler key new` makes it"
-            } else {
-                "`ostler key new --file PATH` makes a key pair"
-            })
+            let make = Hint::from(Next::MakeKey { elsewhere: !default });
+            problem.hint(make.with(if default { " makes it" } else { " makes a key pair" }))
         }
         io::ErrorKind::InvalidData => Problem::new(format!("{} does not hold public keys", quote(text))),
         _ => Problem::new(format!("{} can't be read: {error}", quote(&path.to_string_lossy()))),
@@ -103,8 +101,8 @@ fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Prob
         Err(BadLine { number, problem: None }) => {
             Err(Problem::new(format!("line {number} of {} is not a public key", quote(text))))
         }
-        Err(BadLine { number, problem: Some(Problem { message, hint }) }) => {
-            Err(Problem { message: format!("line {number} of {}: {message}", quote(text)), hint })
+        Err(BadLine { number, problem: Some(Problem { message, hints }) }) => {
+            Err(Problem { message: format!("line {number} of {}: {message}", quote(text)), hints })
         }
     }
 }

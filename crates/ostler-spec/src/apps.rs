@@ -93,7 +93,7 @@ impl<'a> Resolver<'a> {
                 }
                 None => format!("the catalog has no app {}", quote(name)),
             };
-            return Err(Problem { message, hint: hint.filter(|_| self.open.is_empty()) });
+            return Err(Problem::new(message).hints(hint.filter(|_| self.open.is_empty())));
         };
         if let Some(start) = self.open.iter().position(|app| app == name) {
             let mut circle = self.open[start..].to_vec();

@@ -102,7 +102,7 @@ impl Converter<'_> {
             name => {
                 let known = rules::PROVIDERS.into_iter().chain(self.endpoints.keys().map(String::as_str));
                 let problem = Problem::new(format!("there is no provider {}", quote(name)));
-                Problem { hint: nearest(name, known), ..problem }
+                problem.hints(nearest(name, known))
             }
         };
         self.faults.push(found.fault(problem));

@@ -47,9 +47,9 @@ pub trait Classify: std::error::Error {
     /// Who has to act.
     fn blame(&self) -> Blame;
 
-    /// What to do next, without a final full stop; commands stand in backticks.
-    fn hint(&self) -> Option<String> {
-        None
+    /// What to do next.
+    fn hints(&self) -> Vec<Hint> {
+        Vec::new()
     }
 }
 
@@ -92,9 +92,12 @@ impl Failure {
         Self { hints: vec![hint.into()], ..self }
     }
 
-    /// The same with this hint if it has none.
-    pub fn or_hint(self, hint: impl Into<Hint>) -> Self {
-        if self.hints.is_empty() { self.with_hint(hint) } else { self }
+    /// The same with this hint, unless one that it has says how to go on ([`Hint::is_option`]).
+    pub fn or_hint(mut self, hint: impl Into<Hint>) -> Self {
+        if self.hints.iter().all(Hint::is_option) {
+            self.hints.insert(0, hint.into());
+        }
+        self
     }
 
     /// All hints in words, as [`Hint::in_words`]; `None` where there is none.
@@ -143,7 +146,7 @@ impl<E: Classify> From<E> for Failure {
         }
         Self {
             blame: error.blame(),
-            hints: error.hint().map(Hint::from).into_iter().collect(),
+            hints: error.hints(),
             message: error.to_string(),
             causes,
             lines: Vec::new(),

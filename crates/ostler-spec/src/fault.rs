@@ -1,6 +1,9 @@
 //! What is wrong with a spec file: every fault with its place, so that one reading suffices to mend them all.
 
-use crate::error::{Blame, Classify};
+use crate::{
+    error::{Blame, Classify},
+    hint::{Hint, Next, recorded},
+};
 use serde::Serialize;
 use std::{
     collections::HashMap,
@@ -28,8 +31,16 @@ pub struct Fault {
     pub key_path: String,
     /// What is wrong. Never holds a secret.
     pub message: String,
-    /// What to do, without a final full stop.
-    pub hint: Option<String>,
+    /// What to do.
+    #[serde(rename = "hint", with = "recorded")]
+    pub hints: Vec<Hint>,
+}
+
+impl Fault {
+    /// The same with its hints in words alone, as [`Hint::in_words`].
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        Self { hints: self.hints.iter().map(|hint| hint.in_words(&called).into()).collect(), ..self }
+    }
 }
 
 impl SpecFaults {
@@ -37,6 +48,11 @@ impl SpecFaults {
         faults.sort_by(|a, b| (a.line, a.column, &a.key_path).cmp(&(b.line, b.column, &b.key_path)));
         faults.dedup();
         Self { path: path.to_owned(), faults: told_once(faults) }
+    }
+
+    /// The same with all hints in words alone; `Display` shows them so, and what is not yet in words by its label.
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        Self { faults: self.faults.into_iter().map(|fault| fault.in_words(&called)).collect(), ..self }
     }
 }
 
@@ -46,7 +62,7 @@ fn told_once(faults: Vec<Fault>) -> Vec<Fault> {
     let mut known: HashMap<_, usize> = HashMap::new();
     let mut told: Vec<(Fault, Vec<String>)> = Vec::new();
     for fault in faults {
-        let id = (fault.line, fault.column, fault.message.clone(), fault.hint.clone(), key(&fault.key_path));
+        let id = (fault.line, fault.column, fault.message.clone(), fault.hints.clone(), key(&fault.key_path));
         match known.get(&id) {
             Some(index) => told[*index].1.push(fault.key_path),
             None => {
@@ -74,8 +90,8 @@ impl fmt::Display for SpecFaults {
                 write!(f, "{}: ", fault.key_path)?;
             }
             f.write_str(&fault.message)?;
-            if let Some(hint) = &fault.hint {
-                write!(f, "\n  hint: {hint}")?;
+            for hint in &fault.hints {
+                write!(f, "\n  hint: {}", hint.in_words(|next| format!("`{next}`")))?;
             }
         }
         Ok(())
@@ -101,17 +117,20 @@ pub(super) struct At {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Problem {
     pub message: String,
-    pub hint: Option<String>,
+    pub hints: Vec<Hint>,
 }
 
 impl Problem {
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
+        Self { message: message.into(), hints: Vec::new() }
     }
 
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
+    pub fn hint(self, hint: impl Into<Hint>) -> Self {
+        self.hints([hint])
+    }
+
+    pub fn hints(self, hints: impl IntoIterator<Item = impl Into<Hint>>) -> Self {
+        Self { hints: hints.into_iter().map(Into::into).collect(), ..self }
     }
 
     pub fn at(self, at: At, key_path: &str) -> Fault {
@@ -120,7 +139,7 @@ impl Problem {
             column: at.column,
             key_path: key_path.to_owned(),
             message: self.message,
-            hint: self.hint,
+            hints: self.hints,
         }
     }
 }

@@ -42,7 +42,8 @@ fn firewall_rule(text: &str) -> Result<(), Problem> {
         "any" if from == "any" => return Err(Problem::new("this lets everybody in everywhere").hint(FORM)),
         "any" => {}
         ports => {
-            ports_of_rule(ports).map_err(|problem| Problem { hint: problem.hint.or(Some(FORM.into())), ..problem })?
+            ports_of_rule(ports)
+                .map_err(|problem| if problem.hints.is_empty() { problem.hint(FORM) } else { problem })?;
         }
     }
     if ["lan", "any"].contains(&from) { Ok(()) } else { network(from) }

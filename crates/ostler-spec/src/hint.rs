@@ -2,14 +2,15 @@
 
 use crate::ServerName;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// One piece of advice: words, and what Ostler may be asked to do next. Without a final full stop.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Hint(Vec<Part>);
 
 /// Words, or what Ostler may be asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// Words; in backticks stands what is to be typed elsewhere than at Ostler.
@@ -18,8 +19,8 @@ pub enum Part {
     Next(Next),
 }
 
-/// Something that Ostler does, with what it is done to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Something that Ostler does, with what it is done to. `Display` gives a short label for it, as a button could have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Next {
     /// Goes on with the newest operation of a server.
@@ -44,8 +45,23 @@ pub enum Next {
         /// In words of a shell.
         command: String,
     },
-    /// Stores the secret of this name.
-    SetSecret(String),
+    /// Stores the secret of this name. `None`: the user chooses the name.
+    SetSecret(Option<String>),
+    /// Makes an SSH key pair.
+    MakeKey {
+        /// In a file that the user names, not in the default one.
+        elsewhere: bool,
+    },
+    /// Builds the image of this name from a package mirror.
+    BuildImage(String),
+    /// Makes the roles, the user and the token that Ostler needs on a Proxmox VE host.
+    SetUpProxmox,
+    /// Writes a new catalog with an example.
+    NewCatalog,
+    /// Does the same again and fetches the catalog, which it was told not to do.
+    FetchCatalog,
+    /// Keeps the state in another directory.
+    MoveState,
     /// Lists servers.
     ListServers,
     /// Looks at this machine: what Ostler needs of it.
@@ -65,6 +81,15 @@ impl Hint {
         self
     }
 
+    /// Whether it only advises another option ([`Next::is_option`]), and not how to go on.
+    pub fn is_option(&self) -> bool {
+        let mut next = self.0.iter().filter_map(|part| match part {
+            Part::Next(next) => Some(next),
+            Part::Words(_) => None,
+        });
+        next.next().is_some_and(Next::is_option) && next.all(Next::is_option)
+    }
+
     /// All of it, in order.
     pub fn parts(&self) -> &[Part] {
         &self.0
@@ -82,6 +107,41 @@ impl Hint {
             Part::Next(next) => called(next),
         };
         self.0.iter().map(word).collect()
+    }
+}
+
+impl Next {
+    /// Whether it changes how something else is done, and does nothing by itself.
+    pub fn is_option(&self) -> bool {
+        matches!(self, Self::WaitLonger | Self::RollBackLater)
+    }
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resume(server) => write!(f, "resume {server}"),
+            Self::Destroy(server) => write!(f, "destroy {server}"),
+            Self::Up { file: Some(file) } => write!(f, "bring up {file}"),
+            Self::Up { file: None } | Self::UpAgain => f.write_str("bring up"),
+            Self::ShowLog(server) => write!(f, "log of {server}"),
+            Self::FollowLog(server) => write!(f, "live log of {server}"),
+            Self::Run { server, command } => write!(f, "{command} on {server}"),
+            Self::SetSecret(Some(name)) => write!(f, "store secret {name}"),
+            Self::SetSecret(None) => f.write_str("store a secret"),
+            Self::MakeKey { elsewhere: false } => f.write_str("new key pair"),
+            Self::MakeKey { elsewhere: true } => f.write_str("new key pair in another file"),
+            Self::BuildImage(image) => write!(f, "build image {image}"),
+            Self::SetUpProxmox => f.write_str("set up Proxmox VE"),
+            Self::NewCatalog => f.write_str("new catalog"),
+            Self::FetchCatalog => f.write_str("fetch the catalog"),
+            Self::MoveState => f.write_str("another state directory"),
+            Self::ListServers => f.write_str("servers"),
+            Self::CheckMachine => f.write_str("check this machine"),
+            Self::PlanWithoutLook => f.write_str("plan without checking servers"),
+            Self::WaitLonger => f.write_str("a longer timeout"),
+            Self::RollBackLater => f.write_str("a later rollback"),
+        }
     }
 }
 
@@ -121,9 +181,10 @@ impl From<Next> for Part {
     }
 }
 
-/// How hints of a failure are recorded: as one text where there are only words, as every release can read it, else with their parts.
-pub(crate) mod recorded {
-    use super::{Hint, Part};
+/// How hints are recorded: as `null` where there are none, as one text where there are only words, as every release can read it, else
+/// with their parts.
+pub mod recorded {
+    use super::{Hint, Next, Part};
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
@@ -133,20 +194,24 @@ pub(crate) mod recorded {
         Hints(Vec<Hint>),
     }
 
+    /// For serde's `with`.
     pub fn serialize<S: Serializer>(hints: &[Hint], serializer: S) -> Result<S::Ok, S::Error> {
         match hints {
+            [] => None,
             [Hint(parts)] if matches!(parts.as_slice(), [Part::Words(_)]) => {
-                Recorded::Text(hints[0].in_words(|_| String::new()))
+                Some(Recorded::Text(hints[0].in_words(Next::to_string)))
             }
-            hints => Recorded::Hints(hints.to_vec()),
+            hints => Some(Recorded::Hints(hints.to_vec())),
         }
         .serialize(serializer)
     }
 
+    /// For serde's `with`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hint>, D::Error> {
-        Ok(match Recorded::deserialize(deserializer)? {
-            Recorded::Text(words) => vec![words.into()],
-            Recorded::Hints(hints) => hints,
+        Ok(match Option::<Recorded>::deserialize(deserializer)? {
+            None => Vec::new(),
+            Some(Recorded::Text(words)) => vec![words.into()],
+            Some(Recorded::Hints(hints)) => hints,
         })
     }
 }
@@ -182,12 +247,16 @@ mod tests {
         let mut failure = Failure::new(Blame::Target, "it failed").with_hint(hint);
         failure.hints.push(Hint::from(Next::UpAgain));
         assert_eq!(serde_json::from_value::<Failure>(kept(&failure)).unwrap(), failure);
-        let called = |action: &Next| match action {
-            Next::Run { server, command } => format!("{command} on {server}"),
-            Next::Resume(server) => format!("resume {server}"),
-            _ => "up".to_owned(),
-        };
-        let words = "df -h on web shows the disks; then resume web. up";
-        assert_eq!(kept(&failure.in_words(called))["hint"], words);
+        let words = "<df -h on web> shows the disks; then <resume web>. <bring up>";
+        assert_eq!(kept(&failure.in_words(|next| format!("<{next}>")))["hint"], words);
+    }
+
+    #[test]
+    fn an_option_stands_behind_the_way_on_and_does_not_replace_it() {
+        let waiting = Hint::from(Next::WaitLonger).with(" waits longer");
+        let on = Hint::from(Next::Resume(web())).with(" goes on");
+        let failure = Failure::new(Blame::Target, "it failed").with_hint(waiting.clone()).or_hint(on.clone());
+        assert_eq!(failure.hints, [on.clone(), waiting]);
+        assert_eq!(failure.clone().or_hint("something else"), failure);
     }
 }

@@ -14,7 +14,7 @@ use super::{
     },
     walk::{Found, walk},
 };
-use crate::{AppMeta, AppPort, CatalogIndex, Proto};
+use crate::{AppMeta, AppPort, CatalogIndex, Proto, hint::Hint};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     path::PathBuf,
@@ -48,7 +48,7 @@ pub struct RolePlace {
 
 impl RolePlace {
     /// A fault at this place.
-    pub fn fault(&self, message: impl Into<String>, hint: impl Into<String>) -> Fault {
+    pub fn fault(&self, message: impl Into<String>, hint: impl Into<Hint>) -> Fault {
         let at = At { line: self.line, column: self.column };
         Problem::new(message).hint(hint).at(at, &self.key_path)
     }
@@ -242,7 +242,7 @@ impl Reading {
                 if !by_name.contains_key(dependency) {
                     let problem = Problem::new(format!("the catalog has no app {}", quote(dependency)));
                     let hint = nearest(dependency, by_name.keys().copied().filter(|other| *other != name));
-                    self.faults.push(found.fault(Problem { hint, ..problem }));
+                    self.faults.push(found.fault(problem.hints(hint)));
                 }
                 // Each circle is said once, where its first app of the file begins it.
                 if let Some(circle) = way(&by_name, dependency, name)
@@ -294,7 +294,7 @@ impl Reading {
 fn schema_problem(error: &params::ShapeError) -> Problem {
     use crate::error::Classify;
     let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
-    Problem { message: format!("{error}{cause}"), hint: error.hint() }
+    Problem { message: format!("{error}{cause}"), hints: error.hints() }
 }
 
 /// What variables of an app begin with.

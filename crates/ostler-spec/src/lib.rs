@@ -104,10 +104,20 @@ impl crate::error::Classify for ReadError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hints(&self) -> Vec<hint::Hint> {
         match self {
-            ReadError::Faults(faults) => faults.hint(),
-            ReadError::Shape(error) => error.hint(),
+            ReadError::Faults(faults) => faults.hints(),
+            ReadError::Shape(error) => error.hints(),
+        }
+    }
+}
+
+impl ReadError {
+    /// The same with the hints of all faults in words alone; see [`SpecFaults::in_words`].
+    pub fn in_words(self, called: impl Fn(&hint::Next) -> String) -> Self {
+        match self {
+            Self::Faults(faults) => Self::Faults(faults.in_words(called)),
+            Self::Shape(error) => Self::Shape(error),
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     AppMeta, CatalogIndex, ModuleMeta, Setting, SettingType, TextFormat,
     error::{Blame, Classify},
+    hint::Hint,
 };
 use regex::Regex;
 use serde_json::{Map, Value as Json};
@@ -57,10 +58,10 @@ impl Classify for ShapeError {
         Blame::Configuration
     }
 
-    fn hint(&self) -> Option<String> {
+    fn hints(&self) -> Vec<Hint> {
         match self {
-            ShapeError::Keyword { .. } => Some(format!("supported: {}", super::fault::words(&KEYWORDS))),
-            _ => None,
+            ShapeError::Keyword { .. } => vec![format!("supported: {}", super::fault::words(&KEYWORDS)).into()],
+            _ => Vec::new(),
         }
     }
 }

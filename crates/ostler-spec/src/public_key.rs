@@ -2,7 +2,10 @@
 //!
 //! What sshd would silently pass over is refused here with its reason, for a key that is passed over lets nobody in.
 
-use super::fault::{Problem, nearest, quote};
+use super::{
+    fault::{Problem, nearest, quote},
+    hint::{Hint, Next},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 /// Key types that Debian 13's sshd takes by default. DSA is gone from it.
@@ -96,16 +99,20 @@ fn check(line: &str) -> Result<(), Option<Problem>> {
     }
     if kind == DSA {
         let problem = Problem::new("OpenSSH takes no DSA keys any more");
-        return Err(Some(problem.hint("`ostler key new` makes one that it takes")));
+        return Err(Some(problem.hint(accepted())));
     }
     let parts = parts(blob).filter(|parts| parts.len() > 1 && parts[0] == kind.as_bytes()).ok_or(None)?;
     match rsa_bits(&parts) {
         Some(bits) if bits < LEAST_RSA_BITS => {
             let problem = Problem::new(format!("an RSA key of {bits} bits: sshd takes none below {LEAST_RSA_BITS}"));
-            Err(Some(problem.hint("`ostler key new` makes one that it takes")))
+            Err(Some(problem.hint(accepted())))
         }
         _ => Ok(()),
     }
+}
+
+fn accepted() -> Hint {
+    Hint::from(Next::MakeKey { elsewhere: false }).with(" makes one that it takes")
 }
 
 const CERTIFICATE: &str = "-cert-v01@openssh.com";
@@ -167,7 +174,8 @@ fn options(text: &str) -> Result<(), Option<Problem>> {
         }
         if !(is_in(&WITH_VALUE) || is_in(&FLAGS) && value.is_none()) {
             let hint = nearest(name, FLAGS.into_iter().chain(WITH_VALUE));
-            return Err(Some(Problem { message: format!("sshd knows no option {} of a key", quote(option)), hint }));
+            let problem = Problem::new(format!("sshd knows no option {} of a key", quote(option)));
+            return Err(Some(problem.hints(hint)));
         }
     }
     Ok(())

@@ -314,7 +314,7 @@ fn object(at: At, entries: &[Entry], fields: &[Field], open: bool, path: &str, f
             (None, Presence::Optional(_)) => continue,
             (None, Presence::Required) => {
                 let hint = Some(field.help.clone()).filter(|help| !help.is_empty());
-                faults.push(Problem { message: "missing".into(), hint }.at(at, &path));
+                faults.push(Problem::new("missing").hints(hint).at(at, &path));
                 continue;
             }
         };
@@ -330,7 +330,7 @@ fn object(at: At, entries: &[Entry], fields: &[Field], open: bool, path: &str, f
             found.push((entry.key.clone(), walk(&entry.value, &Shape::Any, &path, faults)));
         } else {
             let hint = nearest(&entry.key, fields.iter().map(|field| field.key.as_str()));
-            faults.push(Problem { message: "unknown key".into(), hint }.at(entry.at, &path));
+            faults.push(Problem::new("unknown key").hints(hint).at(entry.at, &path));
         }
     }
     Content::Map(found)

@@ -5,7 +5,11 @@
 
 #![allow(missing_docs, reason = "the message of a variant says what its fields are")]
 
-use ostler_core::{Blame, Classify, ids::OperationId};
+use ostler_core::{
+    Blame, Classify,
+    hint::{Hint, Next},
+    ids::OperationId,
+};
 use std::{fmt, io, path::PathBuf};
 
 /// An error of the store; most name the database or the file.
@@ -124,21 +128,21 @@ impl Classify for StoreError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        match self {
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
             StoreError::Path { .. } => {
-                Some("the state needs a folder of your own with space in it: `--state-dir DIR` or OSTLER_STATE_DIR names another".into())
+                Hint::from("the state needs a folder of your own with space in it: use another with ")
+                    .with(Next::MoveState)
             }
-            StoreError::Newer { .. } => Some("upgrade this Ostler, or use the one that wrote the state".into()),
-            StoreError::KeyExposed { path, .. } => Some(format!("run `chmod 600 {}`", path.display())),
+            StoreError::Newer { .. } => "upgrade this Ostler, or use the one that wrote the state".into(),
+            StoreError::KeyExposed { path, .. } => format!("run `chmod 600 {}`", path.display()).into(),
             StoreError::KeyMissing(path) | StoreError::KeyMalformed(path) | StoreError::KeyWrong { path, .. } => {
-                Some(format!("put the key file of this state back to {} from your backup", path.display()))
+                format!("put the key file of this state back to {} from your backup", path.display()).into()
             }
-            StoreError::SecretDamaged { .. } => {
-                Some("store the secret again, or restore the state from a backup".into())
-            }
-            _ => None,
-        }
+            StoreError::SecretDamaged { .. } => "store the secret again, or restore the state from a backup".into(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }
 

@@ -5,7 +5,7 @@ use crate::{
     cli::Global,
     environment,
     log_file::LogFile,
-    output::{Access, Stage, print_warning},
+    output::{Access, Stage, hints, print_warning},
     process,
 };
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, GroupingEngine};
@@ -169,7 +169,8 @@ impl Session {
             return Ok(self);
         };
         let catalog = CatalogStore::new(&self.state_dir).sync(source, false).await.map_err(|error| {
-            Failure::from(error).with_hint("`ostler up` with the spec file plans anew, with the catalog as it is now")
+            Failure::from(error.in_words(hints::command))
+                .with_hint("`ostler up` with the spec file plans anew, with the catalog as it is now")
         })?;
         Ok(self.with_catalog(catalog))
     }

@@ -2,7 +2,10 @@
 
 use super::{CatalogError, vault};
 use crate::embedded::OWN_ROLES;
-use ostler_core::spec::{CatalogIndex, Fault, RolePlace, SpecFaults, read_index, yaml_fault};
+use ostler_core::{
+    hint::{Hint, Next},
+    spec::{CatalogIndex, Fault, RolePlace, SpecFaults, read_index, yaml_fault},
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -25,6 +28,12 @@ pub struct Checked {
 }
 
 impl Checked {
+    /// The same with all hints in words alone; see [`SpecFaults::in_words`].
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        let words = |all: Vec<SpecFaults>| all.into_iter().map(|faults| faults.in_words(&called)).collect();
+        Self { index: self.index, faults: words(self.faults), warnings: words(self.warnings) }
+    }
+
     /// The index, or the faults of `what`.
     pub(super) fn into_index(self, what: impl Into<String>) -> Result<CatalogIndex, CatalogError> {
         self.index.ok_or_else(|| CatalogError::Faulty { what: what.into(), faults: self.faults })
@@ -51,7 +60,7 @@ impl Findings<'_> {
             Ok(text) => text,
             Err(error) => {
                 let hint = (error.kind() == io::ErrorKind::NotFound)
-                    .then(|| "`ostler catalog new DIR` makes a catalog to begin with".to_owned());
+                    .then(|| Hint::from(Next::NewCatalog).with(" makes a catalog to begin with"));
                 self.fault(Path::new(INDEX), vec![fault(format!("can't be read: {error}"), hint)]);
                 return None;
             }
@@ -102,7 +111,7 @@ impl Findings<'_> {
             }
             if !named.contains(&name.as_str()) {
                 let hint = format!("name it in {INDEX}, or leave it where other roles include it");
-                self.warn(&role, vec![fault(format!("no app has the role `{name}`"), Some(hint))]);
+                self.warn(&role, vec![fault(format!("no app has the role `{name}`"), Some(hint.into()))]);
             }
             for part in YAML_FOLDERS {
                 self.yaml_below(&role.join(part), 0);
@@ -152,8 +161,8 @@ impl Findings<'_> {
 }
 
 /// Of a file as a whole.
-fn fault(message: impl Into<String>, hint: Option<String>) -> Fault {
-    Fault { line: 1, column: 1, key_path: String::new(), message: message.into(), hint }
+fn fault(message: impl Into<String>, hint: Option<Hint>) -> Fault {
+    Fault { line: 1, column: 1, key_path: String::new(), message: message.into(), hints: hint.into_iter().collect() }
 }
 
 fn read_text(path: &Path, largest: u64) -> io::Result<String> {

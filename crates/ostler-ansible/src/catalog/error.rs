@@ -4,6 +4,7 @@
 
 use ostler_core::{
     Blame, Classify,
+    hint::{Hint, Next},
     spec::{CatalogSource, SpecFaults},
 };
 use std::{
@@ -79,6 +80,16 @@ impl CatalogError {
         |error| Self::Git { url, source: error.into() }
     }
 
+    /// The same with the hints of its faults in words alone; see [`SpecFaults::in_words`].
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        match self {
+            Self::Faulty { what, faults } => {
+                Self::Faulty { what, faults: faults.into_iter().map(|faults| faults.in_words(&called)).collect() }
+            }
+            other => other,
+        }
+    }
+
     /// Message and causes in one line, for a warning.
     pub(super) fn in_one_line(&self) -> String {
         let mut line = self.to_string();
@@ -117,8 +128,8 @@ impl Classify for CatalogError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        Some(match self {
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
             Self::Git { url, .. } if url.starts_with("ssh://") => {
                 "it is fetched with `ssh`, your configuration of it, and your agent: see that `ssh` to this host works without a question"
                     .into()
@@ -126,9 +137,10 @@ impl Classify for CatalogError {
             Self::Git { .. } => "see that the URL is right and the server is up; it must let anyone read".into(),
             Self::NoBranch { .. } => "name one with `catalog.branch`".into(),
             Self::NoCommit { .. } => "see that it was pushed, and is still on a branch".into(),
-            Self::NotAtHand { .. } => "leave `--offline` out once".into(),
+            Self::NotAtHand { .. } => Hint::from(Next::FetchCatalog).with(" fetches it"),
             Self::Exists { .. } => "name a folder that is not there yet".into(),
-            Self::File { .. } | Self::Refused { .. } | Self::Faulty { .. } => return None,
-        })
+            Self::File { .. } | Self::Refused { .. } | Self::Faulty { .. } => return Vec::new(),
+        };
+        vec![hint]
     }
 }

@@ -85,7 +85,7 @@ impl CatalogStore {
         let Some(last) = last.filter(|last| folder.tree(&last.commit).is_dir()) else { return Err(failure) };
         let used = format!("using commit {} of {} ago", short(&last.commit), age(last.at, Timestamp::now()));
         let warning = if offline {
-            format!("the catalog was not refreshed (--offline); {used}")
+            format!("the catalog was not refreshed, for Ostler is to stay offline; {used}")
         } else {
             format!("the catalog could not be refreshed ({}); {used}", failure.in_one_line())
         };

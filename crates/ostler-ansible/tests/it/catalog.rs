@@ -229,7 +229,7 @@ async fn without_its_server_the_last_good_commit_is_used_and_its_age_said() {
         catalog.warnings
     );
     let offline = store.sync(&source, true).await.unwrap();
-    assert!(offline.warnings[0].contains("--offline"), "{:?}", offline.warnings);
+    assert!(offline.warnings[0].contains("offline"), "{:?}", offline.warnings);
     let other = CatalogSource { branch: "testing".into(), ..source };
     let error = store.sync(&other, false).await.unwrap_err();
     assert!(matches!(error, CatalogError::Git { .. }), "another branch's commit is not this one's: {error}");

@@ -1,6 +1,7 @@
 //! A machine as its provider sees it.
 
 use crate::{
+    hint::{Hint, Next, recorded},
     ids::{OperationId, ServerName, StateId},
     secret::Secret,
     spec::{ImageRef, Network, ProviderOptions, Size, TemplateDigest},
@@ -105,7 +106,17 @@ pub struct Finding {
     /// What is wrong.
     pub message: String,
     /// What to do.
-    pub hint: Option<String>,
+    #[serde(rename = "hint", with = "recorded")]
+    pub hints: Vec<Hint>,
+}
+
+impl Finding {
+    /// The same with its hints as one that has words only, as [`Failure::in_words`](crate::error::Failure::in_words).
+    pub fn in_words(self, called: impl Fn(&Next) -> String) -> Self {
+        let all: Vec<_> = self.hints.iter().map(|hint| hint.in_words(&called)).collect();
+        let hints = if all.is_empty() { Vec::new() } else { vec![all.join(". ").into()] };
+        Self { hints, ..self }
+    }
 }
 
 /// What changing a machine's virtual hardware would take.

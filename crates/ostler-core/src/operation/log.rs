@@ -97,10 +97,8 @@ impl EventLog {
         }
         match self.gathered().len() {
             0 => Ok(()),
-            1 => Err(failure.because_of("an event could not be stored: `ostler logs` does not show it")),
-            count => {
-                Err(failure.because_of(format!("{count} events could not be stored: `ostler logs` does not show them")))
-            }
+            1 => Err(failure.because_of("an event could not be stored: the log lacks it")),
+            count => Err(failure.because_of(format!("{count} events could not be stored: the log lacks them"))),
         }
     }
 

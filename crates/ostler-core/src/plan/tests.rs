@@ -9,7 +9,7 @@ use crate::{
 };
 
 fn finding(fatal: bool, message: &str) -> Finding {
-    Finding { fatal, message: message.into(), hint: Some("mend it".into()) }
+    Finding { fatal, message: message.into(), hints: vec!["mend it".into()] }
 }
 
 /// Steps of a creation.

@@ -176,7 +176,11 @@ impl<'a, 'w> Wait<'a, 'w> {
     }
 
     pub async fn timed_out(&self, missing: &str, words: String) -> Missed {
-        let failure = wait::timed_out(self.ctx, missing, self.begun, Some(words)).await;
+        let mut failure = wait::timed_out(self.ctx, missing, self.begun, Some(words)).await;
+        if self.limit.is_some() {
+            // The user's timeout is not the one that ended this.
+            failure.hints.clear();
+        }
         let is_silence = true;
         if self.awaited != Awaited::Answer {
             return Missed { failure, is_silence };

@@ -32,7 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Deserialize)]
 struct Answer {
-    causes: Vec<(String, String)>,
+    /// Causes in words, each with what to do on the server; `None`: Ostler mends it.
+    causes: Vec<(String, Option<String>)>,
     log: Vec<String>,
 }
 
@@ -71,11 +72,20 @@ fn told(answer: Answer, server: &ServerName, mut failure: Failure) -> Failure {
         failure.lines.extend(answer.log.iter().take(MOST).map(|line| shown(line)));
         return failure;
     }
-    let hints: Vec<String> = answer.causes.iter().take(MOST).map(|(_, hint)| shown(hint)).collect();
+    let (by_hand, by_us): (Vec<_>, Vec<_>) =
+        answer.causes.iter().take(MOST).map(|(_, hint)| hint.as_deref()).partition(Option::is_some);
+    let by_hand: Vec<String> = by_hand.into_iter().flatten().map(shown).collect();
     let causes = answer.causes.iter().take(MOST).map(|(words, _)| shown(words));
     failure.causes = causes.chain(failure.causes).collect();
+    failure.hints.clear();
+    if !by_us.is_empty() {
+        failure.hints.push(Hint::from(Next::UpAgain).with(" with the spec file mends that"));
+    }
+    if !by_hand.is_empty() {
+        let hint = Hint::from(format!("on the server: {}; then ", by_hand.join("; ")));
+        failure.hints.push(hint.with(Next::Resume(server.clone())));
+    }
     failure
-        .with_hint(Hint::from(format!("on the server: {}; then ", hints.join("; "))).with(Next::Resume(server.clone())))
 }
 
 /// What makes a server take no new connection from here for a while, and how long that may last.
@@ -100,8 +110,8 @@ pub(crate) async fn limit(session: &dyn Session) -> Option<Limit> {
 mod tests {
     use super::*;
 
-    fn refused(causes: &[(&str, &str)], log: &[&str]) -> Failure {
-        let causes = causes.iter().map(|(words, hint)| (words.to_string(), hint.to_string())).collect();
+    fn refused(causes: &[(&str, Option<&str>)], log: &[&str]) -> Failure {
+        let causes = causes.iter().map(|(words, hint)| (words.to_string(), hint.map(str::to_owned))).collect();
         let answer = Answer { causes, log: log.iter().map(|line| line.to_string()).collect() };
         let mut failure = Failure::new(Blame::Target, "web does not let ops in").with_hint("look");
         failure.causes.push("Permission denied (publickey)".into());
@@ -110,12 +120,18 @@ mod tests {
 
     #[test]
     fn the_servers_reason_comes_before_the_words_of_ssh() {
-        let failure = refused(&[("AllowUsers does not name ops", "add ops to that line")], &["a line"]);
+        let failure = refused(&[("AllowUsers does not name ops", Some("add ops to that line"))], &["a line"]);
         assert_eq!(failure.causes, ["AllowUsers does not name ops", "Permission denied (publickey)"]);
         let web = ServerName::parse("web").unwrap();
         let hint = Hint::from("on the server: add ops to that line; then ").with(Next::Resume(web));
         assert_eq!(failure.hints, [hint]);
         assert!(failure.lines.is_empty());
+    }
+
+    #[test]
+    fn what_a_run_mends_is_advised_as_a_run() {
+        let failure = refused(&[("there is no user ops", None)], &[]);
+        assert_eq!(failure.hints, [Hint::from(Next::UpAgain).with(" with the spec file mends that")]);
     }
 
     #[test]

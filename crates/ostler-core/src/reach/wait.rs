@@ -342,7 +342,7 @@ async fn pause(ctx: &Context<'_>, length: Duration) -> Result<()> {
     }
 }
 
-/// What to type next depends on the command that waits, so this failure and the next leave the hint to it.
+/// How to go on depends on the command that waits, which adds that to this failure and the next.
 async fn machine_stopped(ctx: &Context<'_>) -> Failure {
     Failure::new(Blame::Target, format!("the machine of {} stopped while it was waited for", ctx.server()))
         .with_lines(console(ctx).await)
@@ -352,11 +352,9 @@ pub(crate) async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, 
     let seconds = begun.elapsed().as_secs();
     let failure = Failure::new(
         Blame::Target,
-        format!(
-            "{} did not come up within {seconds} s (`--timeout` sets how long): {missing} is missing",
-            ctx.server()
-        ),
+        format!("{} did not come up within {seconds} s: {missing} is missing", ctx.server()),
     )
+    .with_hint(Hint::from(Next::WaitLonger).with(" waits longer"))
     .with_lines(console(ctx).await);
     with_words(failure, last_word.as_deref().unwrap_or_default())
 }

@@ -34,8 +34,4 @@ impl Classify for ExistingError {
             ExistingError::Unknown { .. } => Blame::Configuration,
         }
     }
-
-    fn hint(&self) -> Option<String> {
-        None
-    }
 }

@@ -81,7 +81,10 @@ impl Provider for ExistingProvider {
             }),
             Err(error) => Some((error.to_string(), "write its IP address, or mend the name".to_owned())),
         };
-        Ok(problem.map(|(message, hint)| Finding { fatal: true, message, hint: Some(hint) }).into_iter().collect())
+        Ok(problem
+            .map(|(message, hint)| Finding { fatal: true, message, hints: vec![hint.into()] })
+            .into_iter()
+            .collect())
     }
 
     /// Nothing can be seen of it from outside but where it is; whether it answers is what logging in finds out.

@@ -3,7 +3,10 @@
 #![allow(missing_docs, reason = "the message of a variant says what its fields are")]
 
 use super::sum::Sum;
-use ostler_core::{Blame, Classify};
+use ostler_core::{
+    Blame, Classify,
+    hint::{Hint, Next},
+};
 use std::{io, path::PathBuf, process::ExitStatus, time::Duration};
 
 /// Failure to get an image.
@@ -151,27 +154,29 @@ impl Classify for ImageError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unknown(_) => format!("known: {}", super::site::names()),
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
+            Self::Unknown(_) => format!("known: {}", super::site::names()).into(),
             Self::SiteUnreachable { url, .. } if super::site::is_known_url(url) => {
-                "`ostler image build debian-13` makes the same image from Debian's package mirror".into()
+                Hint::from(Next::BuildImage("debian-13".to_owned()))
+                    .with(" makes the same image from Debian's package mirror")
             }
             Self::Status { retry_after: Some(wait), .. } => {
-                format!("the site asks to be left alone for {} s; try again then", wait.as_secs())
+                format!("the site asks to be left alone for {} s; try again then", wait.as_secs()).into()
             }
             Self::Status { .. } | Self::Broken { .. } | Self::Stalled { .. } => {
                 "try again: it goes on where it broke off".into()
             }
-            Self::NoSpace { .. } => "make room there, or use another `--state-dir`".into(),
+            Self::NoSpace { .. } => Hint::from("make room there, or use ").with(Next::MoveState),
             Self::Client(_) => "install the CA certificates: `sudo apt install ca-certificates`".into(),
             Self::WrongSum { .. } => "what came was removed; try again, and if it stays wrong, trust it not".into(),
             Self::ProgramsMissing { packages, .. } => {
-                format!("install them: `sudo apt install {}`", packages.join(" "))
+                format!("install them: `sudo apt install {}`", packages.join(" ")).into()
             }
-            Self::Program { log, .. } => format!("all its output is in `{}`", log.display()),
-            Self::Damaged { path, .. } => format!("remove it: `rm {}`", path.display()),
-            _ => return None,
-        })
+            Self::Program { log, .. } => format!("all its output is in `{}`", log.display()).into(),
+            Self::Damaged { path, .. } => format!("remove it: `rm {}`", path.display()).into(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }

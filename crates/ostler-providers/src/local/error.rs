@@ -4,6 +4,7 @@
 
 use ostler_core::{
     Blame, Classify,
+    hint::{Hint, Next},
     ids::{OperationId, ServerName, StateId},
 };
 use std::{io, path::PathBuf, time::Duration};
@@ -171,26 +172,32 @@ impl Classify for LocalError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        Some(match self {
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
             Self::ProgramMissing(_) => INSTALL_HINT.into(),
             Self::NotAMachine(path) => {
-                format!("look into it, and remove it if it is of no use: `rm -r {}`", path.display())
+                format!("look into it, and remove it if it is of no use: `rm -r {}`", path.display()).into()
             }
             Self::OtherOwner { .. } => "use the state directory that made it, or give the server another name".into(),
             Self::OtherOperation { server, .. } => {
-                format!("destroy it first with `ostler destroy {server}`, or give the server another name")
+                Hint::from(Next::Destroy(server.clone())).with(" first, or give the server another name")
             }
-            Self::Running(server) => format!("shut it down first: `ostler ssh {server} -- sudo poweroff`"),
+            Self::Running(server) => {
+                let shut_down = Next::Run { server: server.clone(), command: "sudo poweroff".to_owned() };
+                Hint::from("shut it down first: ").with(shut_down)
+            }
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),
             Self::ImagePath(_) => "put it where the path is UTF-8".into(),
             Self::ImageTooBig { .. } => "set `disk` to that size or more".into(),
             Self::Port { .. } => "end what listens there, or set another host port in `local.forward`".into(),
-            Self::Absent(server) => {
-                format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")
-            }
-            _ => return None,
-        })
+            Self::Absent(server) => Hint::from("clear what is left with ")
+                .with(Next::Destroy(server.clone()))
+                .with("; then ")
+                .with(Next::UpAgain)
+                .with(" makes it anew"),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }
 

@@ -4,7 +4,7 @@ use super::{
     Place,
     accel::{self, Kvm},
     disk::{self, MIB},
-    error::{INSTALL_HINT, LocalError},
+    error::LocalError,
     machine::{self, Home, Machine, check_ours},
     net::subnets,
     ports, power,
@@ -12,6 +12,7 @@ use super::{
 };
 use ostler_core::{
     Classify,
+    hint::Hint,
     ids::ServerName,
     model::{Finding, MachineOrder, Reshape},
     spec::{Address, Forward, Size},
@@ -55,8 +56,8 @@ pub async fn order(place: &Place, order: &MachineOrder, image: Option<&Path>) ->
     }
     if let Kvm::Broken(why) = accel::kvm(&place.state, boot) {
         let message = accel::emulation_notice(order.server.as_str(), &why);
-        let hint = accel::kvm_hint().map(str::to_owned);
-        findings.push(Finding { fatal: false, message, hint });
+        let hints = accel::kvm_hint().map(Hint::from).into_iter().collect();
+        findings.push(Finding { fatal: false, message, hints });
     }
     Ok(findings)
 }
@@ -136,7 +137,7 @@ fn disk_space(state: &Path, disk: u64) -> Option<Finding> {
     let (least, full) = (2048, disk / MIB);
     if free < least {
         let message = format!("only {free} MiB are free under `{}`, {least} are needed", existing.display());
-        Some(Finding { fatal: true, message, hint: Some("make room, or use another state directory".into()) })
+        Some(Finding { fatal: true, message, hints: vec!["make room, or use another state directory".into()] })
     } else if free < full {
         let message =
             format!("the disk may grow to {full} MiB, and {free} MiB are free under `{}`", existing.display());
@@ -155,7 +156,7 @@ fn memory(size: Size, given_back: u64) -> Option<Finding> {
     (available < wanted).then(|| Finding {
         fatal: true,
         message: format!("the server wants {wanted} MiB of memory, and this machine has {available} MiB left"),
-        hint: Some("set a smaller `memory`, or stop another server".into()),
+        hints: vec!["set a smaller `memory`, or stop another server".into()],
     })
 }
 
@@ -188,7 +189,7 @@ fn forwards(place: &Place, server: &ServerName, forward: &[Forward], ours: &[u16
         findings.push(Finding {
             fatal: true,
             message: format!("port {port} of 127.0.0.1 can't be forwarded: {taken}"),
-            hint: Some("end what listens there, or set another host port in `local.forward`".into()),
+            hints: vec!["end what listens there, or set another host port in `local.forward`".into()],
         });
     }
     findings
@@ -201,10 +202,9 @@ fn refusal(error: &LocalError) -> Finding {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    let hint = error.hint().or_else(|| matches!(error, LocalError::ProgramMissing(_)).then(|| INSTALL_HINT.into()));
-    Finding { fatal: true, message, hint }
+    Finding { fatal: true, message, hints: error.hints() }
 }
 
 fn warning(message: String, hint: &str) -> Finding {
-    Finding { fatal: false, message, hint: Some(hint.to_owned()) }
+    Finding { fatal: false, message, hints: vec![hint.into()] }
 }

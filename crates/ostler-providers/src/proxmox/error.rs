@@ -4,7 +4,11 @@
 
 use super::tls::with_colons;
 use crate::image::ImageError;
-use ostler_core::{Blame, Classify, ids::ServerName};
+use ostler_core::{
+    Blame, Classify,
+    hint::{Hint, Next},
+    ids::ServerName,
+};
 use std::{io, time::Duration};
 
 /// Failure of provider `proxmox`.
@@ -133,7 +137,7 @@ pub enum ProxmoxError {
     Stray { volume: String, node: String },
     /// The template that a machine was to be cloned from is gone.
     #[error("template VM {vmid} is no longer on {node}")]
-    NoTemplate { vmid: u32, node: String },
+    NoTemplate { server: ServerName, vmid: u32, node: String },
     /// A template that can't go yet.
     #[error("template VM {vmid} on {node} has clones that share its disk")]
     Cloned { vmid: u32, node: String },
@@ -220,11 +224,12 @@ impl Classify for ProxmoxError {
         }
     }
 
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::BadToken(_) | Self::Unauthorized { .. } => {
-                "`ostler proxmox setup` on the node makes a token; `ostler secret set NAME` keeps it".into()
-            }
+    fn hints(&self) -> Vec<Hint> {
+        let hint: Hint = match self {
+            Self::BadToken(_) | Self::Unauthorized { .. } => Hint::from(Next::SetUpProxmox)
+                .with(" on the node makes a token; ")
+                .with(Next::SetSecret(None))
+                .with(" keeps it"),
             Self::WrongCertificate { .. } => {
                 "either something stands between you and the node, or its certificate was \
                 renewed: compare with `pvenode cert info` on the node, then change `fingerprint` in the spec"
@@ -235,35 +240,38 @@ impl Classify for ProxmoxError {
                 .into(),
             Self::Unreachable { .. } => "look at `url` in the spec, at the network, and whether the node is up".into(),
             Self::Refused { status: 403, message, .. } => {
-                format!("the token lacks a privilege: {message}; docs/proxmox.md lists them all")
+                format!("the token lacks a privilege: {message}; docs/proxmox.md lists them all").into()
             }
             error if error.is_transient() => {
                 "the node, or another that it asks, is busy or out of reach: try again in a while".into()
             }
             Self::Moved { vmid, node, there } => {
                 format!("Ostler works on it where it was made: `qm migrate {vmid} {node}` on {there} brings it back")
+                    .into()
             }
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
             Self::Locked { vmid, node, volumes, .. } => {
                 let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
-                format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`")
+                format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`").into()
             }
-            Self::Stray { volume, node } => {
-                format!("type on {node}, as root: `pvesm free {volume}`")
-            }
-            Self::Absent { server, .. } => {
-                format!("clear what is left with `ostler destroy {server}`; then `ostler up` makes it anew")
-            }
-            Self::NoTemplate { .. } => {
-                "`ostler destroy` the server, which is not made yet; then `ostler up` makes it from its image".into()
-            }
+            Self::Stray { volume, node } => format!("type on {node}, as root: `pvesm free {volume}`").into(),
+            Self::Absent { server, .. } => Hint::from("clear what is left with ")
+                .with(Next::Destroy(server.clone()))
+                .with("; then ")
+                .with(Next::UpAgain)
+                .with(" makes it anew"),
+            Self::NoTemplate { server, .. } => Hint::from(Next::Destroy(server.clone()))
+                .with(", which is not made yet; then ")
+                .with(Next::UpAgain)
+                .with(" makes it from its image"),
             Self::Cloned { .. } => {
                 "destroy the servers that were cloned from it first, or keep it as long as they live".into()
             }
             Self::NotAHost => "run it as root on the node".into(),
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),
-            Self::Image(error) => return error.hint(),
-            _ => return None,
-        })
+            Self::Image(error) => return error.hints(),
+            _ => return Vec::new(),
+        };
+        vec![hint]
     }
 }

@@ -13,6 +13,7 @@ use super::{
 use crate::image::ImageStore;
 use ostler_core::{
     Classify,
+    hint::{Hint, Next},
     model::{Finding, MachineOrder},
     spec::{Address, ImageRef, Network, ProxmoxOptions},
 };
@@ -103,7 +104,7 @@ impl Look<'_> {
         Ok(match nodes.iter().find(|node| node.node == self.options.node) {
             None => {
                 let message = format!("there is no node `{}`", self.options.node);
-                Some(fatal(message, &format!("`{}` has: {}", self.client.name(), names.join(", "))))
+                Some(fatal(message, format!("`{}` has: {}", self.client.name(), names.join(", "))))
             }
             Some(node) if node.status == "offline" => {
                 Some(fatal(format!("node `{}` is offline", node.node), "start it, or choose another node"))
@@ -153,7 +154,7 @@ impl Look<'_> {
                 let lacking = lacking.into_iter().collect::<Vec<_>>().join(", ");
                 findings.push(fatal(
                     format!("the token lacks {lacking} on {path}"),
-                    "`ostler proxmox setup` on the node grants what is needed; docs/proxmox.md lists it",
+                    Hint::from(Next::SetUpProxmox).with(" on the node grants what is needed; docs/proxmox.md lists it"),
                 ));
             }
         }
@@ -201,7 +202,7 @@ impl Look<'_> {
             } else {
                 format!("fit for `proxmox.{key}` are: {}", known.join(", "))
             };
-            return vec![fatal(message, &hint)];
+            return vec![fatal(message, hint)];
         };
         if !storage.enabled || !storage.active {
             let state = if storage.enabled { "not active" } else { "switched off" };
@@ -212,7 +213,7 @@ impl Look<'_> {
         if !lacking.is_empty() {
             let message = format!("storage `{name}` does not take the content type {}", lacking.join(" and "));
             let all: Vec<&str> = storage.content.split(',').chain(lacking).filter(|it| !it.is_empty()).collect();
-            findings.push(fatal(message, &format!("on the node: `pvesm set {name} --content {}`", all.join(","))));
+            findings.push(fatal(message, format!("on the node: `pvesm set {name} --content {}`", all.join(","))));
         }
         if storage.avail < space {
             let (free, wanted) = (storage.avail >> 20, space >> 20);
@@ -234,7 +235,7 @@ impl Look<'_> {
         let missing = self.bridges().into_iter().filter(|bridge| !known.contains(bridge));
         let finding = |bridge| {
             let message = format!("{} has no bridge `{bridge}`", self.options.node);
-            fatal(message, &format!("it has: {}", known.join(", ")))
+            fatal(message, format!("it has: {}", known.join(", ")))
         };
         Ok(missing.map(finding).collect())
     }
@@ -291,7 +292,7 @@ impl Look<'_> {
         let cached = match self.images.cached(&self.order.image_ref) {
             Ok(cached) => cached.is_some(),
             Err(error) => {
-                return Ok(vec![Finding { fatal: true, message: error.to_string(), hint: error.hint() }]);
+                return Ok(vec![Finding { fatal: true, message: error.to_string(), hints: error.hints() }]);
             }
         };
         let url = match &self.order.image_ref {
@@ -306,7 +307,7 @@ impl Look<'_> {
                 match self.images.url_of(name) {
                     Ok(url) => url,
                     Err(error) => {
-                        return Ok(vec![Finding { fatal: true, message: error.to_string(), hint: error.hint() }]);
+                        return Ok(vec![Finding { fatal: true, message: error.to_string(), hints: error.hints() }]);
                     }
                 }
             }
@@ -368,15 +369,15 @@ fn refusal(error: &ProxmoxError) -> Finding {
         message = format!("{message}: {cause}");
         source = cause.source();
     }
-    Finding { fatal: true, message, hint: error.hint() }
+    Finding { fatal: true, message, hints: error.hints() }
 }
 
-fn fatal(message: String, hint: &str) -> Finding {
-    Finding { fatal: true, message, hint: Some(hint.to_owned()) }
+fn fatal(message: String, hint: impl Into<Hint>) -> Finding {
+    Finding { fatal: true, message, hints: vec![hint.into()] }
 }
 
 pub(super) fn warning(message: String, hint: &str) -> Finding {
-    Finding { fatal: false, message, hint: Some(hint.to_owned()) }
+    Finding { fatal: false, message, hints: vec![hint.into()] }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub async fn preflight(vm: &Vm<'_>, machine: &Machine, size: Size) -> Result<Res
     let mut reshape = Reshape::default();
     if size.disk < has.disk {
         let error = shrink(machine, &has, size);
-        reshape.findings.push(Finding { fatal: true, message: error.to_string(), hint: error.hint() });
+        reshape.findings.push(Finding { fatal: true, message: error.to_string(), hints: error.hints() });
     }
     let mut compare = |what: &str, old: u64, new: u64, unit: &str| {
         if old != new {

@@ -112,7 +112,7 @@ async fn config(client: &Client, node: &str, vmid: u32) -> Result<Option<VmConfi
 /// Path and parameters of the request that clones a template: sharing its disk where the storage can, else with a copy.
 pub async fn clone_request(client: &Client, machine: &Machine, from: u32) -> Result<(String, Form), ProxmoxError> {
     let node = &machine.node;
-    let gone = || ProxmoxError::NoTemplate { vmid: from, node: node.clone() };
+    let gone = || ProxmoxError::NoTemplate { server: machine.server.clone(), vmid: from, node: node.clone() };
     let disk = config(client, node, from).await?.and_then(|config| config.volume("scsi0")).ok_or_else(gone)?;
     let all: Vec<Storage> = client.get(&format!("/nodes/{}/storage", encode(node)), &Form::new()).await?;
     let lies_there = storage::of_volume(&disk) == machine.storage;

@@ -303,8 +303,8 @@ async fn without_site_and_image_the_way_out_is_named() {
     let error = store.pull(NAME, &Heard::default()).await.unwrap_err();
     assert!(matches!(error, ImageError::SiteUnreachable { .. }), "{error:?}");
     assert_eq!(error.blame(), Blame::Provider);
-    let hint = error.hint().unwrap();
-    assert_eq!(hint, "`ostler image build debian-13` makes the same image from Debian's package mirror");
+    let hint = error.hints()[0].in_words(|next| format!("<{next}>"));
+    assert_eq!(hint, "<build image debian-13> makes the same image from Debian's package mirror");
 }
 
 #[tokio::test]
@@ -372,7 +372,7 @@ async fn an_image_that_somebody_cut_is_not_at_hand() {
 async fn an_unknown_name_is_the_users_mistake() {
     let lab = Lab::new().await;
     let error = lab.store.pull("debian-7", &lab.heard).await.unwrap_err();
-    assert_eq!((error.blame(), error.hint().as_deref()), (Blame::User, Some("known: debian-13")));
+    assert_eq!((error.blame(), error.hints()), (Blame::User, vec!["known: debian-13".into()]));
     assert_eq!(lab.site.requests(), []);
 }
 

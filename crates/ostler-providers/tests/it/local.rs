@@ -204,7 +204,9 @@ async fn preflight_names_everything_that_is_wrong_at_once() {
     let without_qemu = LocalProvider::new(lab.state(), images_of(&lab.state()), "/nonexistent");
     let findings = without_qemu.preflight(&order).await.unwrap();
     assert!(fatal(&findings).contains(&"`qemu-system-x86_64` is not installed"), "{findings:?}");
-    assert!(findings.iter().any(|finding| finding.hint.as_deref().is_some_and(|hint| hint.contains("apt install"))));
+    assert!(findings.iter().any(|finding| {
+        finding.hints.iter().any(|hint| hint.in_words(|next| next.to_string()).contains("apt install"))
+    }));
 }
 
 #[tokio::test]

@@ -40,9 +40,9 @@ fn keys_must_be_there_and_public() {
         "authorized_keys: [ keys/none.pub, ~/.ssh/none.pub, keys/empty, keys/broken, keys/shut ]",
         "
 ostler.yaml:3:24: servers.web1.authorized_keys[0]: there is no file `keys/none.pub`
-  hint: `ostler key new --file PATH` makes a key pair
+  hint: `new key pair in another file` makes a key pair
 ostler.yaml:3:39: servers.web1.authorized_keys[1]: there is no file `/home/ann/.ssh/none.pub`
-  hint: `ostler key new --file PATH` makes a key pair
+  hint: `new key pair in another file` makes a key pair
 ostler.yaml:3:56: servers.web1.authorized_keys[2]: `keys/empty` holds no public key
 ostler.yaml:3:68: servers.web1.authorized_keys[3]: line 2 of `keys/broken` is not a public key
 ostler.yaml:3:81: servers.web1.authorized_keys[4]: `keys/shut` can't be read: permission denied
@@ -70,14 +70,14 @@ ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public ke
         "authorized_keys: [ ssh-dss AAAAB3NzaC1kc3M= ann ]",
         "
 ostler.yaml:3:24: servers.web1.authorized_keys[0]: OpenSSH takes no DSA keys any more
-  hint: `ostler key new` makes one that it takes
+  hint: `new key pair` makes one that it takes
 ",
     );
     check_server(
         "authorized_keys: [ ~/.ssh/id_rsa.pub, keys/rfc4716, keys/pem, keys/tls.crt ]",
         "
 ostler.yaml:3:24: servers.web1.authorized_keys[0]: there is no file `/home/ann/.ssh/id_rsa.pub`
-  hint: `ostler key new --file PATH` makes a key pair
+  hint: `new key pair in another file` makes a key pair
 ostler.yaml:3:43: servers.web1.authorized_keys[1]: line 1 of `keys/rfc4716`: a public key in the format of RFC 4716
   hint: `ssh-keygen -i -f FILE` prints it in that of OpenSSH
 ostler.yaml:3:57: servers.web1.authorized_keys[2]: line 1 of `keys/pem`: a public key in PEM
@@ -147,8 +147,7 @@ fn what_sshd_would_pass_over_is_refused() {
     assert_eq!(said(&certificate), Err(hint.to_owned()));
     // 512 bits, as nobody should have them.
     let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7";
-    let expected =
-        "an RSA key of 512 bits: sshd takes none below 1024\n  hint: `ostler key new` makes one that it takes";
+    let expected = "an RSA key of 512 bits: sshd takes none below 1024\n  hint: `new key pair` makes one that it takes";
     assert_eq!(said(short), Err(expected.to_owned()));
 }
 

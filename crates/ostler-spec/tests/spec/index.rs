@@ -1,13 +1,14 @@
 //! A catalog: where it comes from, and what its index says.
 
 use crate::fixture::{KEY, check, read_source};
-use ostler_spec::{CatalogSource, Fault, SecretRef, app_parameters, check_source, read_index};
+use ostler_spec::{CatalogSource, Fault, SecretRef, app_parameters, check_source, hint::Next, read_index};
 use proptest::prelude::*;
 
 /// Faults as people see them, then warnings.
 fn said(text: &str) -> String {
     let line = |fault: &Fault| {
-        let hint = fault.hint.as_ref().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+        let hint: String =
+            fault.hints.iter().map(|hint| format!("\n  hint: {}", hint.in_words(Next::to_string))).collect();
         format!("{}:{}: {}: {}{hint}\n", fault.line, fault.column, fault.key_path, fault.message)
     };
     let reading = read_index(text);

@@ -1,7 +1,7 @@
 //! The refusals that the other files do not speak of, one line each: what stands there, and all that is said of it.
 
 use crate::fixture::{KEY, check, check_server, read, server};
-use ostler_spec::{AppMeta, check_app, error::Classify, read_index};
+use ostler_spec::{AppMeta, check_app, error::Classify, hint::Next, read_index};
 use serde_json::json;
 
 #[test]
@@ -259,7 +259,8 @@ fn indexes_of_catalogs() {
     ] {
         let faults = read_index(&text).faults;
         let said = faults.first().map(|fault| {
-            let hint = fault.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            let hint: String =
+                fault.hints.iter().map(|hint| format!(" ({})", hint.in_words(Next::to_string))).collect();
             format!("{}:{}: {}: {}{hint}", fault.line, fault.column, fault.key_path, fault.message)
         });
         assert!(said.as_ref().is_some_and(|said| said.starts_with(expected)), "\n{text}\n{said:?}\n{expected}");
@@ -271,7 +272,7 @@ fn schemas_of_parameters() {
     let said = |params| {
         let meta: AppMeta = serde_json::from_value(json!({ "name": "x", "role": "x", "params": params })).unwrap();
         let error = check_app(&meta).expect_err("a schema that is refused");
-        format!("{error}{}", error.hint().map(|_| " (hint)").unwrap_or_default())
+        format!("{error}{}", if error.hints().is_empty() { "" } else { " (hint)" })
     };
     for (params, expected) in [
         (json!(true), "`x`: unsupported in a schema of parameters: `a schema that is not an object` (hint)"),

@@ -180,7 +180,7 @@ ostler.yaml:7:11: servers.Web_1.user: `root` can't be the user that Ostler logs 
 ostler.yaml:8:15: servers.Web_1.password: a secret must not stand in this file
   hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
 ostler.yaml:9:24: servers.Web_1.authorized_keys[0]: there is no file `/home/ann/.ssh/missing.pub`
-  hint: `ostler key new --file PATH` makes a key pair
+  hint: `new key pair in another file` makes a key pair
 ostler.yaml:10:21: servers.Web_1.ssh.enabled: without SSH there is no way into this server
   hint: this provider has no other way in: take it out
 ostler.yaml:10:34: servers.Web_1.ssh.auth: expected one of `key-only`, `key-and-password`, found `key-and-pasword`

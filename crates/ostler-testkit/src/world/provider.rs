@@ -55,7 +55,7 @@ impl Provider for Maker {
                 let taken = foreign.map(|machine| Finding {
                     fatal: true,
                     message: format!("there is a machine {} of {}", machine.name, machine.owner),
-                    hint: None,
+                    hints: Vec::new(),
                 });
                 Ok(taken.into_iter().collect())
             })

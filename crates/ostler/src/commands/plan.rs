@@ -127,7 +127,7 @@ async fn check(session: &Session, output: Output, world: &World, spec: &ServerSp
 
 impl Preview {
     fn with_hints_in_words(mut self) -> Self {
-        self.plan.refused = self.plan.refused.map(|failure| failure.in_words(hints::command));
+        self.plan = self.plan.with_hints_in_words(hints::command);
         if let Some(Check::Failed { failure, .. }) = &mut self.check {
             *failure = failure.clone().in_words(hints::command);
         }

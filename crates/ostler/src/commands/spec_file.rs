@@ -1,11 +1,17 @@
 //! Reads a spec file from disk, and the catalog that it names, for the commands that take one.
 
-use crate::{cli::Global, environment, output, wiring};
+use crate::{
+    cli::Global,
+    environment,
+    output::{self, hints},
+    wiring,
+};
 use ostler_ansible::{Catalog, CatalogStore};
 use ostler_core::{
     Blame, Failure, Result,
+    hint::{Hint, Next},
     ids::ServerName,
-    spec::{self, CatalogIndex, CatalogSource, ServerSpec, Spec, SpecContext, SpecFaults},
+    spec::{self, CatalogIndex, CatalogSource, ReadError, ServerSpec, Spec, SpecContext, SpecFaults},
 };
 use std::{io, path::Path};
 
@@ -14,7 +20,7 @@ use std::{io, path::Path};
 pub async fn read(global: &Global, path: &Path, offline: bool) -> Result<(Spec, Catalog)> {
     let text = read_text(path)?;
     let catalog = catalog_of(global, &text, path, offline).await?;
-    let mut spec = with_context(path, &catalog.index, |context| Ok(spec::read(&text, context)?))?;
+    let mut spec = with_context(path, &catalog.index, |context| spec::read(&text, context).map_err(in_words))?;
     for server in &mut spec.servers {
         server.catalog.clone_from(&catalog.source);
         if let (None, Some(file)) = (server.vault_password(), catalog.encrypted_file(&server.apps)) {
@@ -31,7 +37,7 @@ pub async fn catalog(global: &Global, path: &Path, offline: bool) -> Result<Cata
 
 async fn catalog_of(global: &Global, text: &str, path: &Path, offline: bool) -> Result<Catalog> {
     let unknown = CatalogIndex::default();
-    match with_context(path, &unknown, |context| Ok(spec::read_catalog(text, context)?))? {
+    match with_context(path, &unknown, |context| spec::read_catalog(text, context).map_err(in_words))? {
         Some(source) => sync(global, &source, offline).await,
         None => Ok(Catalog::shipped()?),
     }
@@ -39,7 +45,10 @@ async fn catalog_of(global: &Global, text: &str, path: &Path, offline: bool) -> 
 
 /// A catalog from Git, and on standard error what its user should know.
 pub async fn sync(global: &Global, source: &CatalogSource, offline: bool) -> Result<Catalog> {
-    let catalog = CatalogStore::new(&wiring::state_dir(global)?).sync(source, offline).await?;
+    let catalog = CatalogStore::new(&wiring::state_dir(global)?)
+        .sync(source, offline)
+        .await
+        .map_err(|error| error.in_words(hints::command))?;
     for warning in &catalog.warnings {
         output::print_warning(global.output, warning);
     }
@@ -54,7 +63,7 @@ pub async fn sync_from_flags(
 ) -> Result<Catalog> {
     spec::check_source(source).map_err(|fault| {
         let failure = Failure::new(Blame::User, format!("{}: {}", flag(&fault.key_path), fault.message));
-        fault.hint.into_iter().fold(failure, |failure, hint| failure.with_hint(hint))
+        Failure { hints: fault.hints, ..failure }
     })?;
     sync(global, source, false).await
 }
@@ -67,8 +76,14 @@ fn no_vault_password(spec: &Path, server: &ServerSpec, file: &Path) -> Failure {
         server.name
     );
     Failure::new(Blame::Configuration, message).with_hint(
-        "write `vault_password: { secret: NAME }` beside the catalog's `url`; `ostler secret set NAME` stores it",
+        Hint::from("write `vault_password: { secret: NAME }` beside the catalog's `url`; ")
+            .with(Next::SetSecret(None))
+            .with(" stores it"),
     )
+}
+
+fn in_words(error: ReadError) -> Failure {
+    error.in_words(hints::command).into()
 }
 
 fn read_text(path: &Path) -> Result<String> {

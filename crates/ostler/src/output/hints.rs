@@ -18,7 +18,14 @@ pub fn command(next: &Next) -> String {
         Next::ShowLog(server) => format!("`ostler logs {server}`"),
         Next::FollowLog(server) => format!("`ostler logs {server} --follow`"),
         Next::Run { server, command } => format!("`ostler ssh {server} -- {command}`"),
-        Next::SetSecret(name) => format!("`ostler secret set {name}`"),
+        Next::SetSecret(name) => format!("`ostler secret set {}`", name.as_deref().unwrap_or("NAME")),
+        Next::MakeKey { elsewhere: false } => "`ostler key new`".to_owned(),
+        Next::MakeKey { elsewhere: true } => "`ostler key new --file PATH`".to_owned(),
+        Next::BuildImage(image) => format!("`ostler image build {image}`"),
+        Next::SetUpProxmox => "`ostler proxmox setup`".to_owned(),
+        Next::NewCatalog => "`ostler catalog new DIR`".to_owned(),
+        Next::FetchCatalog => "the same command without `--offline`".to_owned(),
+        Next::MoveState => "`--state-dir DIR`".to_owned(),
         Next::ListServers => "`ostler status`".to_owned(),
         Next::CheckMachine => "`ostler doctor`".to_owned(),
         Next::PlanWithoutLook => "`ostler plan --no-check`".to_owned(),
@@ -28,31 +35,4 @@ pub fn command(next: &Next) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use ostler_core::{Blame, hint::Hint, ids::ServerName};
-
-    #[test]
-    fn commands_stand_in_hints_for_people_and_for_programs() {
-        let web = ServerName::parse("web1").unwrap();
-        let hint = Hint::from("mend the cause, then ")
-            .with(Next::Resume(web.clone()))
-            .with("; where the spec is at fault, mend that, then ")
-            .with(Next::Up { file: None })
-            .with("; ")
-            .with(Next::ShowLog(web.clone()))
-            .with(" has the whole run");
-        let words = "mend the cause, then `ostler resume web1`; where the spec is at fault, mend that, then `ostler up FILE`; \
-                     `ostler logs web1` has the whole run";
-        let mut failure = Failure::new(Blame::Target, "it failed").with_hint(hint);
-        assert_eq!(of(&failure).collect::<Vec<_>>(), [words]);
-        assert_eq!(serde_json::to_value(failure.clone().in_words(command)).unwrap()["hint"], words);
-        let run = Next::Run { server: web, command: "df -h".into() };
-        failure.hints.push(Hint::from(run).with(" shows the disks"));
-        let shown = crate::output::human::failure_text(&failure);
-        assert!(
-            shown.ends_with(&format!("\nhint: {words}\nhint: `ostler ssh web1 -- df -h` shows the disks\n")),
-            "{shown}"
-        );
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Whether an answer is good, by the reader of the spec itself: there are no other rules.
 
 use super::{discover::Surroundings, draft::Draft};
-use crate::environment;
+use crate::{environment, output::hints};
 use ostler_core::spec::{self, Fault, ReadError, SpecContext};
 use std::path::Path;
 
@@ -28,10 +28,8 @@ fn told(words: Vec<String>) -> Result<(), String> {
 
 /// A fault without its place.
 pub fn words(fault: &Fault) -> String {
-    match &fault.hint {
-        Some(hint) => format!("{}\n  hint: {hint}", fault.message),
-        None => fault.message.clone(),
-    }
+    let hints = fault.hints.iter().map(|hint| format!("\n  hint: {}", hint.in_words(hints::command)));
+    std::iter::once(fault.message.clone()).chain(hints).collect()
 }
 
 fn faults(around: &Surroundings, draft: &Draft, folder: &Path) -> Result<Vec<Fault>, String> {

@@ -1,6 +1,6 @@
 # Run as root on a server that refused a login: says why, as far as sshd's settings, the account and PAM tell. It asks, and changes
 # nothing. Its arguments: the account, the middle part of our public key, the address that we come from, and the address and port
-# that we reach. It prints {"causes": [[words, hint], ...], "log": [lines]}.
+# that we reach. It prints {"causes": [[words, hint], ...], "log": [lines]}; a hint is null where another run of Ostler mends the cause.
 import fnmatch
 import glob
 import grp
@@ -322,7 +322,7 @@ def main(user, key, addr, laddr, lport):
     try:
         account = pwd.getpwnam(user)
     except KeyError:
-        cause(f"there is no user {user}", "`ostler up` with the spec file makes it")
+        cause(f"there is no user {user}", None)
         return
     groups = {grp.getgrgid(gid).gr_name for gid in os.getgrouplist(user, account.pw_gid) if known(gid)}
     sshd = settings(user, addr, laddr, lport)

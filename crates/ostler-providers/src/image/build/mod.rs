@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn all_missing_programs_are_told_at_once_with_the_command_that_installs_them() {
         let error = check_programs(|program| !matches!(program, "sfdisk" | "unshare" | "setpriv")).unwrap_err();
-        let hint = error.hint().unwrap();
+        let hint = error.hints()[0].in_words(|next| next.to_string());
         assert!(error.to_string().contains("unshare, setpriv, sfdisk"), "{error}");
         assert!(hint.starts_with("install them: `sudo apt install ") && hint.contains("fdisk util-linux"), "{hint}");
     }

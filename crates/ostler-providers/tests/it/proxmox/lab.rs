@@ -238,7 +238,7 @@ fn provider(dir: &tempfile::TempDir, token: &str, host: Host) -> ProxmoxProvider
 
 fn text(finding: &Finding) -> String {
     let mark = if finding.fatal { "" } else { "warning: " };
-    assert!(finding.hint.is_some(), "a finding says what to do: {}", finding.message);
+    assert!(!finding.hints.is_empty(), "a finding says what to do: {}", finding.message);
     format!("{mark}{}", finding.message)
 }
 

@@ -1,6 +1,9 @@
 //! `ostler catalog check`
 
-use crate::{cli::Global, output};
+use crate::{
+    cli::Global,
+    output::{self, hints},
+};
 use ostler_core::{Blame, Result};
 use std::{path::PathBuf, process::ExitCode};
 
@@ -14,7 +17,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(global: &Global, arguments: &Arguments) -> Result<ExitCode> {
-    let checked = ostler_ansible::check_catalog(&arguments.dir, &arguments.dir);
+    let checked = ostler_ansible::check_catalog(&arguments.dir, &arguments.dir).in_words(hints::command);
     let data = serde_json::json!({ "faults": checked.faults, "warnings": checked.warnings });
     output::data(global.output, &data, || {
         let mut text: String = checked.faults.iter().map(|faults| format!("{faults}\n")).collect();

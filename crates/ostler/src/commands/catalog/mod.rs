@@ -6,7 +6,7 @@ mod new;
 mod show;
 mod sync;
 
-use crate::{cli::Global, commands::spec_file};
+use crate::{cli::Global, commands::spec_file, output::hints};
 use ostler_ansible::Catalog;
 use ostler_core::{
     Result,
@@ -44,7 +44,9 @@ pub async fn run(global: &Global, command: Command) -> Result<ExitCode> {
 pub async fn named(global: &Global, path: Option<&Path>, offline: bool) -> Result<Catalog> {
     match path {
         None => Ok(Catalog::shipped()?),
-        Some(folder) if folder.is_dir() => Ok(Catalog::in_folder(folder)?),
+        Some(folder) if folder.is_dir() => {
+            Ok(Catalog::in_folder(folder).map_err(|error| error.in_words(hints::command))?)
+        }
         Some(file) => spec_file::catalog(global, file, offline).await,
     }
 }
