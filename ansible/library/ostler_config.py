@@ -185,7 +185,7 @@ class Config:
             code, out, err = self.module.run_command(command % temporary)
             if code != 0:
                 words = brief((err or out).replace(temporary, self.path))
-                self.module.fail_json(msg=f"{self.path} was not written, for it would not be valid: {words}", rc=code, stdout=out, stderr=err)
+                self.module.fail_json(msg=f"{self.path} was not written, because it would not be valid: {words}", rc=code, stdout=out, stderr=err)
 
     def remember(self, after):
         if self.record.get(self.path) == sum_of(after):

@@ -34,7 +34,7 @@ def main():
     rivals = [name for name, port in ports.items() if port == ports[wanted] and name != wanted and name in online]
     if rivals and wanted not in online:
         module.fail_json(
-            msg=f"PostgreSQL's cluster {wanted} can't start, for the cluster {rivals[0]} runs on its port {ports[wanted]}: give one of them another "
+            msg=f"PostgreSQL's cluster {wanted} can't start, because the cluster {rivals[0]} runs on its port {ports[wanted]}: give one of them another "
             f"(`port` in /etc/postgresql/{wanted}/postgresql.conf)"
         )
     others = [name for name, port in ports.items() if port == usual and name != wanted]

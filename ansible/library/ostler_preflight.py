@@ -69,7 +69,7 @@ def release(module):
     try:
         found = platform.freedesktop_os_release()
     except OSError as error:
-        module.fail_json(msg=f"this server does not say what it runs: {error}")
+        module.fail_json(msg=f"can't tell which system this server runs: {error}")
     wanted, version = module.params["major_version"], found.get("VERSION_ID", "")
     # Derivatives of Debian have an ID of their own. Testing and unstable have no version.
     if found["ID"] != "debian" or version != str(wanted):
@@ -120,7 +120,7 @@ class Ports:
         what = f"port {port['port']}" + ("/udp" if port["proto"] == "udp" else "")
         sentence = f"{what} is held by {self.describe(port, holder, package)}, and {wants(app)}"
         if not packages:
-            self.module.warn(sentence.encode("utf-8", "replace").decode() + ": if that is not the app itself, it will not start")
+            self.module.warn(sentence.encode("utf-8", "replace").decode() + ": unless that is the app itself, the app will not start")
             return None
         return f"{sentence}: {advice(app, holder)}"
 

@@ -111,8 +111,8 @@ class Sshd:
                     if kind not in allowed and not (kind == "ssh-rsa" and any(name.startswith("rsa-sha2-") for name in allowed)):
                         values[0] += f",{'rsa-sha2-512' if kind == 'ssh-rsa' else kind}"
                         self.module.warn(
-                            f"sshd: host key algorithm {kind} stays, for this server is known by such a key. "
-                            "To be rid of it, have an ed25519 key on the server, and let Ostler know the server by that"
+                            f"sshd: host key algorithm {kind} stays, because this server is known by such a key. "
+                            "To drop it, add an ed25519 key to the server, and let Ostler know the server by that"
                         )
             elif keyword.lower() == "requiredrsasize" and "ssh-rsa" in kinds:
                 values[0] = str(min(int(values[0]), rsa_bits(kinds["ssh-rsa"])))

@@ -101,7 +101,7 @@ class Containers:
         clean = unhooked(hook) or File("#!/bin/sh\n", 0o640)
         first, _, rest = clean.text.partition("\n")
         if not re.fullmatch(r"#! ?(/usr)?/bin/(env )?(sh|bash|dash)( -\w+)?", first):
-            self.module.fail_json(msg=f'{HOOK} is no shell script: let it call `{SCRIPT} "$1"`, or make it one')
+            self.module.fail_json(msg=f'{HOOK} is not a shell script: let it call `{SCRIPT} "$1"`, or make it one')
         note = "" if clean.mode & 0o100 else WAS_OFF
         return File(f'{first}\n{BEGIN}{note}\n{SCRIPT} "$1" || true\n{END}\n{rest}', clean.mode | 0o100)
 

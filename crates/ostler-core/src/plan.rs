@@ -135,7 +135,7 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
                 Hint::from(Next::Destroy(name.clone()))
                     .with(" finishes that; then ")
                     .with(Next::UpAgain)
-                    .with(" makes it anew"),
+                    .with(" creates it from scratch"),
             ));
         }
         OperationState::Undone => {
@@ -177,7 +177,7 @@ fn decide_on_existing(
             Hint::from(Next::Destroy(name.clone()))
                 .with(" clears what is left of it; then ")
                 .with(Next::UpAgain)
-                .with(" makes it anew"),
+                .with(" creates it from scratch"),
         ));
     }
     // Size and forwards are changed in place; user, keys and the rest are Ansible's.
@@ -229,7 +229,7 @@ fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> 
     if fatal.is_empty() {
         return Ok(());
     }
-    let mut failure = Failure::new(Blame::Provider, format!("{} can't be made like this", spec.name));
+    let mut failure = Failure::new(Blame::Provider, format!("{} can't be created as specified", spec.name));
     failure.causes = fatal.iter().map(|f| f.message.clone()).collect();
     for hint in fatal.iter().flat_map(|finding| &finding.hints) {
         if !failure.hints.contains(hint) {

@@ -111,10 +111,10 @@ impl Classify for RemoteError {
                 format!("install `{program}`; on Debian it is in the package openssh-client").into()
             }
             RemoteError::Hostile { path, .. } => {
-                format!("look who made it (`ls -ld {}`) and remove it", path.display()).into()
+                format!("see who made it (`ls -ld {}`) and remove it", path.display()).into()
             }
             RemoteError::AnotherCommand { server, user, .. } => format!(
-                "look at the shell of {user} on {server} (`getent passwd {user}`), its start-up files, and `command=` in its \
+                "check the shell of {user} on {server} (`getent passwd {user}`), its start-up files, and `command=` in its \
                  authorized_keys; or name another account"
             )
             .into(),

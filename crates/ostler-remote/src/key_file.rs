@@ -31,7 +31,7 @@ pub fn check(path: &Path, agent: Option<&Path>) -> Result<(), KeyFault> {
         return fault("is too large for a key", "name the file of a private key".to_owned());
     }
     if crate::args::option_path(path).is_err() {
-        let what = "has a name that ssh can't be told: a `$`, a quote, a backslash or a line break is in it";
+        let what = "has a name that can't be passed to ssh: it contains a `$`, a quote, a backslash or a line break";
         return fault(what, "give it another name".to_owned());
     }
     let bytes = match fs::read(path) {
@@ -59,7 +59,7 @@ pub fn check(path: &Path, agent: Option<&Path>) -> Result<(), KeyFault> {
             // Without ssh-keygen nobody can say it better; `ostler doctor` knows of it.
             None => Ok(()),
             Some(words) => fault(
-                &format!("is no private key that ssh can use: ssh-keygen says `{words}`"),
+                &format!("is not a private key that ssh can use: ssh-keygen says `{words}`"),
                 format!(
                     "`ssh-keygen -y -f {name}` must print its public half; it may have been cut off when it was copied"
                 ),
@@ -72,7 +72,7 @@ fn missing(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "`ssh-keygen -t ed25519` makes a key pair".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            format!("it is somebody else's: see `ls -l {}`, and call Ostler as its owner", path.display())
+            format!("it belongs to somebody else: see `ls -l {}`, and run Ostler as its owner", path.display())
         }
         _ => "name the file of a private key".to_owned(),
     }
@@ -147,7 +147,7 @@ impl Kind {
 
     /// What is wrong, after the file's name, and what to do.
     fn explained(self, name: &str) -> Option<(&'static str, String)> {
-        let import = format!("`ssh-keygen -i -f {name}` prints it as OpenSSH has it");
+        let import = format!("`ssh-keygen -i -f {name}` converts it to OpenSSH's format");
         let of_private = || match name.strip_suffix(".pub") {
             Some(private) => format!("name its private half, `{private}`, or load that into your ssh-agent"),
             None => "name its private half, or load that into your ssh-agent".to_owned(),
@@ -155,25 +155,25 @@ impl Kind {
         Some(match self {
             Self::Empty => ("is empty", "name the file of a private key".to_owned()),
             Self::ByteOrderMark => (
-                "begins with a byte order mark, as editors on Windows write it, and ssh can't read that",
+                "begins with a byte order mark, as editors on Windows write it, which ssh can't read",
                 "save it as plain ASCII text".to_owned(),
             ),
             Self::Binary => ("is not a text", "name a private key as ssh-keygen writes it".to_owned()),
             Self::Putty => (
-                "is a key of PuTTY, which ssh can't read",
+                "is a PuTTY key, which ssh can't read",
                 format!(
-                    "`puttygen {name} -O private-openssh -o NEW` writes it as OpenSSH has it (Debian: putty-tools)"
+                    "`puttygen {name} -O private-openssh -o NEW` converts it to OpenSSH's format (Debian: putty-tools)"
                 ),
             ),
             Self::Ssh2 => ("is a key of another SSH program, which ssh can't read", import),
             Self::Ssh2Public => ("is a public key, as other SSH programs write it", of_private()),
-            Self::Pgp => ("is a key of PGP, not of SSH", "`ssh-keygen -t ed25519` makes a key pair".to_owned()),
+            Self::Pgp => ("is a PGP key, not an SSH key", "`ssh-keygen -t ed25519` makes a key pair".to_owned()),
             Self::X509 => ("is a certificate, not a private key", "name the private key that belongs to it".to_owned()),
             Self::Certificate => ("is a certificate, not a private key", of_private()),
             Self::Public => ("is a public key, and no ssh-agent of yours has its private half", of_private()),
             Self::PublicPem => ("is a public key", of_private()),
             Self::Dsa => (
-                "is a DSA key, which the sshd of Debian 13 does not take",
+                "is a DSA key, which the sshd of Debian 13 does not accept",
                 "`ssh-keygen -t ed25519` makes a key pair".to_owned(),
             ),
             Self::Passphrase => (
@@ -181,17 +181,17 @@ impl Kind {
                 format!("load it into your ssh-agent (`ssh-add {name}`), or name a key without one"),
             ),
             Self::NotAlone => (
-                "holds more than the key: text before it, or blanks at the ends of lines, and ssh can't read that",
+                "holds more than the key: text before it, or spaces at the ends of lines, which ssh can't read",
                 format!(
                     "leave only the lines from `-----BEGIN` to `-----END` in it, such as by `sed -i 's/[[:blank:]]*$//; /-----BEGIN/,/-----END/!d' {name}`"
                 ),
             ),
             Self::CarriageReturns => (
-                "has line ends of Windows, and ssh can't read that",
+                "has Windows line endings, which ssh can't read",
                 format!("`sed -i 's/\\r$//' {name}` takes the carriage returns out"),
             ),
             Self::Unended => {
-                ("lacks the line feed after its last line, and ssh can't read that", format!("`echo >>{name}` adds it"))
+                ("lacks the line feed after its last line, which ssh needs", format!("`echo >>{name}` adds it"))
             }
             Self::Unknown => return None,
         })
@@ -296,7 +296,7 @@ mod tests {
         let cases: [(&str, Vec<u8>, &str, &str); 19] = [
             ("empty", Vec::new(), "is empty", ""),
             ("blank", b"\n\n".to_vec(), "is empty", ""),
-            ("crlf", text.replace('\n', "\r\n").into(), "line ends of Windows", "sed -i 's/\\r$//' "),
+            ("crlf", text.replace('\n', "\r\n").into(), "Windows line endings", "sed -i 's/\\r$//' "),
             ("unended", text.trim_end().into(), "lacks the line feed after its last line", "`echo >>"),
             ("bom", format!("\u{feff}{text}").into(), "byte order mark", "plain ASCII"),
             ("utf16", utf16, "byte order mark", ""),
@@ -317,14 +317,14 @@ mod tests {
                 "is a certificate",
                 "",
             ),
-            ("putty", b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), "is a key of PuTTY", "puttygen "),
+            ("putty", b"PuTTY-User-Key-File-3: ssh-ed25519\n".to_vec(), "is a PuTTY key", "puttygen "),
             (
                 "ssh2",
                 b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n".to_vec(),
                 "another SSH program",
                 "ssh-keygen -i -f",
             ),
-            ("pgp", b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n".to_vec(), "a key of PGP", ""),
+            ("pgp", b"-----BEGIN PGP PRIVATE KEY BLOCK-----\n".to_vec(), "a PGP key", ""),
             ("dsa", b"-----BEGIN DSA PRIVATE KEY-----\n".to_vec(), "DSA", "ed25519"),
             ("x509", b"-----BEGIN CERTIFICATE-----\n".to_vec(), "is a certificate", ""),
             ("binary", b"\x7fELF\x00\xff".to_vec(), "is not a text", ""),
@@ -343,7 +343,7 @@ mod tests {
         assert!(check(keys.0.path(), None).unwrap_err().message.ends_with("is a folder"));
         assert!(check(Path::new("/dev/zero"), None).unwrap_err().message.ends_with("is not a file"));
         assert!(check(&keys.path("none"), None).unwrap_err().message.contains("No such file"));
-        assert!(check(&keys.write("a$b", text.as_bytes()), None).unwrap_err().message.contains("can't be told"));
+        assert!(check(&keys.write("a$b", text.as_bytes()), None).unwrap_err().message.contains("can't be passed"));
     }
 
     #[test]

@@ -163,6 +163,6 @@ impl Inner {
 
 /// How work ends that was asked to stop before its turn came.
 fn not_begun(server: &ServerName) -> Failure {
-    let failure = Interrupt::failure().because_of(format!("{server} was not begun"));
-    failure.with_hint("the same command again takes it up")
+    let failure = Interrupt::failure().because_of(format!("work on {server} did not begin"));
+    failure.with_hint("the same command again begins it")
 }

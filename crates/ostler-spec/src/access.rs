@@ -47,11 +47,11 @@ pub(super) fn check(server: &Found, faults: &mut Vec<Fault>) {
     match (auth.text(), keys) {
         (Some("key-only"), Some(keys)) => {
             let problem = Problem::new("nobody could log in: `auth` is `key-only`, and there is no key");
-            faults.push(keys.fault(problem.hint("such as `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`")));
+            faults.push(keys.fault(problem.hint("for example `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`")));
         }
         (Some("key-and-password"), _) if no_password => {
             let problem = Problem::new("`key-and-password` needs a password");
-            faults.push(auth.fault(problem.hint("such as `password: { env: OPS_PASSWORD }`")));
+            faults.push(auth.fault(problem.hint("for example `password: { env: OPS_PASSWORD }`")));
         }
         _ => {}
     }
@@ -60,7 +60,7 @@ pub(super) fn check(server: &Found, faults: &mut Vec<Fault>) {
 /// The keys of one entry: it is a key itself, or the path of a file of them.
 fn entry_keys(text: &str, context: &SpecContext<'_>) -> Result<Vec<String>, Problem> {
     if is_private(text) {
-        return Err(Problem::new("this is a PRIVATE key, and it stands in the spec")
+        return Err(Problem::new("this is a PRIVATE key, and it is in the spec")
             .hint("take it out, make a new key pair with `ssh-keygen -t ed25519`, and name its public half"));
     }
     if public_key::looks_like_one(text) {

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// What a file without a server lacks.
-pub(super) const SHORTEST: &str = "such as `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`";
+pub(super) const SHORTEST: &str = "for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`";
 
 /// The spec, where nothing is at fault.
 pub(super) fn spec(
@@ -115,7 +115,7 @@ impl Converter<'_> {
         let name = server.get("provider")?;
         if provider != Some(ProviderKind::Proxmox) {
             if provider.is_some() && !found.is_null() {
-                let problem = Problem::new("this server's provider is another one");
+                let problem = Problem::new("this server has another provider");
                 self.faults.push(found.fault(problem.hint("write the name of a Proxmox VE, or take this out")));
             }
             return Some(None);
@@ -126,7 +126,7 @@ impl Converter<'_> {
                 .push(local.fault(problem.hint("a server of Proxmox VE has an address of its own: take it out")));
         }
         if found.is_null() {
-            let problem = Problem::new("it must be known where the server is made");
+            let problem = Problem::new("the spec must say where to make the server");
             self.faults.push(name.fault(problem.hint("write at least `proxmox: { node: pve1 }`")));
             return None;
         }
@@ -200,19 +200,19 @@ impl Converter<'_> {
         let found = server.get("existing")?;
         if provider != Some(ProviderKind::Existing) {
             if provider.is_some() && !found.is_null() {
-                let problem = Problem::new("this server's provider is another one");
+                let problem = Problem::new("this server has another provider");
                 self.faults.push(found.fault(problem.hint("write `provider: existing`, or take this out")));
             }
             return Some(None);
         }
         for key in ["image", "size", "network", "local"] {
             if let Some(written) = server.get(key).filter(|value| value.at != server.at) {
-                let problem = Problem::new("an existing server brings its own");
+                let problem = Problem::new("an existing server has its own");
                 self.faults.push(written.fault(problem.hint("take it out")));
             }
         }
         if found.is_null() {
-            let problem = Problem::new("provider `existing` needs to know the server");
+            let problem = Problem::new("provider `existing` needs the server's address");
             self.faults.push(
                 server.get("provider")?.fault(problem.hint("write `existing: { address: 10.0.0.7, user: root }`")),
             );

@@ -8,7 +8,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, Fault> {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
         let whole = bytes.len().is_multiple_of(2);
         String::from_utf16(&units).ok().filter(|_| whole).ok_or_else(|| {
-            Problem::new("the file begins as UTF-16, and is none").hint("save it as UTF-8").at(START, "")
+            Problem::new("the file begins like UTF-16, but is not").hint("save it as UTF-8").at(START, "")
         })
     };
     match bytes {
@@ -28,8 +28,8 @@ fn utf8(bytes: &[u8]) -> Result<String, Fault> {
     };
     let line = good.matches('\n').count() + 1;
     let column = good.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let problem = Problem::new(format!("the byte 0x{:02x} is no text in UTF-8", bytes[good.len()]));
+    let problem = Problem::new(format!("the byte 0x{:02x} is not valid in UTF-8", bytes[good.len()]));
     Err(problem
-        .hint("save the file as UTF-8; `iconv -f latin1 -t utf8 FILE` prints one in Latin-1 as such")
+        .hint("save the file as UTF-8; `iconv -f latin1 -t utf8 FILE` converts one from Latin-1")
         .at(At { line, column }, ""))
 }

@@ -32,7 +32,7 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
             "providers",
             Shape::Map { key: rules::provider_name(), value: Box::new(proxmox::provider()) },
             empty(),
-            "Where else servers come from, each under a name that `provider` of a server may say",
+            "Where else servers come from, each under a name that `provider` of a server can use",
         ),
         Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
     ]))
@@ -47,19 +47,9 @@ pub(super) fn catalog() -> Shape {
             Required,
             "Git repository of the catalog: `https://`, `http://`, `ssh://` or `file://`",
         ),
-        Field::new("branch", Shape::Text(rules::branch()), text("stable"), "Branch that is followed"),
-        Field::new(
-            "commit",
-            Shape::Text(rules::commit()),
-            null(),
-            "The one commit that is used, whatever the branch says",
-        ),
-        Field::new(
-            "vault_password",
-            Shape::Secret,
-            null(),
-            "Password of what its roles hold encrypted with `ansible-vault`",
-        ),
+        Field::new("branch", Shape::Text(rules::branch()), text("stable"), "Branch to follow"),
+        Field::new("commit", Shape::Text(rules::commit()), null(), "The one commit to use, whatever the branch says"),
+        Field::new("vault_password", Shape::Secret, null(), "Password of what its roles encrypt with `ansible-vault`"),
     ])
 }
 
@@ -106,8 +96,8 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
             "authorized_keys",
             authorized_keys(),
             none(),
-            "Public keys that may log in: files (from this file's folder, or `~/`), or the keys themselves. Others that \
-             the account has are kept; `{ keys: [ … ], exclusive: true }` takes them out",
+            "Public keys that may log in: files (from this file's folder, or `~/`), or the keys themselves. Other keys of \
+             the account are kept; `{ keys: [ … ], exclusive: true }` removes them",
         ),
         Field::new("ssh", ssh(), empty(), "Policy of the SSH server"),
         Field::new(
@@ -116,12 +106,12 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
             empty(),
             "Parts of the system configuration; what is not named is left alone",
         ),
-        Field::new("apps", apps, none(), "Apps of the catalog; what they depend on comes along"),
+        Field::new("apps", apps, none(), "Apps of the catalog; the apps that they depend on are added"),
         Field::new("app_params", app_params, empty(), "Parameters of the apps"),
         Field::new("ansible", ansible(), empty(), "How Ansible is run"),
-        Field::new("local", local(), empty(), "What only provider `local` knows"),
-        Field::new("existing", existing(), null(), "What only provider `existing` knows: the way in as it is now"),
-        Field::new("proxmox", proxmox::place(), null(), "What only Proxmox VE knows: where the server is made"),
+        Field::new("local", local(), empty(), "Options of provider `local` only"),
+        Field::new("existing", existing(), null(), "Options of provider `existing` only: how to log in now"),
+        Field::new("proxmox", proxmox::place(), null(), "Options of Proxmox VE only: where the server is made"),
     ]))
 }
 
@@ -248,7 +238,7 @@ fn local() -> Shape {
 fn authorized_keys() -> Shape {
     let keys = Shape::List(Box::new(Shape::Text(rules::key_or_path())));
     let exclusive =
-        Field::new("exclusive", Shape::Bool, Default(Value::Bool(false)), "Take out other keys of the account");
+        Field::new("exclusive", Shape::Bool, Default(Value::Bool(false)), "Remove other keys of the account");
     let object = Shape::object(vec![Field::new("keys", keys.clone(), Required, "The keys"), exclusive]);
     Shape::Either(vec![keys, object])
 }
@@ -257,19 +247,19 @@ fn existing() -> Shape {
     let port = Shape::Int { min: 1, max: 65535 };
     Shape::object(vec![
         Field::new("address", Shape::Text(rules::host()), Required, "IP address or name of the server"),
-        Field::new("port", port, Default(Value::Int(22)), "Where its sshd listens before Ostler comes"),
+        Field::new("port", port, Default(Value::Int(22)), "Where its sshd listens before Ostler sets it up"),
         Field::new(
             "user",
             Shape::Text(rules::account()),
             text("root"),
-            "The account that Ostler logs in as at first: root, or one that may use sudo",
+            "The account that Ostler logs in as first: root, or one that may use sudo",
         ),
         Field::new(
             "password",
             Shape::Secret,
             null(),
-            "Password of that account, for SSH and sudo; where neither it nor a key is given, your ssh-agent is used, and \
-             in a terminal you are asked",
+            "Password of that account, for SSH and sudo; without it and a key, Ostler uses your ssh-agent or, \
+             in a terminal, asks you",
         ),
         Field::new(
             "key",

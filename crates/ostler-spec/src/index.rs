@@ -193,7 +193,7 @@ impl Reading {
                 self.faults.push(app.fault("role", problem.hint(format!("that one begins in line {first}"))));
             }
             if ["ansible_", "ostler_"].iter().any(|ours| prefix(name).starts_with(ours)) {
-                let problem = Problem::new("variables that begin so are Ansible's and Ostler's own");
+                let problem = Problem::new("variables that begin like this belong to Ansible and Ostler");
                 self.faults.push(app.fault(
                     "name",
                     problem.hint("an app's parameters become variables that begin with its name: choose another"),
@@ -212,7 +212,7 @@ impl Reading {
                 let path = format!("{path}.properties.{}", entry.key);
                 if !is_variable(&entry.key) {
                     let problem =
-                        Problem::new("not a name for a variable").hint("a-z, 0-9 and `_`, and the first a letter");
+                        Problem::new("not a name for a variable").hint("a-z, 0-9 and `_`, beginning with a letter");
                     self.faults.push(problem.at(entry.at, &path));
                 }
                 if ["params", "ports"].contains(&entry.key.as_str()) && app.meta.name == "app" {

@@ -26,7 +26,7 @@ pub struct Spec {
 pub struct CatalogSource {
     /// `https`, `http`, `ssh` or `file`; never with a password or token in it.
     pub url: String,
-    /// Branch that is followed.
+    /// Branch to follow.
     pub branch: String,
     /// 40 hexadecimal digits: this commit and no other.
     pub commit: Option<String>,
@@ -324,7 +324,7 @@ pub enum Strategy {
     Linear,
 }
 
-/// What only provider `local` knows.
+/// Options of provider `local` only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LocalOptions {
     /// TCP ports of 127.0.0.1 that lead to ports of the server. Key 0 means: any free one.

@@ -12,7 +12,7 @@ pub struct ServerName(String);
 
 /// Why a text is not a [`ServerName`].
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("`{0}` is not a host label (1-63 of a-z, 0-9 and -, neither first nor last a hyphen)")]
+#[error("`{0}` is not a host label (1-63 of a-z, 0-9 and -; it can't begin or end with a hyphen)")]
 pub struct InvalidServerName(pub String);
 
 impl ServerName {

@@ -62,7 +62,7 @@ pub(super) fn syntax_fault(text: &str) -> Option<Fault> {
 
 fn not_yaml(error: &ScanError) -> Fault {
     let problem = Problem::new(format!("not valid YAML: {}", error.info()));
-    let problem = if error.info().starts_with("tab") { problem.hint("indent with blanks") } else { problem };
+    let problem = if error.info().starts_with("tab") { problem.hint("indent with spaces") } else { problem };
     problem.at(place(error.marker()), "")
 }
 
@@ -81,7 +81,7 @@ pub(super) fn duplicates(node: &Node, path: &str, faults: &mut Vec<Fault>) {
                 match first.get(entry.key.as_str()) {
                     Some(at) => {
                         let problem = Problem::new("duplicate key");
-                        faults.push(problem.hint(format!("it stands in line {} already", at.line)).at(entry.at, &path));
+                        faults.push(problem.hint(format!("it is already in line {}", at.line)).at(entry.at, &path));
                     }
                     None => {
                         first.insert(&entry.key, entry.at);
@@ -250,8 +250,8 @@ impl Loader {
                 };
                 if matches!(scalar, Scalar::Integer(_)) && has_leading_zero(&text) {
                     // It may be a secret that stands in the wrong place, so it is not shown.
-                    let problem = Problem::new("readers of YAML do not agree on numbers with a zero before them");
-                    return Err(problem.hint("take it away, or put a text in quotes").at(at, &self.path()));
+                    let problem = Problem::new("YAML readers disagree about numbers that begin with a zero");
+                    return Err(problem.hint("remove the zero, or put text in quotes").at(at, &self.path()));
                 }
                 self.complete(Node { at, kind: scalar_kind(scalar) }, anchor)?;
             }
@@ -288,7 +288,7 @@ impl Loader {
     /// A copy of what an alias stands for, within all bounds.
     fn named(&mut self, anchor: usize, at: At) -> Result<Node, Fault> {
         let Some(node) = self.anchors.get(&anchor) else {
-            return Err(Problem::new("an alias inside of what it stands for").at(at, &self.path()));
+            return Err(Problem::new("an alias inside the value that it stands for").at(at, &self.path()));
         };
         let Extent { levels, nodes, text } = node.extent();
         self.nodes += nodes;
@@ -329,7 +329,7 @@ impl Loader {
             self.anchors.insert(anchor, node.clone());
         }
         if let Some(Open { key: Some(Key { at, merges: true, .. }), merged: Some(_), .. }) = self.open.last() {
-            let problem = Problem::new("it stands here twice").hint("`<<: [ *a, *b ]` takes in several mappings");
+            let problem = Problem::new("it appears here twice").hint("`<<: [ *a, *b ]` merges several mappings");
             return Err(problem.at(*at, &self.path()));
         }
         match self.open.last_mut() {
@@ -385,8 +385,8 @@ const MERGE: &str = "<<";
 /// of its own is at the key.
 fn merge(into: &mut Node, sources: Node) -> Result<(), (Option<At>, Problem)> {
     let wrong = |found: &Node| {
-        let problem = Problem::new(format!("expected a mapping to take in, or a list of such, found {}", found.noun()));
-        problem.hint("`<<: *NAME` takes in the mapping that `&NAME` marks")
+        let problem = Problem::new(format!("expected a mapping to merge, or a list of them, found {}", found.noun()));
+        problem.hint("`<<: *NAME` merges the mapping that `&NAME` marks")
     };
     let sources = match sources.kind {
         Kind::Map(_) => vec![sources],

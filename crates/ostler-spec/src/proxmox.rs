@@ -93,7 +93,7 @@ fn url() -> Text {
         match authority {
             Some(authority) if !authority.is_empty() && !authority.contains(bad) => Ok(()),
             Some(authority) if authority.contains('@') => {
-                Err(Problem::new("the URL holds a user or password").hint("the token stands under `token`"))
+                Err(Problem::new("the URL holds a user or password").hint("the token goes under `token`"))
             }
             _ => Err(Problem::new(format!("{} is not the URL of a Proxmox VE node", quote(text)))
                 .hint("`https://`, its name or address, and its port: `https://pve1.example.org:8006`")),
@@ -130,7 +130,7 @@ pub(super) fn endpoint(
         (true, false) => authority(ca, context, faults),
         (true, true) => {
             let problem = Problem::new("nothing says which certificate is the right one");
-            faults.push(found.fault(problem.hint("write `fingerprint`, or `ca`; nobody may be trusted unseen")));
+            faults.push(found.fault(problem.hint("write `fingerprint`, or `ca`; Ostler trusts no certificate unseen")));
             None
         }
         (false, false) => {
@@ -152,7 +152,7 @@ fn authority(found: &Found, context: &SpecContext<'_>, faults: &mut Vec<Fault>) 
     let problem = match (context.read_file)(&path) {
         Ok(pem) if pem.contains("PRIVATE KEY") => {
             Problem::new(format!("{} holds a PRIVATE key", quote(&path.to_string_lossy())))
-                .hint("the certificate alone is wanted: `/etc/pve/pve-root-ca.pem`")
+                .hint("only the certificate is wanted: `/etc/pve/pve-root-ca.pem`")
         }
         Ok(pem) if pem.contains("-----BEGIN CERTIFICATE-----") => return Some(ProxmoxTrust::Authority(pem)),
         Ok(_) => Problem::new(format!("{} holds no certificate in PEM", quote(&path.to_string_lossy()))),

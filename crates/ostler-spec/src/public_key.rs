@@ -94,17 +94,17 @@ fn check(line: &str) -> Result<(), Option<Problem>> {
     let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
     if kind.ends_with(CERTIFICATE) {
         return Err(Some(
-            Problem::new("a certificate is no key").hint("name the key that it was made for, without `-cert`"),
+            Problem::new("a certificate is not a key").hint("name the key that it was made for, without `-cert`"),
         ));
     }
     if kind == DSA {
-        let problem = Problem::new("OpenSSH takes no DSA keys any more");
+        let problem = Problem::new("OpenSSH no longer accepts DSA keys");
         return Err(Some(problem.hint(accepted())));
     }
     let parts = parts(blob).filter(|parts| parts.len() > 1 && parts[0] == kind.as_bytes()).ok_or(None)?;
     match rsa_bits(&parts) {
         Some(bits) if bits < LEAST_RSA_BITS => {
-            let problem = Problem::new(format!("an RSA key of {bits} bits: sshd takes none below {LEAST_RSA_BITS}"));
+            let problem = Problem::new(format!("an RSA key of {bits} bits: sshd accepts none below {LEAST_RSA_BITS}"));
             Err(Some(problem.hint(accepted())))
         }
         _ => Ok(()),
@@ -112,7 +112,7 @@ fn check(line: &str) -> Result<(), Option<Problem>> {
 }
 
 fn accepted() -> Hint {
-    Hint::from(Next::MakeKey { elsewhere: false }).with(" makes one that it takes")
+    Hint::from(Next::MakeKey { elsewhere: false }).with(" makes one that it accepts")
 }
 
 const CERTIFICATE: &str = "-cert-v01@openssh.com";
@@ -137,7 +137,7 @@ fn another_format(line: &str) -> Option<Problem> {
             ("a public key in PEM", "`ssh-keygen -i -m PEM -f FILE` prints it in the format of OpenSSH")
         }
         line if line.starts_with("-----BEGIN") => {
-            ("no public key of OpenSSH", "such a one begins with `ssh-ed25519` or the like")
+            ("not a public key of OpenSSH", "one begins with `ssh-ed25519` or similar")
         }
         _ => return None,
     };
@@ -169,12 +169,12 @@ fn options(text: &str) -> Result<(), Option<Problem>> {
         let is_in = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
         let in_quotes = |value: &str| value.len() > 1 && value.starts_with('"') && value.ends_with('"');
         if is_in(&WITH_VALUE) && !value.is_some_and(in_quotes) {
-            let problem = Problem::new(format!("the option {} wants a value in quotes", quote(name)));
-            return Err(Some(problem.hint(format!("such as `{name}=\"…\"`"))));
+            let problem = Problem::new(format!("the option {} needs a value in quotes", quote(name)));
+            return Err(Some(problem.hint(format!("for example `{name}=\"…\"`"))));
         }
         if !(is_in(&WITH_VALUE) || is_in(&FLAGS) && value.is_none()) {
             let hint = nearest(name, FLAGS.into_iter().chain(WITH_VALUE));
-            let problem = Problem::new(format!("sshd knows no option {} of a key", quote(option)));
+            let problem = Problem::new(format!("sshd knows no key option {}", quote(option)));
             return Err(Some(problem.hints(hint)));
         }
     }

@@ -11,7 +11,7 @@ pub(super) fn refusal(keys: &[String]) -> Option<Problem> {
     let (key, bits) = keys.iter().find_map(|key| bits(key).filter(|bits| *bits < REQUIRED).map(|bits| (key, bits)))?;
     let comment = key.rsplit(char::is_whitespace).next().filter(|word| !word.starts_with("AAAA"));
     let name = comment.map(|comment| format!(" `{comment}`")).unwrap_or_default();
-    let problem = Problem::new(format!("the RSA key{name} has {bits} bits, and sshd takes none below {REQUIRED}"));
+    let problem = Problem::new(format!("the RSA key{name} has {bits} bits, and sshd accepts none below {REQUIRED}"));
     Some(problem.hint("make a new pair with `ssh-keygen -t ed25519`, or say `ssh: { crypto: system }`"))
 }
 

@@ -15,7 +15,7 @@ pub(super) fn server_name() -> Text {
         }
         // The key path shows the name already.
         ServerName::parse(text).map(drop).map_err(|_| {
-            Problem::new("not a server name").hint("1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`")
+            Problem::new("not a server name").hint("1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`")
         })
     })
 }
@@ -34,7 +34,7 @@ pub(super) fn provider_name() -> Text {
     Text::checked(PROVIDER, Some("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"), |text| {
         ServerName::parse(text).map(drop).map_err(|_| {
             Problem::new(format!("{} is not the name of a provider", quote(text)))
-                .hint("1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`")
+                .hint("1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`")
         })
     })
 }
@@ -47,9 +47,8 @@ const LOGIN_NAME: &str = r"^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,31}\$?$";
 pub(super) fn user_name() -> Text {
     Text::checked("a user name", Some(LOGIN_NAME), |text| {
         if text == "root" {
-            return Err(Problem::new("`root` can't be the user that Ostler logs in as").hint(
-                "name an account of its own, such as `ops`: it becomes root with sudo, and each step leaves its trace",
-            ));
+            return Err(Problem::new("`root` can't be the user that Ostler logs in as")
+                .hint("name another account, such as `ops`: it becomes root with sudo, which leaves a trace"));
         }
         login_name(text)?;
         if RESERVED.contains(&text) || text.starts_with("systemd-") {
@@ -136,10 +135,10 @@ fn login_name(text: &str) -> Result<(), Problem> {
     let good = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
     let refuse = |hint: &str| Err(Problem::new(format!("{} is not a user name", quote(text))).hint(hint));
     if !(1..=32).contains(&name.len()) || !name.bytes().all(good) || name.starts_with('-') {
-        return refuse("1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`");
+        return refuse("1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`");
     }
     if name.bytes().all(|b| b.is_ascii_digit()) {
-        return refuse("digits alone are the number of an account, and Debian takes them for no name");
+        return refuse("digits alone are the number of an account, and Debian does not accept them as a name");
     }
     if [".", ".."].contains(&name) {
         return refuse("it is the name of a folder");
@@ -154,7 +153,7 @@ pub(super) fn host() -> Text {
             return of_one_machine(address);
         }
         if text.contains('@') {
-            return Err(Problem::new("the address holds a user").hint("the user stands under `user`"));
+            return Err(Problem::new("the address holds a user").hint("the user goes under `user`"));
         }
         if let Some((host, port)) = text.rsplit_once(':')
             && port.parse::<u16>().is_ok()
@@ -165,7 +164,7 @@ pub(super) fn host() -> Text {
         let digits = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
         if digits || (domain().check.expect("it has one"))(text).is_err() {
             return Err(Problem::new(format!("{} is neither an IP address nor a host name", quote(text)))
-                .hint("such as `10.0.0.7` or `box.example.org`"));
+                .hint("for example `10.0.0.7` or `box.example.org`"));
         }
         Ok(())
     })
@@ -215,7 +214,7 @@ pub(super) fn card_address6() -> Text {
         {
             return Err(Problem::new(format!("{} is an IPv4 address", quote(text))).hint("it belongs to `address`"));
         }
-        of_a_card(text, "not an IPv6 address with its prefix", "such as `2001:db8::20/64`")
+        of_a_card(text, "not an IPv6 address with its prefix", "for example `2001:db8::20/64`")
     })
 }
 
@@ -225,7 +224,7 @@ pub(super) fn card_address() -> Text {
         if text == "dhcp" {
             return Ok(());
         }
-        of_a_card(text, "neither `dhcp` nor an address with its prefix", "such as `192.168.1.20/24`")
+        of_a_card(text, "neither `dhcp` nor an address with its prefix", "for example `192.168.1.20/24`")
     })
 }
 
@@ -273,7 +272,7 @@ pub(super) fn domain() -> Text {
         if text.len() <= 253 && text.split('.').all(label) {
             return Ok(());
         }
-        Err(Problem::new(format!("{} is not a domain", quote(text))).hint("such as `example.org`"))
+        Err(Problem::new(format!("{} is not a domain", quote(text))).hint("for example `example.org`"))
     })
 }
 
@@ -337,13 +336,14 @@ pub(super) fn git_url() -> Text {
             let problem = Problem::new("not the URL of a Git repository that Ostler can fetch"); // and it may hold a secret
             return Err(match text.split_once(':') {
                 Some((_, path)) if path.starts_with("//") => {
-                    problem.hint("fetched are `https://`, `http://`, `ssh://` and `file://`")
+                    problem.hint("Ostler fetches `https://`, `http://`, `ssh://` and `file://`")
                 }
                 Some((host, path)) if host.contains('@') && !path.is_empty() => {
                     problem.hint("`ssh://USER@HOST/PATH` says the same")
                 }
-                _ => problem
-                    .hint("such as `https://git.example.org/catalog.git`, or `file:///srv/catalog.git` for a folder"),
+                _ => problem.hint(
+                    "for example `https://git.example.org/catalog.git`, or `file:///srv/catalog.git` for a folder",
+                ),
             });
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
@@ -408,7 +408,7 @@ pub(super) fn app_name() -> Text {
             return Ok(());
         }
         Err(Problem::new(format!("{} is not a name for an app", quote(text)))
-            .hint("1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter"))
+            .hint("1 to 40 of a-z, 0-9, `_` and `-`, beginning with a letter"))
     })
 }
 
@@ -429,7 +429,7 @@ pub(super) fn app_role() -> Text {
             return Ok(());
         }
         Err(Problem::new(format!("{} is not a name for a role", quote(text))).hint(
-            "a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: \
+            "a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, beginning with a letter; or a collection's: \
              `NAMESPACE.COLLECTION.ROLE`",
         ))
     })

@@ -131,7 +131,7 @@ fn content(node: &Node, shape: &Shape, path: &str, faults: &mut Vec<Fault>) -> R
         (Shape::Text(rules), Kind::Text(text)) => check_text(text, rules)?,
         (Shape::Text(_), Kind::Int(_) | Kind::Float(_) | Kind::Bool(_)) => {
             let problem = Problem::new(format!("expected {}, found {}", shape.noun(), node.noun()));
-            return Err(problem.hint("a text that looks like a number or a truth value stands in quotes"));
+            return Err(problem.hint("put text that looks like a number or a truth value in quotes"));
         }
         (Shape::Choice(choices), _) => return choice(node, choices).map(Content::Plain),
         (Shape::Secret, _) => return secret(node, path, faults),
@@ -164,7 +164,7 @@ fn wrong(node: &Node, shape: &Shape) -> Problem {
             "no" | "off" => problem.hint("did you mean `false`?"),
             _ => problem,
         },
-        Kind::Text(_) | Kind::Map(_) if is_mostly_a_list(shape) => problem.hint("a list stands in brackets: `[ … ]`"),
+        Kind::Text(_) | Kind::Map(_) if is_mostly_a_list(shape) => problem.hint("a list goes in brackets: `[ … ]`"),
         Kind::Text(text) if fits(shape, &Kind::Int(0)) && text.parse::<i64>().is_ok() => {
             problem.hint(format!("without the quotes it is one: `{text}`"))
         }
@@ -269,8 +269,8 @@ fn secret(node: &Node, path: &str, faults: &mut Vec<Fault>) -> Result<Content, P
     let Kind::Map(entries) = &node.kind else {
         return Err(match node.kind {
             Kind::Null => Problem::new("expected a secret, found nothing").hint(HINT),
-            _ => Problem::new("a secret must not stand in this file")
-                .hint(format!("{HINT}; take what stood here for known, and choose another")),
+            _ => Problem::new("a secret must not be in this file")
+                .hint(format!("{HINT}; the one that was here is exposed: choose another")),
         });
     };
     let [Entry { key, value, .. }] = entries.as_slice() else {

@@ -75,7 +75,7 @@ pub enum StoreError {
         index: usize,
     },
     /// Two subjects of one kind can't have the same name.
-    #[error("the name `{0}` is taken by another one")]
+    #[error("the name `{0}` is already taken")]
     NameTaken(String),
     /// The name of a secret is too long, or contains characters that are invisible.
     #[error("`{0}` can't be the name of a secret (1-255 characters, no control characters, no space at either end)")]
@@ -95,7 +95,7 @@ pub enum StoreError {
     #[error("the key file {} does not hold 32 bytes", .0.display())]
     KeyMalformed(PathBuf),
     /// The key file is not the one that the secrets were encrypted with.
-    #[error("the key file {} does not fit the secrets in {place}", path.display())]
+    #[error("the key file {} does not match the secrets in {place}", path.display())]
     KeyWrong {
         /// The key file.
         path: PathBuf,
@@ -137,7 +137,7 @@ impl Classify for StoreError {
             StoreError::Newer { .. } => "upgrade this Ostler, or use the one that wrote the state".into(),
             StoreError::KeyExposed { path, .. } => format!("run `chmod 600 {}`", path.display()).into(),
             StoreError::KeyMissing(path) | StoreError::KeyMalformed(path) | StoreError::KeyWrong { path, .. } => {
-                format!("put the key file of this state back to {} from your backup", path.display()).into()
+                format!("restore the key file of this state to {} from your backup", path.display()).into()
             }
             StoreError::SecretDamaged { .. } => "store the secret again, or restore the state from a backup".into(),
             _ => return Vec::new(),

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
-  2    wrong use: unknown command, flag or server, or the server is at work already
+  2    wrong use: unknown command, flag or server, or another Ostler is working on the server
   3    the spec, or a file or variable that it names, is at fault
   4    this machine or the vendor is at fault: disk space, QEMU, the image site, a catalog's server
   5    the server is at fault: no SSH, a failed task
@@ -19,7 +19,7 @@ Exit codes:
   130  stopped by Ctrl-C; `ostler resume` goes on
 Of several servers that failed, the greatest of their codes counts.";
 
-/// Turns nothing into a provisioned Debian 13 server, and keeps it so.
+/// Turns nothing into a provisioned Debian 13 server, and keeps it that way.
 ///
 /// Without a command, in a terminal: asks what you want, as `ostler wizard` does.
 #[derive(Debug, Parser)]
@@ -63,7 +63,7 @@ pub enum Output {
 pub enum Command {
     /// Ask what you want, write it down as a spec file, and make the server if you like.
     Wizard(wizard::Arguments),
-    /// Create or converge what a spec file says.
+    /// Create the servers of a spec file, or bring them in line with it.
     Up(up::Arguments),
     /// Show what `up` would do; nothing is touched.
     Plan(plan::Arguments),
@@ -77,24 +77,24 @@ pub enum Command {
     Logs(logs::Arguments),
     /// Log in to a server, over its pinned host key.
     Ssh(ssh::Arguments),
-    /// Get what servers boot from.
+    /// Get the images that servers boot from.
     #[command(subcommand)]
     Image(image::Command),
     /// Make a key pair that lets you in.
     #[command(subcommand)]
     Key(key::Command),
-    /// Keep secrets that spec files name, encrypted.
+    /// Store the secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),
     /// Prepare a Proxmox VE host for Ostler, and keep templates there.
     #[command(subcommand)]
     Proxmox(proxmox::Command),
-    /// Fetch, show, check and begin catalogs of apps.
+    /// Fetch, show, check and create catalogs of apps.
     #[command(subcommand)]
     Catalog(catalog::Command),
     /// Print the JSON Schema of the spec file, for editors.
     Schema(schema::Arguments),
-    /// Say what this machine lacks, with the command that mends it.
+    /// Report what this machine lacks, with the commands that mend it.
     Doctor(doctor::Arguments),
     /// Print the script that lets a shell complete commands and flags.
     Completions(completions::Arguments),

@@ -348,11 +348,11 @@ fn outside_secret(reference: &SecretRef) -> Result<Secret> {
     };
     match reference {
         SecretRef::Env(name) => std::env::var(name).map(Secret::new).map_err(|error| {
-            missing(format!("the secret in environment variable {name} can't be had"), error.to_string())
+            missing(format!("the secret in environment variable {name} can't be read"), error.to_string())
         }),
         SecretRef::File(path) => std::fs::read_to_string(path)
             .map(|text| Secret::new(text.strip_suffix('\n').unwrap_or(&text)))
-            .map_err(|error| missing(format!("the secret in {} can't be had", path.display()), error.to_string())),
+            .map_err(|error| missing(format!("the secret in {} can't be read", path.display()), error.to_string())),
         SecretRef::Secret(name) => {
             Err(Failure::new(Blame::Bug, format!("secret `{name}` was asked for outside of the store")))
         }

@@ -84,7 +84,7 @@ impl Findings<'_> {
             // Those that ship with Ostler have modules only.
             "the catalog brings the collections that its roles come from"
         } else {
-            "the role's tasks stand in its `tasks/main.yml`"
+            "the role's tasks go in its `tasks/main.yml`"
         };
         if OWN_ROLES.contains(&place.role.as_str()) {
             let message = format!("a role `{}` ships with Ostler and would run instead", place.role);
@@ -130,7 +130,7 @@ impl Findings<'_> {
                     Ok(text) if vault::is_encrypted(text.as_bytes()) => {
                         let hint =
                             "specs that use it name the password: `catalog: { vault_password: { secret: NAME } }`";
-                        self.warn(&path, vec![fault("it is encrypted, and was not looked into", Some(hint.into()))]);
+                        self.warn(&path, vec![fault("it is encrypted and was not checked", Some(hint.into()))]);
                     }
                     Ok(text) => self.fault(&path, yaml_fault(&text).into_iter().collect()),
                     Err(error) => self.fault(&path, vec![fault(format!("can't be read: {error}"), None)]),

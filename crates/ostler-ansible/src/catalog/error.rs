@@ -57,7 +57,7 @@ pub enum CatalogError {
         faults: Vec<SpecFaults>,
     },
     /// Nothing was fetched yet, and nothing may be.
-    #[error("nothing of the catalog {url} is at hand")]
+    #[error("the catalog {url} was never fetched")]
     NotAtHand { url: String },
     /// `catalog new` makes a new folder, and changes none.
     #[error("{path} is there already")]
@@ -131,12 +131,12 @@ impl Classify for CatalogError {
     fn hints(&self) -> Vec<Hint> {
         let hint: Hint = match self {
             Self::Git { url, .. } if url.starts_with("ssh://") => {
-                "it is fetched with `ssh`, your configuration of it, and your agent: see that `ssh` to this host works without a question"
+                "it is fetched with `ssh`, your configuration and your agent: check that `ssh` to this host works without asking anything"
                     .into()
             }
-            Self::Git { .. } => "see that the URL is right and the server is up; it must let anyone read".into(),
+            Self::Git { .. } => "check that the URL is right and the server is up; it must let anyone read".into(),
             Self::NoBranch { .. } => "name one with `catalog.branch`".into(),
-            Self::NoCommit { .. } => "see that it was pushed, and is still on a branch".into(),
+            Self::NoCommit { .. } => "check that it was pushed, and is still on a branch".into(),
             Self::NotAtHand { .. } => Hint::from(Next::FetchCatalog).with(" fetches it"),
             Self::Exists { .. } => "name a folder that is not there yet".into(),
             Self::File { .. } | Self::Refused { .. } | Self::Faulty { .. } => return Vec::new(),

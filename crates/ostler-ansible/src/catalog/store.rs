@@ -83,9 +83,9 @@ impl CatalogStore {
             }
         };
         let Some(last) = last.filter(|last| folder.tree(&last.commit).is_dir()) else { return Err(failure) };
-        let used = format!("using commit {} of {} ago", short(&last.commit), age(last.at, Timestamp::now()));
+        let used = format!("using commit {}, fetched {} ago", short(&last.commit), age(last.at, Timestamp::now()));
         let warning = if offline {
-            format!("the catalog was not refreshed, for Ostler is to stay offline; {used}")
+            format!("the catalog was not refreshed (offline, as you asked); {used}")
         } else {
             format!("the catalog could not be refreshed ({}); {used}", failure.in_one_line())
         };

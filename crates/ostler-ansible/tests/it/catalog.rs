@@ -195,7 +195,7 @@ async fn a_broken_commit_never_takes_the_place_of_a_good_one() {
         "could not be refreshed",
         "there is no folder roles/apps/two",
         "roles/apps/one/tasks/main.yml:2:1: not valid YAML",
-        &format!("using commit {} of ", &good[..10]),
+        &format!("using commit {}, fetched ", &good[..10]),
     ] {
         assert!(warning.contains(part), "nothing says `{part}`: {warning}");
     }

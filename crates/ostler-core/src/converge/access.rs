@@ -19,7 +19,7 @@ pub(crate) async fn prove(ctx: &Context<'_>, session: Box<dyn Session>) -> Resul
     // A shell that lets nobody work says so on its standard output.
     let words = [&output.stderr, &output.stdout].map(|words| words.trim()).into_iter().find(|words| !words.is_empty());
     let failure = Failure::new(Blame::Target, words.unwrap_or("no words")).because_of(format!(
-        "{} gets in to {}, and can't run commands as root",
+        "{} can log in to {}, but can't run commands as root",
         ctx.spec.user,
         ctx.server()
     ));

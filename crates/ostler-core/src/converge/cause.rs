@@ -73,16 +73,16 @@ impl Cause {
     /// In one sentence without a full stop. `full` are the file systems that were found full.
     pub fn words(&self, full: &[String]) -> String {
         match self {
-            Self::NoSpace if full.is_empty() => "no space is left on the server's disk".to_owned(),
-            Self::NoSpace => format!("no space is left on the server: {} is full", full.join(" and ")),
+            Self::NoSpace if full.is_empty() => "the server's disk is full".to_owned(),
+            Self::NoSpace => format!("the server is out of disk space: {} is full", full.join(" and ")),
             Self::Locked { file, holder: Some(holder) } => {
-                format!("another package manager is at work: process {holder} holds {file}")
+                format!("another package manager is running: process {holder} holds {file}")
             }
-            Self::Locked { file, holder: None } => format!("another package manager is at work, and holds {file}"),
+            Self::Locked { file, holder: None } => format!("another package manager is running and holds {file}"),
             Self::NoName { name: Some(name) } => format!("name resolution fails: the server can't look up {name}"),
             Self::NoName { name: None } => "name resolution fails on the server".to_owned(),
-            Self::Held { packages } => format!("packages that are held stand in the way: {packages}"),
-            Self::Sudo { words } => format!("sudo does not make Ostler root: {words}"),
+            Self::Held { packages } => format!("held packages are in the way: {packages}"),
+            Self::Sudo { words } => format!("Ostler can't become root with sudo: {words}"),
         }
     }
 
@@ -91,7 +91,9 @@ impl Cause {
         let run = |command: String| Hint::from(Next::Run { server: server.clone(), command });
         let what = match self {
             Self::NoSpace => run("df -h".into()).with(" shows the disks: free some space"),
-            Self::Locked { .. } => Hint::from("let it finish, or end it (").with(Next::WaitLonger).with(" waits longer)"),
+            Self::Locked { .. } => {
+                Hint::from("wait until it ends, or stop it (").with(Next::WaitLonger).with(" waits longer)")
+            }
             Self::NoName { .. } => {
                 run("cat /etc/resolv.conf".into()).with(" shows its DNS servers: see that they answer")
             }
@@ -100,7 +102,7 @@ impl Cause {
                 run(format!("sudo apt-mark unhold {names}")).with(" lets them change")
             }
             Self::Sudo { .. } => run("sudo -l".into()).with(
-                " shows the rules, of which the last one that matches counts: let it be Ostler's (/etc/sudoers.d/zz-ostler-*)",
+                " shows the rules; the last one that matches counts, and must be Ostler's (/etc/sudoers.d/zz-ostler-*)",
             ),
         };
         what.with("; then ").with(Next::Resume(server.clone()))
@@ -150,7 +152,7 @@ mod tests {
 
     #[test]
     fn what_programs_say_is_told_apart() {
-        let full = Some("no space is left on the server: / (512 MiB) is full".to_owned());
+        let full = Some("the server is out of disk space: / (512 MiB) is full".to_owned());
         for text in [
             "OSError: [Errno 28] No space left on device: '/var/lib/ostler/packages.new'",
             "dpkg: error processing archive x.deb (--unpack): cannot copy extracted data: failed to write (No space left on device)",
@@ -159,12 +161,12 @@ mod tests {
             assert_eq!(words(text), full, "{text}");
         }
         let lock = "E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by process 77 (unattended-upgr)\nN: Be aware";
-        let held = "another package manager is at work: process 77 (unattended-upgr) holds /var/lib/dpkg/lock-frontend";
+        let held = "another package manager is running: process 77 (unattended-upgr) holds /var/lib/dpkg/lock-frontend";
         assert_eq!(words(lock).as_deref(), Some(held));
         let unseen = "Failed to lock directory: E:Could not get lock /var/lib/apt/lists/lock - open (11: Resource)";
         assert_eq!(
             words(unseen).as_deref(),
-            Some("another package manager is at work, and holds /var/lib/apt/lists/lock")
+            Some("another package manager is running and holds /var/lib/apt/lists/lock")
         );
         for text in [
             "W: Failed to fetch http://deb.debian.org/debian/dists/trixie/InRelease  Temporary failure resolving 'deb.debian.org'",
@@ -183,11 +185,11 @@ mod tests {
         assert_eq!(
             words("sudo: unable to resolve host web: Name or service not known\nsudo: a password is required")
                 .as_deref(),
-            Some("sudo does not make Ostler root: a password is required")
+            Some("Ostler can't become root with sudo: a password is required")
         );
         assert_eq!(
             words("cannot install a: held packages stand in the way: b, c: a : Depends: b (>= 2)").as_deref(),
-            Some("packages that are held stand in the way: b, c")
+            Some("held packages are in the way: b, c")
         );
     }
 

@@ -55,7 +55,7 @@ pub(crate) async fn arm<'a>(ctx: &'a Context<'a>, session: &dyn Session) -> Resu
     );
     let output = as_root(session, &script).await?;
     if output.status != 0 {
-        return Err(refused(ctx, session, &output, "could not save its settings of SSH and firewall").await);
+        return Err(refused(ctx, session, &output, "could not save its SSH and firewall settings").await);
     }
     say_rolled_back(ctx, &output.stdout).await;
     Ok(Armed { ctx, time, slowness: slowness.max(1), heard: Mutex::new(now()) })
@@ -98,7 +98,7 @@ fn until_listening(port: u16, slowness: u32) -> String {
 
 async fn say_rolled_back(ctx: &Context<'_>, line: &str) {
     if let Some((time, why)) = line.trim().split_once(' ') {
-        let message = format!("at {time} the server had put its old settings of SSH and firewall back: {why}");
+        let message = format!("at {time} the server restored its old SSH and firewall settings: {why}");
         ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
     }
 }
@@ -199,7 +199,7 @@ impl Armed<'_> {
                         .with(" gives it more time"),
                 ));
             }
-            _ => return Err(refused(ctx, new, &output, "could not keep its new settings of SSH and firewall").await),
+            _ => return Err(refused(ctx, new, &output, "could not keep its new SSH and firewall settings").await),
         }
         let port_missed = ctx.record().await?.machine_next.is_some() && !moved;
         ctx.update(|record| {
@@ -212,7 +212,7 @@ impl Armed<'_> {
             return Err(Failure::new(
                 Blame::Target,
                 format!(
-                    "sshd of {} does not listen on port {}, but where it did before",
+                    "sshd of {} does not listen on port {}, but still where it did before",
                     ctx.server(),
                     ctx.spec.ssh.port
                 ),
@@ -224,7 +224,7 @@ impl Armed<'_> {
     /// The old settings are put back: at once where the old session still lives, else when the clock runs out.
     async fn roll_back(&self, session: Box<dyn Session>, cause: Failure) -> Failure {
         let ctx = self.ctx;
-        let message = "no new connection comes about: the server puts its old settings of SSH and firewall back".into();
+        let message = "no new connection succeeds: the server restores its old SSH and firewall settings".into();
         ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
         let script = format!("{CALL} now");
         let at_once = as_root(session.as_ref(), &script);
@@ -238,7 +238,7 @@ impl Armed<'_> {
             Ok(back) => {
                 back.close().await;
                 let hint = ctx.world.way_on(ctx.server());
-                let mut failure = self.failure("nobody could have logged in any more").with_hint(hint);
+                let mut failure = self.failure("nobody could have logged in after the change").with_hint(hint);
                 failure.causes.push(cause.to_string());
                 failure.causes.extend(cause.causes);
                 failure.lines = cause.lines;
@@ -255,7 +255,6 @@ impl Armed<'_> {
 
     fn failure(&self, why: &str) -> Failure {
         let server = self.ctx.server();
-        Failure::new(Blame::Target, why)
-            .because_of(format!("{server} has put its old settings of SSH and firewall back"))
+        Failure::new(Blame::Target, why).because_of(format!("{server} has restored its old SSH and firewall settings"))
     }
 }

@@ -76,7 +76,7 @@ pub(crate) fn judge(
         // A shell's way to say it, which the engine keeps to.
         if let Some(signal) = summary.status.checked_sub(128).filter(|signal| (1..65).contains(signal)) {
             let message = format!(
-                "phase {}: Ansible was killed on this machine (signal {signal}) before it was done with {server}",
+                "phase {}: Ansible was killed on this machine (signal {signal}) before it finished {server}",
                 phase.as_str()
             );
             let mut failure = Failure::new(Blame::User, message)
@@ -85,13 +85,13 @@ pub(crate) fn judge(
             return Err(failure);
         }
         let message = format!(
-            "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not come that far",
+            "phase {}: Ansible ended with status {} on {server}, and no task failed: it did not get that far",
             phase.as_str(),
             summary.status
         );
         return Err(Failure::new(Blame::Bug, message).with_lines(summary.stderr_tail.clone()).with_hint(
             Hint::from(Next::ShowLog(server.clone()))
-                .with(" has all that it said; ")
+                .with(" has its whole output; ")
                 .with(Next::Resume(server.clone()))
                 .with(" tries again"),
         ));

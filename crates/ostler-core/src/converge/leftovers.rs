@@ -46,7 +46,7 @@ pub(crate) async fn repair(ctx: &Context<'_>, session: &dyn Session, as_root: &s
             Some(Cause::NoSpace) => cause::full_disks(session).await,
             _ => Vec::new(),
         };
-        let message = format!("{} could not be brought in order after an interrupted run", ctx.server());
+        let message = format!("{} could not be cleaned up after an interrupted run", ctx.server());
         return Err(match Cause::of(&output.stderr) {
             Some(cause) => {
                 Failure::new(Blame::Target, cause.words(&full)).because_of(message).with_hint(cause.hint(ctx.server()))

@@ -124,7 +124,7 @@ impl Look {
     /// `account`: whose session it is; `target`: who is to log in from now on; `port`: where sshd is to listen from now on.
     fn fault(&self, account: &str, target: &str, port: u16, pinned: &[String]) -> Option<Fault> {
         if !self.refused.is_empty() {
-            let why = "sshd refuses its own configuration, so it would not come up again";
+            let why = "sshd refuses its own configuration, so it would not start again";
             return Some(Fault { why: why.to_owned(), keywords: &[] });
         }
         let counts = |user: &&User| user.name == account || (user.name == target && !self.newer.is_empty());
@@ -176,29 +176,29 @@ impl Look {
     fn not_by_key(&self, user: &User) -> Option<Fault> {
         let name = &user.name;
         let (why, keywords): (_, &[&str]) = if user.is("pubkeyauthentication", "no") {
-            ("no keys are taken".to_owned(), &["pubkeyauthentication"])
+            ("sshd accepts no keys".to_owned(), &["pubkeyauthentication"])
         } else if name == "root"
             && (user.is("permitrootlogin", "no") || user.is("permitrootlogin", "forced-commands-only"))
         {
-            ("root is not let in".to_owned(), &["permitrootlogin"])
+            ("root may not log in".to_owned(), &["permitrootlogin"])
         } else if user
             .only("authenticationmethods")
             .is_some_and(|methods| !methods.split_whitespace().any(|method| method == "any" || method == "publickey"))
         {
-            (format!("a key alone does not let {name} in"), &["authenticationmethods"])
+            (format!("a key alone is not enough for {name} to log in"), &["authenticationmethods"])
         } else if user
             .only("pubkeyacceptedalgorithms")
             .is_some_and(|names| !names.split(',').any(|name| name == "ssh-ed25519"))
         {
-            ("keys of type ed25519 are not taken".to_owned(), &["pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"])
+            ("ed25519 keys are not accepted".to_owned(), &["pubkeyacceptedalgorithms", "pubkeyacceptedkeytypes"])
         } else if !user.finds_key() {
-            (format!("keys of {name} would be looked for where ours is not"), &["authorizedkeysfile"])
+            (format!("sshd would look for the keys of {name} where ours is not"), &["authorizedkeysfile"])
         } else if user.only("forcecommand").is_some_and(|command| command != "none") {
-            (format!("{name} would get another command than the one asked for"), &["forcecommand"])
+            (format!("sshd would run another command for {name} than the one asked for"), &["forcecommand"])
         } else if user.only("chrootdirectory").is_some_and(|folder| folder != "none") {
-            (format!("{name} would be locked into a folder"), &["chrootdirectory"])
+            (format!("sshd would confine {name} to a folder"), &["chrootdirectory"])
         } else if user.locked && user.is("usepam", "no") {
-            (format!("without PAM, sshd does not let {name} in, whose password is locked"), &["usepam"])
+            (format!("without PAM, sshd refuses {name}, whose password is locked"), &["usepam"])
         } else {
             return None;
         };
@@ -217,11 +217,11 @@ impl Look {
             return None;
         }
         if at.is_empty() {
-            let why = format!("sshd would not listen at {}, where it is reached now", self.address);
+            let why = format!("sshd would no longer listen at {}, where it is reached now", self.address);
             return Some(Fault { why, keywords: &["listenaddress", "addressfamily"] });
         }
         if !self.socket && !self.armed && !at.contains(&self.port) && !at.contains(&wanted) {
-            let why = format!("sshd would not listen on port {}, where it is reached now", self.port);
+            let why = format!("sshd would no longer listen on port {}, where it is reached now", self.port);
             return Some(Fault { why, keywords: &["port", "listenaddress"] });
         }
         None
@@ -242,17 +242,17 @@ impl Look {
         failure.causes.extend(self.lines_of(fault.keywords));
         failure.lines.clone_from(&self.refused);
         let mend = match (self.refused.as_slice(), failure.causes.as_slice(), fault.keywords) {
-            ([_, ..], ..) => "mend the file until `sshd -t` says nothing there",
+            ([_, ..], ..) => "mend the file until `sshd -t` on the server reports nothing",
             (_, [_, ..], _) => "mend the line, or take it out",
             // The key files of sshd's defaults stand in no line.
             (_, [], ["hostkey"]) => {
-                "put the private key back whose public half is pinned (/etc/ssh/ssh_host_ed25519_key)"
+                "restore the private key whose public half is pinned (/etc/ssh/ssh_host_ed25519_key)"
             }
             (_, [], _) => "set it in a file of /etc/ssh/sshd_config.d",
         };
         let hint = format!("nothing was changed on the server: {mend}, then begin again");
         failure
-            .because_of(format!("settings of sshd on the disk of {server} are not in force yet, and would lock us out"))
+            .because_of(format!("sshd settings on the disk of {server} are not in force yet and would lock us out"))
             .with_hint(hint)
     }
 
@@ -374,15 +374,15 @@ mod tests {
             ("set denygroups sudo", "ops is in one of DenyGroups"),
             ("set allowgroups ssh", "ops is in none of AllowGroups"),
             ("set refuseconnection yes", "connections from our address are refused"),
-            ("set pubkeyauthentication no", "no keys are taken"),
-            ("set authenticationmethods publickey,password", "a key alone does not let ops in"),
-            ("set pubkeyacceptedalgorithms ssh-rsa,rsa-sha2-512", "keys of type ed25519 are not taken"),
+            ("set pubkeyauthentication no", "sshd accepts no keys"),
+            ("set authenticationmethods publickey,password", "a key alone is not enough for ops to log in"),
+            ("set pubkeyacceptedalgorithms ssh-rsa,rsa-sha2-512", "ed25519 keys are not accepted"),
             (
                 "set authorizedkeysfile /etc/ssh/keys/%u\nkey missing",
-                "keys of ops would be looked for where ours is not",
+                "sshd would look for the keys of ops where ours is not",
             ),
-            ("set forcecommand /bin/false", "ops would get another command than the one asked for"),
-            ("set usepam no\nlocked", "without PAM, sshd does not let ops in, whose password is locked"),
+            ("set forcecommand /bin/false", "sshd would run another command for ops than the one asked for"),
+            ("set usepam no\nlocked", "without PAM, sshd refuses ops, whose password is locked"),
             ("hostkey ssh-ed25519 BBBB", "sshd would show another host key than the pinned one"),
         ] {
             assert_eq!(why(bad).as_deref(), Some(words), "{bad}");
@@ -393,13 +393,13 @@ mod tests {
     fn where_sshd_would_listen_counts() {
         let listening = |more: &str| look(&format!("{BEFORE}{more}"));
         assert_eq!(listening("set listenaddress [::]:22\nset listenaddress 10.0.0.5:22"), None);
-        let elsewhere = "sshd would not listen at 10.0.0.5, where it is reached now";
+        let elsewhere = "sshd would no longer listen at 10.0.0.5, where it is reached now";
         for bad in
             ["set listenaddress 127.0.0.1:22", "set listenaddress [::]:22", "socket\nset listenaddress 127.0.0.1:22"]
         {
             assert_eq!(listening(bad).as_deref(), Some(elsewhere), "{bad}");
         }
-        let port = "sshd would not listen on port 22, where it is reached now";
+        let port = "sshd would no longer listen on port 22, where it is reached now";
         assert_eq!(listening("set listenaddress 0.0.0.0:2222").as_deref(), Some(port));
         assert_eq!(listening("armed\nset listenaddress 0.0.0.0:2222"), None, "a run that was cut off moved it");
         assert_eq!(

@@ -139,7 +139,7 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
         RootLogin::Yes => "yes",
     };
     if let Some(word) = facts.says("root", "permitrootlogin").filter(|word| *word != wanted) {
-        let message = format!("sshd has PermitRootLogin `{word}` for root from here, by a `Match` block of your own");
+        let message = format!("a `Match` block of your own sets PermitRootLogin `{word}` for root from here");
         notice(ctx, Level::Warning, message).await;
     }
     Ok(facts.addresses)
@@ -148,7 +148,7 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
 /// What is wrong with the methods that sshd offers to an account.
 fn fault(auth: SshAuth, account: &str, offered: &[String]) -> Option<String> {
     if offered == [LET_IN] {
-        return Some(format!("sshd lets {account} in without any proof"));
+        return Some(format!("sshd lets {account} log in without a key or a password"));
     }
     match auth {
         SshAuth::KeyOnly => {
@@ -171,13 +171,13 @@ fn fault(auth: SshAuth, account: &str, offered: &[String]) -> Option<String> {
 async fn judge(ctx: &Context<'_>, facts: &Facts, account: &str, fault: Option<String>) -> Result<()> {
     let Some(fault) = fault else { return Ok(()) };
     if facts.are_against(account, ctx.spec.ssh.auth) {
-        notice(ctx, Level::Warning, format!("{fault}: a `Match` block of your own says so to us")).await;
+        notice(ctx, Level::Warning, format!("{fault}: a `Match` block of your own sets this for us")).await;
         return Ok(());
     }
     Err(Failure::new(Blame::Target, fault)
-        .because_of(format!("{} does not do what its spec promises about logging in", ctx.server()))
+        .because_of(format!("logging in to {} does not work as its spec promises", ctx.server()))
         .with_hint(
-            Hint::from("its configuration says otherwise, so look whether another sshd runs there: ")
+            Hint::from("its configuration says otherwise, so check whether another sshd runs there: ")
                 .with(Next::Run { server: ctx.server().clone(), command: "sudo ss -tlnp".into() }),
         ))
 }
@@ -188,12 +188,14 @@ async fn refused(ctx: &Context<'_>, session: &dyn Session, words: &str) -> Failu
     let log = "exec sudo -n journalctl -q -o cat --since=-2min -n 8 -t sshd -t sshd-session -t sshd-auth";
     let said = session.run(log, b"").await.map(|output| output.stdout).unwrap_or_default();
     Failure::new(Blame::Target, one_line(words))
-        .because_of(format!("{user} can't log in to {server} by the password, though `ssh.auth` is `key-and-password`"))
+        .because_of(format!(
+            "{user} can't log in to {server} with the password, though `ssh.auth` is `key-and-password`"
+        ))
         .with_lines(said.lines().filter(|line| line.contains(user.as_str())).map(one_line).collect())
         .with_hint(
             Hint::from(format!(
-                "sshd asks PAM, so look at /etc/pam.d/sshd and at `sudo chage -l {user}` there; \
-                 `ssh: {{ auth: key-only }}` does without passwords. Then "
+                "sshd asks PAM, so check /etc/pam.d/sshd and `sudo chage -l {user}` there; \
+                 `ssh: {{ auth: key-only }}` works without passwords. Then "
             ))
             .with(Next::Resume(server.clone())),
         )

@@ -144,7 +144,7 @@ impl Drop for Held {
 fn held_by(server: &ServerName, owner: &LeaseOwner) -> Failure {
     Failure::new(
         Blame::User,
-        format!("{server} is at work already: `ostler {}`, process {} on {}", owner.doing, owner.pid, owner.host),
+        format!("another Ostler is working on {server}: `{}`, process {} on {}", owner.doing, owner.pid, owner.host),
     )
     .with_hint(Hint::from(Next::FollowLog(server.clone())).with(" shows it; wait for its end"))
 }

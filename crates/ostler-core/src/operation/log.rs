@@ -97,8 +97,10 @@ impl EventLog {
         }
         match self.gathered().len() {
             0 => Ok(()),
-            1 => Err(failure.because_of("an event could not be stored: the log lacks it")),
-            count => Err(failure.because_of(format!("{count} events could not be stored: the log lacks them"))),
+            1 => Err(failure.because_of("an event could not be stored and is missing from the log")),
+            count => {
+                Err(failure.because_of(format!("{count} events could not be stored and are missing from the log")))
+            }
         }
     }
 

@@ -74,7 +74,7 @@ fn a_new_server() {
     let known = Known { template: Some("template-1 (VM 100)".into()), ..Known::default() };
     assert_eq!(check(&web, &known), "create from template-1 (VM 100), converge");
     let known = Known { preflight: vec![finding(true, "no disk space"), finding(false, "slow")], ..Known::default() };
-    assert_eq!(check(&web, &known), "refused (Provider): web can't be made like this");
+    assert_eq!(check(&web, &known), "refused (Provider): web can't be created as specified");
     let refused = plan(&web, &known);
     assert_eq!(refused.refused.unwrap().causes, ["no disk space"]);
     assert_eq!(refused.warnings, [finding(false, "slow")]);
@@ -125,7 +125,7 @@ fn changed_hardware_of_a_finished_server() {
         known.reshape.changes = vec!["memory 1 GiB -> 2 GiB".into()];
         assert_eq!(check(&bigger, &known), "reshape (memory 1 GiB -> 2 GiB), converge");
         known.reshape.findings = vec![finding(true, "disks can't shrink")];
-        assert_eq!(check(&bigger, &known), "refused (Provider): web can't be made like this");
+        assert_eq!(check(&bigger, &known), "refused (Provider): web can't be created as specified");
     }
 }
 

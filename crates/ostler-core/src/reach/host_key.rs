@@ -21,7 +21,7 @@ pub(crate) async fn replace(ctx: &Context<'_>) -> Result<()> {
         let line = run(session.as_ref(), PREPARE, ctx).await?;
         session.close().await;
         let new = public_key(&line).ok_or_else(|| {
-            Failure::new(Blame::Target, format!("{} made a host key that is none: `{}`", ctx.server(), line.trim()))
+            Failure::new(Blame::Target, format!("{} made an invalid host key: `{}`", ctx.server(), line.trim()))
         })?;
         ctx.update(|record| record.host_keys = vec![pinned[0].clone(), new]).await?;
     }

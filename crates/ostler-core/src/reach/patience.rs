@@ -118,8 +118,7 @@ impl<'a, 'w> Wait<'a, 'w> {
             false => self.pace.after_no_answer(),
         };
         if !looks_often {
-            self.tell(&format!("{} does not answer any more ({})", self.ctx.server(), wait::last_line(&words)), length)
-                .await;
+            self.tell(&format!("{} no longer answers ({})", self.ctx.server(), wait::last_line(&words)), length).await;
         }
         self.pause(length.min(left)).await
     }
@@ -131,13 +130,13 @@ impl<'a, 'w> Wait<'a, 'w> {
             left = left.max(LONGEST_BAN.saturating_sub(self.begun.elapsed()));
         }
         if left.is_zero() {
-            return Err(self.timed_out("the login (sshd lets nobody from here try for a while)", words).await);
+            return Err(self.timed_out("the login (sshd accepts no attempts from here for a while)", words).await);
         }
         let length = match self.awaited {
             Awaited::FirstBoot => self.next_refused_pause(),
             Awaited::Boot | Awaited::Answer => self.pace.after_barred(),
         };
-        self.tell(&format!("{} takes no new connection from here for a while: {words}", self.ctx.server()), length)
+        self.tell(&format!("{} accepts no new connections from here for a while: {words}", self.ctx.server()), length)
             .await;
         self.pause(length.min(left)).await
     }
@@ -163,7 +162,7 @@ impl<'a, 'w> Wait<'a, 'w> {
     async fn tell(&mut self, why: &str, length: Duration) {
         if !std::mem::replace(&mut self.told, true) {
             let seconds = length.as_secs().max(1);
-            let message = format!("{why}; the next try comes in {seconds} s, for limits count each try");
+            let message = format!("{why}; trying again in {seconds} s, because limits count each attempt");
             self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
         }
     }
@@ -187,7 +186,7 @@ impl<'a, 'w> Wait<'a, 'w> {
         }
         let failure = failure.with_hint(
             Hint::from(
-                "it answered before: look whether it runs, and whether something limits or bans connections from here (`ufw limit`, \
+                "it answered before: check that it runs, and whether something limits or bans connections from here (`ufw limit`, \
                  sshd's PerSourcePenalties and MaxStartups, fail2ban); wait until that is over, then ",
             )
             .with(Next::Resume(self.ctx.server().clone())),

@@ -113,7 +113,7 @@ mod tests {
     fn refused(causes: &[(&str, Option<&str>)], log: &[&str]) -> Failure {
         let causes = causes.iter().map(|(words, hint)| (words.to_string(), hint.map(str::to_owned))).collect();
         let answer = Answer { causes, log: log.iter().map(|line| line.to_string()).collect() };
-        let mut failure = Failure::new(Blame::Target, "web does not let ops in").with_hint("look");
+        let mut failure = Failure::new(Blame::Target, "web refuses the login of ops").with_hint("look");
         failure.causes.push("Permission denied (publickey)".into());
         told(answer, &ServerName::parse("web").unwrap(), failure)
     }

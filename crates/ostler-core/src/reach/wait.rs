@@ -91,7 +91,7 @@ pub(crate) async fn for_proof(
     };
     let Some(counted) = refusal::limit(old).await else { return Err(failure) };
     let message = format!(
-        "{} takes no new connection from here for a while ({}): its new settings stay, and are proved once that is over",
+        "{} accepts no new connections from here for a while ({}): its new settings stay, and are proved once that is over",
         ctx.server(),
         counted.words
     );
@@ -205,7 +205,7 @@ async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box
         match connected {
             Ok(session) => return Ok(session),
             Err(ConnectError::NoAnswer(words)) => {
-                missing = "SSH that stays (it answered and dropped the connection)";
+                missing = "a lasting SSH connection (it answered and hung up)";
                 wait.no_answer(missing, words).await?;
             }
             Err(ConnectError::Refused(words)) if is_booting(&words) => {
@@ -284,13 +284,13 @@ async fn first_to_answer(
 
 fn refused(ctx: &Context<'_>, user: &str, credential: Option<&Credential>, words: &str) -> Failure {
     let server = ctx.server();
-    let message = format!("{server} does not let {user} in");
+    let message = format!("{server} refuses the login of {user}");
     match credential {
         Some(Credential::Agent { .. }) => with_words(Failure::new(Blame::Configuration, message), words).with_hint(
-            "no key of your ssh-agent lets in: look at `user`, and name `password` or `key` under `existing` in the spec",
+            "the server accepts no key of your ssh-agent: check `user`, and name `password` or `key` under `existing` in the spec",
         ),
         Some(_) => with_words(Failure::new(Blame::Configuration, message), words)
-            .with_hint("look at `user`, `password` and `key` under `existing` in the spec"),
+            .with_hint("check `user`, `password` and `key` under `existing` in the spec"),
         None => with_words(Failure::new(Blame::Target, message), words).with_hint(
             Hint::from("the end of `journalctl -u ssh` on the server says why; mend that, then ")
                 .with(Next::Resume(server.clone())),
@@ -299,9 +299,9 @@ fn refused(ctx: &Context<'_>, user: &str, credential: Option<&Credential>, words
 }
 
 fn too_many_keys(ctx: &Context<'_>, user: &str, words: &str, held: usize, tried: usize) -> Failure {
-    let message = format!("{} does not let {user} in", ctx.server());
+    let message = format!("{} refuses the login of {user}", ctx.server());
     let mut failure = with_words(Failure::new(Blame::Configuration, message), words);
-    failure.causes.push(format!("your ssh-agent offers {held} keys, and the server takes no more than {tried}"));
+    failure.causes.push(format!("your ssh-agent offers {held} keys, and the server accepts no more than {tried}"));
     failure.with_hint(
         "name the right one: `key` under `existing` in the spec takes its public half, such as `~/.ssh/id_ed25519.pub`",
     )
@@ -344,7 +344,7 @@ async fn pause(ctx: &Context<'_>, length: Duration) -> Result<()> {
 
 /// How to go on depends on the command that waits, which adds that to this failure and the next.
 async fn machine_stopped(ctx: &Context<'_>) -> Failure {
-    Failure::new(Blame::Target, format!("the machine of {} stopped while it was waited for", ctx.server()))
+    Failure::new(Blame::Target, format!("the machine of {} stopped while Ostler waited for it", ctx.server()))
         .with_lines(console(ctx).await)
 }
 
@@ -352,7 +352,7 @@ pub(crate) async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, 
     let seconds = begun.elapsed().as_secs();
     let failure = Failure::new(
         Blame::Target,
-        format!("{} did not come up within {seconds} s: {missing} is missing", ctx.server()),
+        format!("{} did not come up within {seconds} s: still waiting for {missing}", ctx.server()),
     )
     .with_hint(Hint::from(Next::WaitLonger).with(" waits longer"))
     .with_lines(console(ctx).await);
@@ -371,9 +371,9 @@ pub(crate) fn silence(since: jiff::Timestamp) -> String {
 
 /// What to do about it.
 pub(crate) fn silent_hint(server: &ServerName) -> Hint {
-    Hint::from(format!("see that {server} runs and that the network leads there, then "))
+    Hint::from(format!("check that {server} runs and can be reached, then "))
         .with(Next::Resume(server.clone()))
-        .with("; what was changed of SSH and firewall and is not proved, it puts back by itself")
+        .with("; it restores SSH and firewall settings that are not proved by itself")
 }
 
 fn wrong_host_key(ctx: &Context<'_>, expected: &[String], offered: Option<String>) -> Failure {
@@ -382,7 +382,7 @@ fn wrong_host_key(ctx: &Context<'_>, expected: &[String], offered: Option<String
         Blame::Target,
         format!("{} shows host key {offered}, but {} is pinned", ctx.server(), expected.join(" or ")),
     )
-    .with_hint("either something stands between you and the server, or its key was replaced: look at its console first")
+    .with_hint("either something stands between you and the server, or its key was replaced: check its console first")
 }
 
 async fn console(ctx: &Context<'_>) -> Vec<String> {

@@ -49,7 +49,7 @@ pub(super) async fn ask(world: &World, spec: &ServerSpec) -> Result<()> {
 fn options(spec: &ServerSpec) -> Result<&ExistingOptions> {
     spec.provider
         .way_in()
-        .ok_or_else(|| Failure::new(Blame::Bug, format!("nothing is known of how {} is reached", spec.name)))
+        .ok_or_else(|| Failure::new(Blame::Bug, format!("the plan does not say how to reach {}", spec.name)))
 }
 
 /// What the account is logged in with that the spec names.
@@ -138,14 +138,14 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
     }
     let fingerprint = &first.fingerprint;
     if ctx.world.accept_new_host_keys {
-        let message = format!("took the host key {fingerprint} of {name} as it was shown: nobody compared it");
+        let message = format!("trusted the host key {fingerprint} of {name} as it was shown: nobody compared it");
         ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
         return Ok(first);
     }
     match ctx
         .world
         .ask
-        .confirm(&format!("{name} at {address} shows the host key\n  {fingerprint}\nIs that its own?"))
+        .confirm(&format!("{name} at {address} shows the host key\n  {fingerprint}\nIs it the right one?"))
         .await?
     {
         Some(true) => Ok(first),
@@ -268,7 +268,7 @@ impl FirstAccount<'_> {
         if let Some(cause) = Cause::of(&output.stderr) {
             let hint = match cause {
                 Cause::Sudo { .. } => Hint::from(format!(
-                    "let sudo on the server make {user} root with the password of the spec and without a terminal, or name \
+                    "let {user} become root by sudo on the server with the password of the spec and without a terminal, or name \
                      another account at servers.{}.existing",
                     ctx.server()
                 )),
@@ -288,9 +288,9 @@ impl FirstAccount<'_> {
         if output.status == 0 {
             return Ok(());
         }
-        let said = output.stderr.trim().lines().last().unwrap_or("sudo fails without a word");
+        let said = output.stderr.trim().lines().last().unwrap_or("sudo fails without a message");
         let mut failure = Failure::new(Blame::Target, said)
-            .because_of(format!("sudo does not let {user} of {} become root without a password", ctx.server()));
+            .because_of(format!("sudo does not let {user} on {} become root without a password", ctx.server()));
         let ours = format!("/etc/sudoers.d/zz-ostler-{}", user.replace('.', "_"));
         let server = ctx.server();
         let resume = || Next::Resume(server.clone());
@@ -303,14 +303,16 @@ impl FirstAccount<'_> {
                     .causes
                     .push(format!("sudo does not read {ours}, or a rule of /etc/sudoers comes after it and wins"));
                 Hint::from(format!(
-                    "let `@includedir /etc/sudoers.d` be the last line of /etc/sudoers on {server}; then "
+                    "make `@includedir /etc/sudoers.d` the last line of /etc/sudoers on {server}; then "
                 ))
                 .with(resume())
             }
             file => {
                 failure.causes.push(format!("the last rule that matches wins, and that is in {file}, not in {ours}"));
-                Hint::from(format!("except {user} from that rule, or let the file be read before {ours}; then "))
-                    .with(resume())
+                Hint::from(format!(
+                    "exclude {user} from that rule, or rename the file so that it is read before {ours}; then "
+                ))
+                .with(resume())
             }
         };
         Err(failure.with_hint(hint))
@@ -342,7 +344,7 @@ async fn take_access(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     let blob = record.client_key.as_deref().and_then(|key| key.split(' ').nth(1)).unwrap_or_default();
     let message = match release(ctx, &record.login_user, blob).await {
         Ok(()) => format!(
-            "{} is released: Ostler's key is taken out of it. What Ostler set up there stays, with user {}",
+            "{} is released: Ostler's key is removed from it. What Ostler set up there stays, with user {}",
             ctx.server(),
             record.login_user
         ),

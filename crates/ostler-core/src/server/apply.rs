@@ -83,7 +83,7 @@ pub async fn begin(world: &World, plan: &Plan) -> Result<OperationRecord> {
 pub(super) async fn close_interrupted(world: &World, server: &ServerRecord) -> Result<()> {
     let latest = world.store.latest_operation(server.subject()).await?;
     if let Some(latest) = latest.filter(|op| op.kind != OperationKind::Create && op.state == OperationState::Running) {
-        let failure = Failure::new(Blame::Interrupted, "its Ostler ended before it did, and another one took over");
+        let failure = Failure::new(Blame::Interrupted, "the Ostler that ran it ended, and another one took over");
         let seconds = jiff::Timestamp::now().duration_since(latest.started).as_secs_f64();
         let reporter = world.log.scope(Some((server.subject(), &server.name)), Some(latest.id));
         reporter.end(OperationState::Failed, Some(&failure), seconds).await?;

@@ -24,7 +24,7 @@ pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
         let ctx = Context::new(world, creation.subject, creation.id, spec);
         let driver = Driver { store: &*world.store, reporter: &ctx.reporter, interrupt: &world.interrupt };
         driver.unwind(&mut creation, &create::steps_for(ctx.provider()), &ctx).await.map_err(|failure| {
-            let mut failure = failure.because_of(format!("{name} is not wholly destroyed"));
+            let mut failure = failure.because_of(format!("{name} is only partly destroyed"));
             let mend = failure.hints.pop().unwrap_or_else(|| "mend the cause".into());
             let again = mend.with(", then ").with(Next::Destroy(name.clone()));
             failure.hints.push(again.with(" again: it goes on with what is left"));

@@ -133,20 +133,23 @@ async fn look(world: &World, spec: &ServerSpec, findings: &Mutex<Findings>, on_r
         return Ok(false);
     }
     if record.unclean {
-        return Err(Failure::new(Blame::Target, format!("the last run on {name} was cut off, and is not cleared yet"))
-            .with_hint(
-                Hint::from(Next::Resume(name.clone()))
-                    .with(" or ")
-                    .with(Next::UpAgain)
-                    .with(" clears it and goes on; then look again"),
-            ));
+        return Err(Failure::new(
+            Blame::Target,
+            format!("the last run on {name} was interrupted, and its leftovers are still there"),
+        )
+        .with_hint(
+            Hint::from(Next::Resume(name.clone()))
+                .with(" or ")
+                .with(Next::UpAgain)
+                .with(" cleans up and goes on; then check again"),
+        ));
     }
     // Of a check whose Ostler was killed: the holder of the lease knows that nobody waits for it.
     destroy::end_children(world, record.subject()).await?;
     let ctx = Context::new(world, record.subject(), record.created_by, spec.clone());
     let session = wait::for_login(&ctx)
         .await
-        .map_err(|failure| failure.or_hint(Hint::from(Next::PlanWithoutLook).with(" leaves the servers out")))?;
+        .map_err(|failure| failure.or_hint(Hint::from(Next::PlanWithoutLook).with(" skips the servers")))?;
     pending_sshd::refuse(&ctx, session.as_ref()).await?;
     let request = run::request(&ctx, &record, session.transport(), true).await?;
     let observer =
@@ -177,13 +180,13 @@ fn judge(ctx: &Context<'_>, summary: &RunSummary, reports: &[AnsibleReport]) -> 
         let server = ctx.server();
         let changes = reports.iter().any(diagnosis::is_change);
         let hint = if changes {
-            Hint::from("it may only fail because what an earlier task would change is not done in a check; ")
+            Hint::from("it may fail only because a check does not make the changes of earlier tasks; ")
                 .with(Next::UpAgain)
                 .with(" does it")
         } else {
             Hint::from(Next::UpAgain).with(" would most likely fail there too: mend the cause first")
         };
-        failure.because_of(format!("the check of {server} ended early; what comes after is not known")).with_hint(hint)
+        failure.because_of(format!("the check of {server} ended early; the rest is not known")).with_hint(hint)
     })
 }
 

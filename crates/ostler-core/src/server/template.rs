@@ -127,8 +127,10 @@ async fn generalise(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     }
     let server = ctx.server();
     Err(Failure::new(Blame::Target, output.stderr.trim())
-        .because_of(format!("{server} could not be made general (status {})", output.status))
-        .with_hint(Hint::from("mend the cause, then ").with(Next::Resume(server.clone())).with(" makes it anew")))
+        .because_of(format!("{server} could not be generalised (status {})", output.status))
+        .with_hint(
+            Hint::from("mend the cause, then ").with(Next::Resume(server.clone())).with(" creates it from scratch"),
+        ))
 }
 
 async fn power_off(ctx: &Context<'_>, _: &Outputs) -> Result<()> {

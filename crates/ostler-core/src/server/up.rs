@@ -120,9 +120,9 @@ async fn give_up(world: &World, name: &ServerName, failure: Failure) -> Failure 
             let mut hints = failure.hints;
             hints.retain(|hint| !hint.advises(is_void));
             hints.push(
-                Hint::from(format!("What was made of {name} is destroyed again; "))
+                Hint::from(format!("What was made of {name} has been destroyed; "))
                     .with(Next::UpAgain)
-                    .with(" makes it anew"),
+                    .with(" creates it from scratch"),
             );
             Failure { hints, left: Box::default(), ..failure }
         }

@@ -76,7 +76,7 @@ impl Provider for ExistingProvider {
         let place = place(&order.options)?;
         let problem = match place.resolve().await {
             Ok(address) => silence(address).await.map(|why| {
-                let hint = format!("look whether it runs, and whether its sshd listens on port {}", place.port);
+                let hint = format!("check that it runs and that its sshd listens on port {}", place.port);
                 (format!("nothing at {address} answers as an SSH server: {why}"), hint)
             }),
             Err(error) => Some((error.to_string(), "write its IP address, or mend the name".to_owned())),

@@ -46,7 +46,7 @@ pub enum ImageError {
     #[error("can't prepare for HTTPS")]
     Client(#[source] reqwest::Error),
     /// No connection: no name, no route, nobody there.
-    #[error("the image site is out of reach: {url}")]
+    #[error("the image site can't be reached: {url}")]
     SiteUnreachable {
         /// What was wanted.
         url: String,
@@ -73,7 +73,7 @@ pub enum ImageError {
         source: Option<reqwest::Error>,
     },
     /// Nothing came for a while.
-    #[error("nothing came for {} s: {url}", idle.as_secs())]
+    #[error("no data came for {} s: {url}", idle.as_secs())]
     Stalled {
         /// What was wanted.
         url: String,
@@ -162,14 +162,16 @@ impl Classify for ImageError {
                     .with(" makes the same image from Debian's package mirror")
             }
             Self::Status { retry_after: Some(wait), .. } => {
-                format!("the site asks to be left alone for {} s; try again then", wait.as_secs()).into()
+                format!("the site asks for a pause of {} s; try again then", wait.as_secs()).into()
             }
             Self::Status { .. } | Self::Broken { .. } | Self::Stalled { .. } => {
                 "try again: it goes on where it broke off".into()
             }
             Self::NoSpace { .. } => Hint::from("make room there, or use ").with(Next::MoveState),
             Self::Client(_) => "install the CA certificates: `sudo apt install ca-certificates`".into(),
-            Self::WrongSum { .. } => "what came was removed; try again, and if it stays wrong, trust it not".into(),
+            Self::WrongSum { .. } => {
+                "the download was removed; try again, and if it stays wrong, do not trust the site".into()
+            }
             Self::ProgramsMissing { packages, .. } => {
                 format!("install them: `sudo apt install {}`", packages.join(" ")).into()
             }

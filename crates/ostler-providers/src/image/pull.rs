@@ -378,7 +378,7 @@ fn day(date: jiff::Timestamp) -> String {
 }
 
 async fn waiting(name: &str, reporter: &dyn Reporter) {
-    notice(reporter, Level::Info, format!("waiting for another Ostler that gets image {name}")).await;
+    notice(reporter, Level::Info, format!("waiting for another Ostler that is getting image {name}")).await;
 }
 
 async fn notice(reporter: &dyn Reporter, level: Level, message: String) {

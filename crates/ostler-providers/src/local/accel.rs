@@ -123,14 +123,14 @@ fn judge(vitals: Option<&Vitals>, elapsed: Duration) -> Option<Proof> {
     if vitals.reads == 0 && elapsed > FIRMWARE {
         return Some(Proof::Broken(format!("the firmware hung for {} s", FIRMWARE.as_secs())));
     }
-    (elapsed > BOOT).then(|| Proof::Silent(format!("the guest showed no life within {} s", BOOT.as_secs())))
+    (elapsed > BOOT).then(|| Proof::Silent(format!("the guest showed no sign of life within {} s", BOOT.as_secs())))
 }
 
 /// Last lines of QEMU's own log, as one.
 pub fn last_words(home: &Home) -> String {
     let lines = console::tail(&home.file(LOG), 2).unwrap_or_default();
     let lines: Vec<&str> = lines.iter().map(|line| line.trim_start_matches("qemu-system-x86_64: ")).collect();
-    if lines.is_empty() { "it said nothing".to_owned() } else { lines.join("; ") }
+    if lines.is_empty() { "it printed nothing".to_owned() } else { lines.join("; ") }
 }
 
 /// What to tell people when a machine is emulated.

@@ -74,7 +74,7 @@ async fn qemu_img(
         return Ok(output.stdout);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.lines().last().unwrap_or("it said nothing").trim_start_matches("qemu-img: ").to_owned();
+    let said = said.lines().last().unwrap_or("it printed nothing").trim_start_matches("qemu-img: ").to_owned();
     Err(LocalError::QemuImg { verb, path: path.to_owned(), said })
 }
 

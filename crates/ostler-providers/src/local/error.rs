@@ -176,7 +176,7 @@ impl Classify for LocalError {
         let hint: Hint = match self {
             Self::ProgramMissing(_) => INSTALL_HINT.into(),
             Self::NotAMachine(path) => {
-                format!("look into it, and remove it if it is of no use: `rm -r {}`", path.display()).into()
+                format!("look into it, and remove it if nobody needs it: `rm -r {}`", path.display()).into()
             }
             Self::OtherOwner { .. } => "use the state directory that made it, or give the server another name".into(),
             Self::OtherOperation { server, .. } => {
@@ -189,12 +189,12 @@ impl Classify for LocalError {
             Self::Shrink { .. } => "set `disk` to the present size or more".into(),
             Self::ImagePath(_) => "put it where the path is UTF-8".into(),
             Self::ImageTooBig { .. } => "set `disk` to that size or more".into(),
-            Self::Port { .. } => "end what listens there, or set another host port in `local.forward`".into(),
+            Self::Port { .. } => "stop what listens there, or set another host port in `local.forward`".into(),
             Self::Absent(server) => Hint::from("clear what is left with ")
                 .with(Next::Destroy(server.clone()))
                 .with("; then ")
                 .with(Next::UpAgain)
-                .with(" makes it anew"),
+                .with(" creates it from scratch"),
             _ => return Vec::new(),
         };
         vec![hint]

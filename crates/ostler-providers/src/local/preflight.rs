@@ -164,7 +164,7 @@ fn processors(size: Size) -> Option<Finding> {
     let has = std::thread::available_parallelism().ok()?.get();
     (size.cpus as usize > has).then(|| {
         let message = format!("the server wants {} processors, and this machine has {has}", size.cpus);
-        warning(message, "it works, only not faster than with fewer")
+        warning(message, "it works, but no faster than with fewer")
     })
 }
 
@@ -189,7 +189,7 @@ fn forwards(place: &Place, server: &ServerName, forward: &[Forward], ours: &[u16
         findings.push(Finding {
             fatal: true,
             message: format!("port {port} of 127.0.0.1 can't be forwarded: {taken}"),
-            hints: vec!["end what listens there, or set another host port in `local.forward`".into()],
+            hints: vec!["stop what listens there, or set another host port in `local.forward`".into()],
         });
     }
     findings

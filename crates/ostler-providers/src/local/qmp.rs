@@ -34,7 +34,7 @@ pub enum QmpError {
         said: String,
     },
     /// Not QMP.
-    #[error("QEMU said what is not QMP")]
+    #[error("QEMU sent something that is not QMP")]
     Garbled(#[from] serde_json::Error),
 }
 

@@ -40,7 +40,7 @@ impl AddressFinder<'_> {
         let node = &vm.machine.node;
         if !self.host.is(node) {
             return Ok(GuestAddress::Unknown(format!(
-                "its guest agent has not said an address yet, and nobody else can from here: run Ostler on {node}, or give it a \
+                "its guest agent has not reported an address yet, and nothing else can tell it from here: run Ostler on {node}, or give it a \
                  fixed one under `network`"
             )));
         }

@@ -37,7 +37,7 @@ pub enum ProxmoxError {
     #[error("can't prepare for HTTPS")]
     Client(#[source] reqwest::Error),
     /// Nobody there.
-    #[error("{url} is out of reach")]
+    #[error("{url} can't be reached")]
     Unreachable {
         /// Of whom.
         url: String,
@@ -54,7 +54,7 @@ pub enum ProxmoxError {
         found: String,
     },
     /// The certificate is not of the cluster's authority.
-    #[error("the certificate of {url} is not one of its authority")]
+    #[error("the certificate of {url} is not signed by its authority")]
     UntrustedCertificate {
         /// Of whom.
         url: String,
@@ -238,7 +238,7 @@ impl Classify for ProxmoxError {
             Self::UntrustedCertificate { .. } => "`ca` must be a copy of `/etc/pve/pve-root-ca.pem`, and the name or \
                 address in `url` one of those in the node's certificate"
                 .into(),
-            Self::Unreachable { .. } => "look at `url` in the spec, at the network, and whether the node is up".into(),
+            Self::Unreachable { .. } => "check `url` in the spec, the network, and whether the node is up".into(),
             Self::Refused { status: 403, message, .. } => {
                 format!("the token lacks a privilege: {message}; docs/proxmox.md lists them all").into()
             }
@@ -252,14 +252,14 @@ impl Classify for ProxmoxError {
             Self::Taken { .. } => "choose another under `proxmox.vmid`, or `auto`".into(),
             Self::Locked { vmid, node, volumes, .. } => {
                 let free: String = volumes.iter().map(|volume| format!(" && pvesm free {volume}")).collect();
-                format!("type on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`").into()
+                format!("run on {node}, as root: `qm unlock {vmid} && qm destroy {vmid}{free}`").into()
             }
-            Self::Stray { volume, node } => format!("type on {node}, as root: `pvesm free {volume}`").into(),
+            Self::Stray { volume, node } => format!("run on {node}, as root: `pvesm free {volume}`").into(),
             Self::Absent { server, .. } => Hint::from("clear what is left with ")
                 .with(Next::Destroy(server.clone()))
                 .with("; then ")
                 .with(Next::UpAgain)
-                .with(" makes it anew"),
+                .with(" creates it from scratch"),
             Self::NoTemplate { server, .. } => Hint::from(Next::Destroy(server.clone()))
                 .with(", which is not made yet; then ")
                 .with(Next::UpAgain)

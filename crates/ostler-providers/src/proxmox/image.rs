@@ -46,7 +46,7 @@ pub async fn ensure(
             // A file of an unclear format has to be looked into.
             Ok(None) => images.ensure(&order.image_ref, reporter).await?,
             Err(ProxmoxError::Task { exit, .. }) if !exit.contains("checksum") => {
-                let message = format!("{} can't fetch {url} ({exit}): it is uploaded from here", options.node);
+                let message = format!("{} can't fetch {url} ({exit}): uploading it from here", options.node);
                 reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
                 images.ensure(&order.image_ref, reporter).await?
             }

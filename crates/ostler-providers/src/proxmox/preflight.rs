@@ -167,7 +167,7 @@ impl Look<'_> {
         let mut findings = Vec::new();
         if u64::from(size.cpus) > status.cpuinfo.cpus {
             let message = format!("the server wants {} processors, and {node} has {}", size.cpus, status.cpuinfo.cpus);
-            findings.push(warning(message, "it works, only not faster than with fewer"));
+            findings.push(warning(message, "it works, but no faster than with fewer"));
         }
         if size.memory > status.memory.total {
             let (wanted, has) = (size.memory >> 20, status.memory.total >> 20);
@@ -176,8 +176,7 @@ impl Look<'_> {
         }
         if !status.cpuinfo.hvm {
             let message = format!("{node} has no hardware virtualisation: the server is emulated, and slow");
-            findings
-                .push(warning(message, "switch it on in the node's firmware, or for the VM that the node itself is"));
+            findings.push(warning(message, "switch it on in the node's firmware, or for the VM that the node runs in"));
         }
         Ok(findings)
     }
@@ -200,7 +199,7 @@ impl Look<'_> {
             let hint = if known.is_empty() {
                 format!("no storage of the node takes {}", contents.join(" and "))
             } else {
-                format!("fit for `proxmox.{key}` are: {}", known.join(", "))
+                format!("these fit `proxmox.{key}`: {}", known.join(", "))
             };
             return vec![fatal(message, hint)];
         };
@@ -257,7 +256,7 @@ impl Look<'_> {
         let message = format!("no VM has VMID {vmid}, yet there are volumes of it: {}", strays.join(", "));
         Ok(vec![fatal(
             message,
-            "look whose they are; `pvesm free VOLUME` on the node removes one. Or choose another VMID",
+            "check whose they are; `pvesm free VOLUME` on the node removes one. Or choose another VMID",
         )])
     }
 

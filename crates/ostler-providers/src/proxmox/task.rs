@@ -30,7 +30,7 @@ pub async fn finish(client: &Client, upid: &str, what: &str, reporter: &dyn Repo
         let ended = status.status != "running";
         log.follow(client, &path, what, reporter).await?;
         if ended {
-            let exit = status.exitstatus.unwrap_or_else(|| "it ended without a word".to_owned());
+            let exit = status.exitstatus.unwrap_or_else(|| "it ended without a message".to_owned());
             if exit == "OK" || exit.starts_with("WARNINGS") {
                 return Ok(());
             }

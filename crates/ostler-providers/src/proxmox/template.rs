@@ -55,7 +55,7 @@ impl Template {
         let message = format!("{self} is not used: its disk has {has} MiB, and `{}` wants {wanted} MiB", order.server);
         warning(
             message,
-            &format!("a template's disk only grows: set `disk` to {has} MiB or more, or build it from this server"),
+            &format!("a template's disk can only grow: set `disk` to {has} MiB or more, or build it from this server"),
         )
     }
 }

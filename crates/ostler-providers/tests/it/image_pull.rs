@@ -145,7 +145,7 @@ async fn a_transfer_that_stalls_goes_on_where_it_was() {
     let path = lab.pull().await.unwrap();
     assert_eq!(fs::read(path).unwrap(), image(1));
     assert_eq!(lab.site.requests_for(FILE), [None, Some(70_000)]);
-    assert!(lab.heard.notices()[0].contains("nothing came for"), "{:?}", lab.heard.notices());
+    assert!(lab.heard.notices()[0].contains("no data came for"), "{:?}", lab.heard.notices());
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn a_site_that_asks_for_a_long_pause_is_left_alone() {
     let failure = Failure::from(lab.pull().await.unwrap_err());
     assert_eq!(
         failure.advice(|action| format!("{action:?}")).as_deref(),
-        Some("the site asks to be left alone for 3600 s; try again then")
+        Some("the site asks for a pause of 3600 s; try again then")
     );
     assert_eq!(lab.site.requests_for(FILE).len(), 1);
 }
@@ -315,7 +315,7 @@ async fn two_pulls_at_once_fetch_once() {
     assert_eq!(one.unwrap(), two.unwrap());
     assert_eq!(lab.site.requests_for(FILE), [None]);
     let notices = [lab.heard.notices(), other.notices()].concat();
-    assert_eq!(notices, ["waiting for another Ostler that gets image debian-13"]);
+    assert_eq!(notices, ["waiting for another Ostler that is getting image debian-13"]);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ fn user_names() {
         "user: root",
         "
 ostler.yaml:3:11: servers.web1.user: `root` can't be the user that Ostler logs in as
-  hint: name an account of its own, such as `ops`: it becomes root with sudo, and each step leaves its trace
+  hint: name another account, such as `ops`: it becomes root with sudo, which leaves a trace
 ",
     );
     check_server(
@@ -22,14 +22,14 @@ ostler.yaml:3:11: servers.web1.user: `www-data` is an account or group of the sy
         "user: Ann Smith",
         "
 ostler.yaml:3:11: servers.web1.user: `Ann Smith` is not a user name
-  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`
 ",
     );
     check_server(
         &format!("user: {}", "a".repeat(33)),
         "
 ostler.yaml:3:11: servers.web1.user: `aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa` is not a user name
-  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`
 ",
     );
 }
@@ -69,8 +69,8 @@ ostler.yaml:3:24: servers.web1.authorized_keys[0]: this is not a whole public ke
     check_server(
         "authorized_keys: [ ssh-dss AAAAB3NzaC1kc3M= ann ]",
         "
-ostler.yaml:3:24: servers.web1.authorized_keys[0]: OpenSSH takes no DSA keys any more
-  hint: `new key pair` makes one that it takes
+ostler.yaml:3:24: servers.web1.authorized_keys[0]: OpenSSH no longer accepts DSA keys
+  hint: `new key pair` makes one that it accepts
 ",
     );
     check_server(
@@ -82,8 +82,8 @@ ostler.yaml:3:43: servers.web1.authorized_keys[1]: line 1 of `keys/rfc4716`: a p
   hint: `ssh-keygen -i -f FILE` prints it in that of OpenSSH
 ostler.yaml:3:57: servers.web1.authorized_keys[2]: line 1 of `keys/pem`: a public key in PEM
   hint: `ssh-keygen -i -m PKCS8 -f FILE` prints it in the format of OpenSSH
-ostler.yaml:3:67: servers.web1.authorized_keys[3]: line 1 of `keys/tls.crt`: no public key of OpenSSH
-  hint: such a one begins with `ssh-ed25519` or the like
+ostler.yaml:3:67: servers.web1.authorized_keys[3]: line 1 of `keys/tls.crt`: not a public key of OpenSSH
+  hint: one begins with `ssh-ed25519` or similar
 ",
     );
 }
@@ -97,13 +97,13 @@ fn names_of_accounts_are_those_that_useradd_takes() {
         assert_eq!((web1.provider.way_in().unwrap().user.as_str(), web1.user.as_str()), (name, name));
     }
     for (name, hint) in [
-        ("123", "digits alone are the number of an account, and Debian takes them for no name"),
+        ("123", "digits alone are the number of an account, and Debian does not accept them as a name"),
         ("..", "it is the name of a folder"),
-        ("-a", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
-        ("$", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
-        ("a$b", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
-        ("ann@corp", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
-        ("jörg", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`"),
+        ("-a", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`"),
+        ("$", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`"),
+        ("a$b", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`"),
+        ("ann@corp", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`"),
+        ("jörg", "1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`"),
     ] {
         check_server(
             &format!("provider: existing\nexisting: {{ address: box, user: '{name}' }}"),
@@ -135,19 +135,20 @@ fn what_sshd_would_pass_over_is_refused() {
         assert_eq!(said(&format!("{options} {KEY}")), Ok(()), "{options}");
     }
     for (options, expected) in [
-        ("git.example.org", "sshd knows no option `git.example.org` of a key"),
-        ("no-ptty", "sshd knows no option `no-ptty` of a key\n  hint: did you mean `no-pty`?"),
-        ("restrict,", "sshd knows no option `` of a key"),
-        ("from=10.0.0.0/8", "the option `from` wants a value in quotes\n  hint: such as `from=\"…\"`"),
+        ("git.example.org", "sshd knows no key option `git.example.org`"),
+        ("no-ptty", "sshd knows no key option `no-ptty`\n  hint: did you mean `no-pty`?"),
+        ("restrict,", "sshd knows no key option ``"),
+        ("from=10.0.0.0/8", "the option `from` needs a value in quotes\n  hint: for example `from=\"…\"`"),
     ] {
         assert_eq!(said(&format!("{options} {KEY}")), Err(expected.to_owned()));
     }
     let certificate = format!("ssh-ed25519-cert-v01@openssh.com {}", KEY.split(' ').nth(1).unwrap());
-    let hint = "a certificate is no key\n  hint: name the key that it was made for, without `-cert`";
+    let hint = "a certificate is not a key\n  hint: name the key that it was made for, without `-cert`";
     assert_eq!(said(&certificate), Err(hint.to_owned()));
     // 512 bits, as nobody should have them.
     let short = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAQQC7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7u7";
-    let expected = "an RSA key of 512 bits: sshd takes none below 1024\n  hint: `new key pair` makes one that it takes";
+    let expected =
+        "an RSA key of 512 bits: sshd accepts none below 1024\n  hint: `new key pair` makes one that it accepts";
     assert_eq!(said(short), Err(expected.to_owned()));
 }
 
@@ -176,7 +177,7 @@ fn policies_that_lock_the_user_out() {
         "authorized_keys: []",
         "
 ostler.yaml:3:22: servers.web1.authorized_keys: nobody could log in: `auth` is `key-only`, and there is no key
-  hint: such as `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`
+  hint: for example `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`
 ",
     );
     check_server(
@@ -197,14 +198,14 @@ ostler.yaml:3:21: servers.web1.ssh.enabled: expected `true` or `false`, found a 
         "ssh: { auth: key-and-password }",
         "
 ostler.yaml:3:18: servers.web1.ssh.auth: `key-and-password` needs a password
-  hint: such as `password: { env: OPS_PASSWORD }`
+  hint: for example `password: { env: OPS_PASSWORD }`
 ",
     );
     check_server(
         "authorized_keys: []\nssh: { auth: key-and-password }",
         "
 ostler.yaml:4:18: servers.web1.ssh.auth: `key-and-password` needs a password
-  hint: such as `password: { env: OPS_PASSWORD }`
+  hint: for example `password: { env: OPS_PASSWORD }`
 ",
     );
 }
@@ -228,10 +229,13 @@ fn a_password_in_the_spec_is_refused_and_never_shown() {
         assert!(message.contains("servers.web1.password"), "{message}");
         assert!(!message.contains("hunter2") && !message.contains("12345"), "{message}");
     }
-    check_server("password: hunter2", "
-ostler.yaml:3:15: servers.web1.password: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
-");
+    check_server(
+        "password: hunter2",
+        "
+ostler.yaml:3:15: servers.web1.password: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
+",
+    );
     check_server(
         "password: { env: a, file: b }",
         "

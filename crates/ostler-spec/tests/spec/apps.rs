@@ -94,10 +94,10 @@ fn secrets_among_parameters_are_named_and_never_held() {
     check_server(
         "apps: [ mail ]\napp_params: { mail: { domain: a.org, password: hunter2, accounts: { ann: 12345 } } }",
         "
-ostler.yaml:4:52: servers.web1.app_params.mail.password: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
-ostler.yaml:4:78: servers.web1.app_params.mail.accounts.ann: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+ostler.yaml:4:52: servers.web1.app_params.mail.password: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
+ostler.yaml:4:78: servers.web1.app_params.mail.accounts.ann: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
 ",
     );
     let mail = catalog().apps.into_iter().find(|app| app.name == "mail").unwrap();

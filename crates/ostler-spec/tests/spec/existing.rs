@@ -46,23 +46,23 @@ fn what_makes_no_server_is_refused_with_its_place() {
     check_server(
         "provider: existing",
         "
-ostler.yaml:3:15: servers.web1.provider: provider `existing` needs to know the server
+ostler.yaml:3:15: servers.web1.provider: provider `existing` needs the server's address
   hint: write `existing: { address: 10.0.0.7, user: root }`
 ",
     );
     check_server(
         "existing: { address: 10.0.0.7 }",
         "
-ostler.yaml:3:15: servers.web1.existing: this server's provider is another one
+ostler.yaml:3:15: servers.web1.existing: this server has another provider
   hint: write `provider: existing`, or take this out
 ",
     );
     check_server(
         "provider: existing\nexisting: { address: 10.0.0.7 }\nsize: { cpus: 4 }\nimage: debian-13",
         "
-ostler.yaml:5:11: servers.web1.size: an existing server brings its own
+ostler.yaml:5:11: servers.web1.size: an existing server has its own
   hint: take it out
-ostler.yaml:6:12: servers.web1.image: an existing server brings its own
+ostler.yaml:6:12: servers.web1.image: an existing server has its own
   hint: take it out
 ",
     );
@@ -73,22 +73,22 @@ ostler.yaml:4:15: servers.web1.existing.address: missing
   hint: IP address or name of the server
 ostler.yaml:4:17: servers.web1.existing.adress: unknown key
   hint: did you mean `address`?
-ostler.yaml:4:45: servers.web1.existing.password: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+ostler.yaml:4:45: servers.web1.existing.password: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
 ostler.yaml:4:64: servers.web1.existing.host_key: `MD5:aa` is not a fingerprint of a host key
   hint: on the server, `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` shows it: `SHA256:` and 43 characters
 ostler.yaml:4:80: servers.web1.existing.port: 0 is out of range: 1 to 65535
 ostler.yaml:4:89: servers.web1.existing.user: `a b` is not a user name
-  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`
+  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`
 ",
     );
     for (address, message) in [
         ("10.0.0.7:2222", "the address holds a port\n  hint: write `address: 10.0.0.7, port: 2222`"),
-        ("root@box", "the address holds a user\n  hint: the user stands under `user`"),
+        ("root@box", "the address holds a user\n  hint: the user goes under `user`"),
         ("0.0.0.0", "`0.0.0.0` is not an address of one machine"),
         (
             "10.0.0",
-            "`10.0.0` is neither an IP address nor a host name\n  hint: such as `10.0.0.7` or `box.example.org`",
+            "`10.0.0` is neither an IP address nor a host name\n  hint: for example `10.0.0.7` or `box.example.org`",
         ),
     ] {
         check_server(

@@ -146,7 +146,7 @@ fn what_is_damaged_above_is_good() {
 fn depth_is_bounded() {
     check(&"[".repeat(200), "ostler.yaml:1:32: nested more than 32 levels deep");
     check(&"- ".repeat(10_000), "ostler.yaml:1:63: nested more than 32 levels deep");
-    check("a: &x [ *x ]\n", "ostler.yaml:1:9: a: an alias inside of what it stands for");
+    check("a: &x [ *x ]\n", "ostler.yaml:1:9: a: an alias inside the value that it stands for");
 }
 
 #[test]

@@ -45,9 +45,9 @@ fn every_fault_has_its_place() {
 3:96: apps[0].dependz: unknown key
   hint: did you mean `depends`?
 4:14: apps[1].name: `Web 2` is not a name for an app
-  hint: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter
+  hint: 1 to 40 of a-z, 0-9, `_` and `-`, beginning with a letter
 4:31: apps[1].role: `../etc` is not a name for a role
-  hint: a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter; or a collection's: `NAMESPACE.COLLECTION.ROLE`
+  hint: a folder's: 1 to 40 of a-z, 0-9, `_` and `-`, beginning with a letter; or a collection's: `NAMESPACE.COLLECTION.ROLE`
 4:60: apps[1].ports[0].port: 0 is out of range: 1 to 65535
 4:72: apps[1].ports[0].proto: expected one of `tcp`, `udp`, found `sctp`
   hint: did you mean `tcp`?
@@ -100,7 +100,7 @@ fn apps_that_do_not_get_along() {
   hint: no server could have this app
 8:42: apps[6].ports[0]: port 80/tcp is also that of app `apache`, and one of them needs the other
   hint: no server could have them both
-9:10: apps[7].name: variables that begin so are Ansible's and Ostler's own
+9:10: apps[7].name: variables that begin like this belong to Ansible and Ostler
   hint: an app's parameters become variables that begin with its name: choose another
 warning: 7:48: apps[5].ports[0]: port 80/tcp is also that of app `nginx`
   hint: one server can have only one of them
@@ -199,7 +199,7 @@ ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can f
         "{ url: 'git://host/c.git' }",
         "
 ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can fetch
-  hint: fetched are `https://`, `http://`, `ssh://` and `file://`",
+  hint: Ostler fetches `https://`, `http://`, `ssh://` and `file://`",
     );
     bad(
         "{ url: 'file://srv/c.git' }",
@@ -221,8 +221,8 @@ ostler.yaml:1:59: catalog.commit: `HEAD` is not the id of a commit
     bad(
         "{ url: 'https://host/c', vault_password: hunter2 }",
         "
-ostler.yaml:1:51: catalog.vault_password: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another",
+ostler.yaml:1:51: catalog.vault_password: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another",
     );
     for url in ["ssh://-oProxyCommand=x/c", "ssh://ann:pw@host/c", "https://host", "https://host/a b"] {
         let source = CatalogSource { url: url.into(), branch: "stable".into(), commit: None, vault_password: None };

@@ -86,7 +86,7 @@ fn what_does_not_belong_together_is_refused_with_its_place() {
     check(
         &spec("    local: { forward: { auto: 80 } }\n"),
         "
-ostler.yaml:5:15: servers.web1.provider: it must be known where the server is made
+ostler.yaml:5:15: servers.web1.provider: the spec must say where to make the server
   hint: write at least `proxmox: { node: pve1 }`
 ostler.yaml:7:12: servers.web1.local: ports are forwarded by provider `local` only
   hint: a server of Proxmox VE has an address of its own: take it out
@@ -115,7 +115,7 @@ ostler.yaml:8:91: servers.web2.proxmox.vmid: VMID 120 is taken by `servers.web1.
 ",
     );
     let error = read(&spec("    proxmox: { node: pve1 }\n").replace("provider: pve1", "provider: local")).unwrap_err();
-    assert!(error.to_string().contains("servers.web1.proxmox: this server's provider is another one"), "{error}");
+    assert!(error.to_string().contains("servers.web1.proxmox: this server has another provider"), "{error}");
 }
 
 #[test]
@@ -126,11 +126,11 @@ fn a_node_is_trusted_by_name_or_not_at_all() {
         &providers("pve1: { kind: proxmox, url: 'http://root@pve1/x', token: hunter2 }"),
         "
 ostler.yaml:2:9: providers.pve1: nothing says which certificate is the right one
-  hint: write `fingerprint`, or `ca`; nobody may be trusted unseen
+  hint: write `fingerprint`, or `ca`; Ostler trusts no certificate unseen
 ostler.yaml:2:31: providers.pve1.url: `http://root@pve1/x` is not the URL of a Proxmox VE node
   hint: `https://`, its name or address, and its port: `https://pve1.example.org:8006`
-ostler.yaml:2:60: providers.pve1.token: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+ostler.yaml:2:60: providers.pve1.token: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
 ",
     );
     check(

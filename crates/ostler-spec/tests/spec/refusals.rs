@@ -13,7 +13,7 @@ fn single_values_of_a_server() {
         ),
         (
             "user: ''",
-            "3:11: user: `` is not a user name\n  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, and the first no `-`",
+            "3:11: user: `` is not a user name\n  hint: 1 to 32 of a-z, A-Z, 0-9, `_`, `.` and `-`, not beginning with `-`",
         ),
         ("size: { cpus: -1 }", "3:19: size.cpus: -1 is out of range: 1 to 256"),
         (
@@ -22,11 +22,11 @@ fn single_values_of_a_server() {
         ),
         (
             "apps: { nginx: true }",
-            "3:11: apps: expected a list, found a mapping\n  hint: a list stands in brackets: `[ … ]`",
+            "3:11: apps: expected a list, found a mapping\n  hint: a list goes in brackets: `[ … ]`",
         ),
         (
             "existing: 10.0.0.7",
-            "3:15: existing: expected a mapping, found a text\n  hint: write `{ address: … }`\n3:15: existing: this server's provider is another one\n  hint: write `provider: existing`, or take this out",
+            "3:15: existing: expected a mapping, found a text\n  hint: write `{ address: … }`\n3:15: existing: this server has another provider\n  hint: write `provider: existing`, or take this out",
         ),
         ("size: { cpus: two }", "3:19: size.cpus: expected a whole number, found a text"),
         (
@@ -39,7 +39,7 @@ fn single_values_of_a_server() {
         ),
         (
             "network: { address: 192.168.1.20/33 }",
-            "3:25: network.address: `192.168.1.20/33` is neither `dhcp` nor an address with its prefix\n  hint: such as `192.168.1.20/24`",
+            "3:25: network.address: `192.168.1.20/33` is neither `dhcp` nor an address with its prefix\n  hint: for example `192.168.1.20/24`",
         ),
         (
             "network: { address: 10.0.0.1/0 }",
@@ -93,12 +93,12 @@ fn single_values_of_a_server() {
         ("password: { env: '' }", "3:22: password.env: expected a name or path on one line"),
         (
             "password: { secret: 7 }",
-            "3:25: password.secret: expected a name or path, found a whole number\n  hint: a text that looks like a number or a truth value stands in quotes",
+            "3:25: password.secret: expected a name or path, found a whole number\n  hint: put text that looks like a number or a truth value in quotes",
         ),
         ("user: !!int ops", "3:11: user: the value is not of the type that its tag says"),
         (
             "apps: [ 7 ]",
-            "3:13: apps[0]: expected the name of an app, found a whole number\n  hint: a text that looks like a number or a truth value stands in quotes",
+            "3:13: apps[0]: expected the name of an app, found a whole number\n  hint: put text that looks like a number or a truth value in quotes",
         ),
         (
             "modules: [ ufw ]",
@@ -127,11 +127,11 @@ fn the_way_into_a_server_that_is_there() {
         ("address: 239.1.1.1", "4:26: address: `239.1.1.1` is not an address of one machine"),
         (
             "address: -box",
-            "4:26: address: `-box` is neither an IP address nor a host name\n  hint: such as `10.0.0.7` or `box.example.org`",
+            "4:26: address: `-box` is neither an IP address nor a host name\n  hint: for example `10.0.0.7` or `box.example.org`",
         ),
         (
             "address: ''",
-            "4:26: address: `` is neither an IP address nor a host name\n  hint: such as `10.0.0.7` or `box.example.org`",
+            "4:26: address: `` is neither an IP address nor a host name\n  hint: for example `10.0.0.7` or `box.example.org`",
         ),
         ("address: box, key: keys/shut", "4:36: key: `/etc/specs/keys/shut` is no key for ssh\n  hint: make one"),
     ] {
@@ -141,9 +141,9 @@ fn the_way_into_a_server_that_is_there() {
     check_server(
         "provider: existing\nexisting: { address: box }\nnetwork: {}\nlocal: {}",
         "
-ostler.yaml:5:14: servers.web1.network: an existing server brings its own
+ostler.yaml:5:14: servers.web1.network: an existing server has its own
   hint: take it out
-ostler.yaml:6:12: servers.web1.local: an existing server brings its own
+ostler.yaml:6:12: servers.web1.local: an existing server has its own
   hint: take it out
 ",
     );
@@ -168,7 +168,7 @@ ostler.yaml:5:9: servers.web1.authorized_keys[0]: line 2 is not a whole public k
 ",
     );
     let private = read(&server("authorized_keys:\n  - |\n    -----BEGIN OPENSSH PRIVATE KEY-----\n")).unwrap_err();
-    let expected = "this is a PRIVATE key, and it stands in the spec\n  \
+    let expected = "this is a PRIVATE key, and it is in the spec\n  \
                     hint: take it out, make a new key pair with `ssh-keygen -t ed25519`, and name its public half";
     assert!(private.to_string().ends_with(expected), "{private}");
 }
@@ -188,7 +188,7 @@ fn sources_of_a_catalog() {
         ),
         (
             "/srv/catalog.git",
-            "not the URL of a Git repository that Ostler can fetch\n  hint: such as `https://git.example.org/catalog.git`, or `file:///srv/catalog.git` for a folder",
+            "not the URL of a Git repository that Ostler can fetch\n  hint: for example `https://git.example.org/catalog.git`, or `file:///srv/catalog.git` for a folder",
         ),
     ] {
         let text = format!("catalog: {{ url: '{url}' }}\nservers: {{ a: {{ authorized_keys: [ keys/ann.pub ] }} }}\n");
@@ -230,7 +230,7 @@ fn indexes_of_catalogs() {
         (r#"{"apps":{}}"#.to_owned(), "1:9: apps: expected a list, found a mapping"),
         (
             app(r#""version":2"#),
-            "1:43: apps[0].version: expected a version in quotes, found a whole number (a text that looks like a number or a truth value stands in quotes)",
+            "1:43: apps[0].version: expected a version in quotes, found a whole number (put text that looks like a number or a truth value in quotes)",
         ),
         (
             app(r#""ports":[{"port":80,"proto":"tcp"}]"#),
@@ -246,7 +246,7 @@ fn indexes_of_catalogs() {
         ),
         (
             app(r#""params":{"properties":{"B":{}}}"#),
-            "1:57: apps[0].params.properties.B: not a name for a variable (a-z, 0-9 and `_`, and the first a letter)",
+            "1:57: apps[0].params.properties.B: not a name for a variable (a-z, 0-9 and `_`, beginning with a letter)",
         ),
         (
             r#"{"apps":[{"name":"app","role":"a","params":{"properties":{"ports":{}}}}]}"#.to_owned(),
@@ -254,7 +254,7 @@ fn indexes_of_catalogs() {
         ),
         (
             r#"{"apps":[{"name":"a.b","role":"a"}]}"#.to_owned(),
-            "1:18: apps[0].name: `a.b` is not a name for an app (1 to 40 of a-z, 0-9, `_` and `-`, and the first a letter)",
+            "1:18: apps[0].name: `a.b` is not a name for an app (1 to 40 of a-z, 0-9, `_` and `-`, beginning with a letter)",
         ),
     ] {
         let faults = read_index(&text).faults;

@@ -18,7 +18,7 @@ ostler.yaml:2:1: a second YAML document
     );
     check("servers: !vault { web1: {} }\n", "ostler.yaml:1:10: servers: the tag `!vault` means nothing here");
     check("servers:\n  [a, b]: {}\n", "ostler.yaml:2:3: servers: a key must be a plain word");
-    check("servers: &a { web1: *a }\n", "ostler.yaml:1:21: servers.web1: an alias inside of what it stands for");
+    check("servers: &a { web1: *a }\n", "ostler.yaml:1:21: servers.web1: an alias inside the value that it stands for");
 }
 
 #[test]
@@ -27,21 +27,21 @@ fn an_empty_file_names_no_server() {
         "",
         "
 ostler.yaml:1:1: the file is empty
-  hint: such as `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
+  hint: for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
 ",
     );
     check(
         "# nothing\n",
         "
 ostler.yaml:1:1: the file is empty
-  hint: such as `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
+  hint: for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
 ",
     );
     check(
         "servers: {}\n",
         "
 ostler.yaml:1:10: servers: no server is named
-  hint: such as `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
+  hint: for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
 ",
     );
     check(
@@ -70,16 +70,16 @@ fn duplicate_keys_are_refused() {
         "user: ann\nsize: { cpus: 1, cpus: 2 }\nuser: bob",
         "
 ostler.yaml:4:22: servers.web1.size.cpus: duplicate key
-  hint: it stands in line 4 already
+  hint: it is already in line 4
 ostler.yaml:5:5: servers.web1.user: duplicate key
-  hint: it stands in line 3 already
+  hint: it is already in line 3
 ",
     );
     check(
         "servers:\n  web1: &s { authorized_keys: [ keys/ann.pub ] }\n  web1: *s\n",
         "
 ostler.yaml:3:3: servers.web1: duplicate key
-  hint: it stands in line 2 already
+  hint: it is already in line 2
 ",
     );
 }
@@ -123,21 +123,21 @@ fn wrong_types_say_what_is_expected() {
          modules:\napps: nginx\nlocal: { forward: [ 80 ] }\nnetwork: dhcp",
         "
 ostler.yaml:3:15: servers.web1.provider: expected the name of a provider, found a whole number
-  hint: a text that looks like a number or a truth value stands in quotes
+  hint: put text that looks like a number or a truth value in quotes
 ostler.yaml:4:12: servers.web1.image: expected an image or a mapping, found a list
   hint: a mapping has names and values: `a: …`
 ostler.yaml:5:11: servers.web1.size: expected a mapping, found a text
 ostler.yaml:6:11: servers.web1.user: expected a user name, found a whole number
-  hint: a text that looks like a number or a truth value stands in quotes
+  hint: put text that looks like a number or a truth value in quotes
 ostler.yaml:7:22: servers.web1.authorized_keys: expected a list or a mapping, found a text
-  hint: a list stands in brackets: `[ … ]`
+  hint: a list goes in brackets: `[ … ]`
 ostler.yaml:8:21: servers.web1.ssh.enabled: expected `true` or `false`, found a text
   hint: did you mean `true`?
 ostler.yaml:8:34: servers.web1.ssh.port: expected a whole number, found a text
 ostler.yaml:9:5: servers.web1.modules: expected a mapping, found nothing
   hint: give it a value, or leave it out
 ostler.yaml:10:11: servers.web1.apps: expected a list, found a text
-  hint: a list stands in brackets: `[ … ]`
+  hint: a list goes in brackets: `[ … ]`
 ostler.yaml:11:23: servers.web1.local.forward: expected a mapping, found a list
   hint: a mapping has names and values, and no dashes: `NAME: …`
 ostler.yaml:12:14: servers.web1.network: expected a mapping or a list, found a text
@@ -165,9 +165,9 @@ servers:
 ",
         "
 ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can fetch
-  hint: fetched are `https://`, `http://`, `ssh://` and `file://`
+  hint: Ostler fetches `https://`, `http://`, `ssh://` and `file://`
 ostler.yaml:3:3: servers.Web_1: not a server name
-  hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`
+  hint: 1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`
 ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE
 ostler.yaml:5:19: servers.Web_1.size.cpus: 0 is out of range: 1 to 256
 ostler.yaml:5:30: servers.Web_1.size.memory: `2GB` is not a size
@@ -176,9 +176,9 @@ ostler.yaml:5:41: servers.Web_1.size.disk: `1GiB` is too small: at least 2GiB
 ostler.yaml:6:25: servers.Web_1.network.address: `192.168.1.20` lacks its prefix
   hint: did you mean `192.168.1.20/24`?
 ostler.yaml:7:11: servers.Web_1.user: `root` can't be the user that Ostler logs in as
-  hint: name an account of its own, such as `ops`: it becomes root with sudo, and each step leaves its trace
-ostler.yaml:8:15: servers.Web_1.password: a secret must not stand in this file
-  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; take what stood here for known, and choose another
+  hint: name another account, such as `ops`: it becomes root with sudo, which leaves a trace
+ostler.yaml:8:15: servers.Web_1.password: a secret must not be in this file
+  hint: write `{ env: NAME }`, `{ file: PATH }` or `{ secret: NAME }`; the one that was here is exposed: choose another
 ostler.yaml:9:24: servers.Web_1.authorized_keys[0]: there is no file `/home/ann/.ssh/missing.pub`
   hint: `new key pair in another file` makes a key pair
 ostler.yaml:10:21: servers.Web_1.ssh.enabled: without SSH there is no way into this server
@@ -192,7 +192,7 @@ ostler.yaml:11:31: servers.Web_1.modules.ufw.preset: expected one of `server-min
 ostler.yaml:12:13: servers.Web_1.apps[0]: the catalog has no app `ngnix`
   hint: did you mean `nginx`?
 ostler.yaml:13:9: servers.web2.authorized_keys: nobody could log in: `auth` is `key-only`, and there is no key
-  hint: such as `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`
+  hint: for example `authorized_keys: [ ~/.ssh/id_ed25519.pub ]`
 ",
     );
 }

@@ -82,7 +82,7 @@ ostler.yaml:3:25: servers.web1.network.address: `fd00::1` lacks its prefix
         "network: { address: 192.168.1.300/24 }",
         "
 ostler.yaml:3:25: servers.web1.network.address: `192.168.1.300/24` is neither `dhcp` nor an address with its prefix
-  hint: such as `192.168.1.20/24`
+  hint: for example `192.168.1.20/24`
 ",
     );
     check_server(
@@ -91,7 +91,7 @@ ostler.yaml:3:25: servers.web1.network.address: `192.168.1.300/24` is neither `d
 ostler.yaml:3:23: servers.web1.network.dns[0]: `dns.example.org` is not an IP address
 ostler.yaml:3:40: servers.web1.network.dns[1]: `0.0.0.0` is not an address of one machine
 ostler.yaml:3:61: servers.web1.network.search[0]: `-bad-` is not a domain
-  hint: such as `example.org`
+  hint: for example `example.org`
 ",
     );
     check_server(
@@ -139,7 +139,7 @@ fn server_names() {
     for name in ["Web1", "web_1", "-web", "web-", "a.b"] {
         let text = format!("servers: {{ {name}: {{ authorized_keys: [ keys/ann.pub ] }} }}");
         let expected = format!(
-            "ostler.yaml:1:12: servers.{name}: not a server name\n  hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`"
+            "ostler.yaml:1:12: servers.{name}: not a server name\n  hint: 1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`"
         );
         check(&text, &expected);
     }
@@ -217,7 +217,7 @@ ostler.yaml:4:22: servers.web1.modules.ufw.preset: expected one of `server-minim
 ostler.yaml:4:44: servers.web1.modules.ufw.allow[1]: `http` does not have the right form
   hint: it must match `^[0-9]+/(tcp|udp)$`
 ostler.yaml:4:50: servers.web1.modules.ufw.allow[2]: expected a text, found a whole number
-  hint: a text that looks like a number or a truth value stands in quotes
+  hint: put text that looks like a number or a truth value in quotes
 ostler.yaml:4:77: servers.web1.modules.ufw.auto_allow_app_ports: expected `true` or `false`, found a whole number
 ostler.yaml:5:30: servers.web1.modules.fail2ban.max_retry: 0 is out of range: 1 to 100
 ostler.yaml:5:43: servers.web1.modules.fail2ban.ban_time: `forever` does not have the right form
@@ -282,26 +282,26 @@ fn settings_of_a_known_format() {
          rules: [ 70000/tcp, http, 90:80/tcp, 80:90, any, 80 from 10.0.0.0/40 ]",
         "
 ostler.yaml:4:29: servers.web1.modules.fail2ban.ignore[0]: `10.0.0.0/33` is neither an IP address nor a network
-  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+  hint: for example `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
 ostler.yaml:4:42: servers.web1.modules.fail2ban.ignore[1]: `lan` is neither an IP address nor a network
-  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+  hint: for example `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
 ostler.yaml:5:31: servers.web1.modules.time_sync.servers[0]: `-a` is neither an IP address nor a host name
-  hint: such as `10.0.0.7` or `box.example.org`
+  hint: for example `10.0.0.7` or `box.example.org`
 ostler.yaml:5:35: servers.web1.modules.time_sync.servers[1]: `10.0.0` is neither an IP address nor a host name
-  hint: such as `10.0.0.7` or `box.example.org`
+  hint: for example `10.0.0.7` or `box.example.org`
 ostler.yaml:7:18: servers.web1.modules.tools.extra[0]: `Vim` is not the name of a Debian package
-ostler.yaml:8:18: servers.web1.modules.tools.rules[0]: `70000` is no port: 1 to 65535
-  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
-ostler.yaml:8:29: servers.web1.modules.tools.rules[1]: `http` names no port
-  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
-ostler.yaml:8:35: servers.web1.modules.tools.rules[2]: `90:80` is no range of ports
-  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:18: servers.web1.modules.tools.rules[0]: `70000` is not a port: 1 to 65535
+  hint: for example `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:29: servers.web1.modules.tools.rules[1]: `http` is not a port
+  hint: for example `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+ostler.yaml:8:35: servers.web1.modules.tools.rules[2]: `90:80` is not a range of ports
+  hint: for example `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
 ostler.yaml:8:46: servers.web1.modules.tools.rules[3]: a range of ports needs a protocol
-  hint: such as `80:90/tcp`
-ostler.yaml:8:53: servers.web1.modules.tools.rules[4]: this lets everybody in everywhere
-  hint: such as `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
+  hint: for example `80:90/tcp`
+ostler.yaml:8:53: servers.web1.modules.tools.rules[4]: this opens every port to everybody
+  hint: for example `8080/tcp`, `6000:6010/udp`, `53`, `5432/tcp from 10.0.0.0/8`, `9100/tcp from lan` or `any from 10.0.0.7`
 ostler.yaml:8:58: servers.web1.modules.tools.rules[5]: `10.0.0.0/40` is neither an IP address nor a network
-  hint: such as `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
+  hint: for example `10.0.0.7`, `10.0.0.0/8` or `fd00::/8`
 ",
     );
 }

@@ -73,33 +73,33 @@ ostler.yaml:8:19: servers.c.size.cpus: 0 is out of range: 1 to 256
         "x-a: &a { user: ann, user: bob }\nservers: { web1: { <<: *a, authorized_keys: [ keys/ann.pub ] } }",
         "
 ostler.yaml:1:22: servers.web1.user: duplicate key (likewise `x-a.user`)
-  hint: it stands in line 1 already
+  hint: it is already in line 1
 ",
     );
 }
 
 #[test]
 fn what_cannot_be_taken_in_is_refused_with_its_place() {
-    const HINT: &str = "\n  hint: `<<: *NAME` takes in the mapping that `&NAME` marks";
+    const HINT: &str = "\n  hint: `<<: *NAME` merges the mapping that `&NAME` marks";
     for (text, expected) in [
         (
             "x-a: &a [ 1 ]\nb: { <<: 5 }",
-            "2:6: b.<<: expected a mapping to take in, or a list of such, found a whole number",
+            "2:6: b.<<: expected a mapping to merge, or a list of them, found a whole number",
         ),
         (
             "x-a: &a [ 1 ]\nb:\n  <<: *a",
-            "1:11: b.<<: expected a mapping to take in, or a list of such, found a whole number",
+            "1:11: b.<<: expected a mapping to merge, or a list of them, found a whole number",
         ),
-        ("b:\n  <<:", "2:3: b.<<: expected a mapping to take in, or a list of such, found nothing"),
-        ("b: { <<: [ {}, [ {} ] ] }", "1:16: b.<<: expected a mapping to take in, or a list of such, found a list"),
+        ("b:\n  <<:", "2:3: b.<<: expected a mapping to merge, or a list of them, found nothing"),
+        ("b: { <<: [ {}, [ {} ] ] }", "1:16: b.<<: expected a mapping to merge, or a list of them, found a list"),
     ] {
         check(text, &format!("ostler.yaml:{expected}{HINT}"));
     }
     check(
         "x-a: &a {}\nb: { <<: *a, <<: *a }",
-        "ostler.yaml:2:14: b.<<: it stands here twice\n  hint: `<<: [ *a, *b ]` takes in several mappings",
+        "ostler.yaml:2:14: b.<<: it appears here twice\n  hint: `<<: [ *a, *b ]` merges several mappings",
     );
-    check("a: &a { <<: *a }", "ostler.yaml:1:13: a.<<: an alias inside of what it stands for");
+    check("a: &a { <<: *a }", "ostler.yaml:1:13: a.<<: an alias inside the value that it stands for");
     check("servers: *base", "ostler.yaml:1:10: not valid YAML: while parsing node, found unknown anchor");
     // In quotes it is a key like any other.
     check(
@@ -158,8 +158,8 @@ fn numbers_that_readers_of_yaml_do_not_agree_on() {
     check_server(
         "ssh: { port: 022 }",
         "
-ostler.yaml:3:18: servers.web1.ssh.port: readers of YAML do not agree on numbers with a zero before them
-  hint: take it away, or put a text in quotes
+ostler.yaml:3:18: servers.web1.ssh.port: YAML readers disagree about numbers that begin with a zero
+  hint: remove the zero, or put text in quotes
 ",
     );
     check_server(
@@ -196,7 +196,7 @@ fn texts_that_are_no_spec() {
         ("---\n---\n", "2:1: a second YAML document\n  hint: one file is one spec"),
         (
             "servers:\n\tweb1: {}\n",
-            "2:2: not valid YAML: tabs disallowed within this context (block indentation)\n  hint: indent with blanks",
+            "2:2: not valid YAML: tabs disallowed within this context (block indentation)\n  hint: indent with spaces",
         ),
     ] {
         let faults = read(text).unwrap_err().to_string().replace("/etc/specs/", "");
@@ -225,10 +225,10 @@ fn bytes_that_are_no_text_say_where() {
         let fault = decode(bytes).unwrap_err();
         format!("{}:{}: {}", fault.line, fault.column, fault.message)
     };
-    assert_eq!(said(b"# Gr\xc3\xbc\xc3\x9fe\nuser: j\xf6rg\n"), "2:8: the byte 0xf6 is no text in UTF-8");
-    assert_eq!(said(b"user: a\0b"), "1:8: the byte 0x00 is no text in UTF-8");
-    assert_eq!(said(b"\xff\xfea\0b"), "1:1: the file begins as UTF-16, and is none");
-    assert_eq!(said(b"\xff\xfe\0\xd8"), "1:1: the file begins as UTF-16, and is none");
+    assert_eq!(said(b"# Gr\xc3\xbc\xc3\x9fe\nuser: j\xf6rg\n"), "2:8: the byte 0xf6 is not valid in UTF-8");
+    assert_eq!(said(b"user: a\0b"), "1:8: the byte 0x00 is not valid in UTF-8");
+    assert_eq!(said(b"\xff\xfea\0b"), "1:1: the file begins like UTF-16, but is not");
+    assert_eq!(said(b"\xff\xfe\0\xd8"), "1:1: the file begins like UTF-16, but is not");
 }
 
 #[test]

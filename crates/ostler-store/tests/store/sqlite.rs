@@ -76,7 +76,7 @@ async fn another_key_is_told_from_a_damaged_secret() {
         store.secret(None, "token").await.unwrap_err(),
         store.put_secret(None, "token", &Secret::new("new")).await.unwrap_err(),
     ] {
-        assert!(error.message.contains("does not fit the secrets in"), "{error}");
+        assert!(error.message.contains("does not match the secrets in"), "{error}");
         assert_eq!(error.blame, Blame::User);
         assert!(error.advice(|action| format!("{action:?}")).unwrap().contains("from your backup"));
     }

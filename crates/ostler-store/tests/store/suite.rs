@@ -84,7 +84,7 @@ pub async fn a_name_has_one_subject(store: &dyn Store) {
     let (record, holder) = (ServerRecord { id: web.id, ..server("web-1") }, LeaseToken::new());
     store.put_server(&record).await.unwrap();
     let twin = store.put_server(&server("web-1")).await.expect_err("two servers have the same name");
-    assert_eq!(twin.message, "the name `web-1` is taken by another one");
+    assert_eq!(twin.message, "the name `web-1` is already taken");
     acquire(store, web, (holder, owner(1)), MINUTE).await;
     store.release_lease(web, holder).await.unwrap();
     assert_eq!(store.claim_name(kind, "web-1").await.unwrap(), web, "the server is there");

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-/// Time between two looks.
+/// Time between two scrapes.
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Looks at arguments and environments of all processes, and at the files of a folder, until it is told to stop.

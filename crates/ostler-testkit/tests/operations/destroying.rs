@@ -32,7 +32,7 @@ fn leaves_nothing(faults: &[Fault], again: &Verb) {
 
 /// It says what is the matter and how to go on; the journal says so too; and `up` does not build on the ruin.
 async fn assert_stuck(bench: &Bench, failure: &Failure) {
-    assert_eq!(failure.message, "web is not wholly destroyed");
+    assert_eq!(failure.message, "web is only partly destroyed");
     assert!(failure.causes.iter().any(|cause| cause.starts_with("injected")), "{failure:?}");
     assert!(advice(failure).contains("destroy web"), "{failure:?}");
     let store = bench.store().await;

@@ -94,7 +94,7 @@ fn what_can_not_be_stored_is_kept_and_told() {
             log.scope(None, None).report(notice(number)).await;
         }
         let failure = log.flush().await.expect_err("nothing is stored");
-        assert_eq!(failure.message, "3 events could not be stored: the log lacks them");
+        assert_eq!(failure.message, "3 events could not be stored and are missing from the log");
         assert!(failure.causes.iter().any(|cause| cause.contains("injected")), "{failure:?}");
     });
 }

@@ -74,7 +74,7 @@ fn what_was_not_seen_to_end_is_cleared_up_after() {
 #[test]
 fn a_run_that_is_killed() {
     let failure = failure_of(&finished(), &more(), Some(at("engine.counts", Moment::Before, Effect::Fail)));
-    let message = "phase provision: Ansible was killed on this machine (signal 9) before it was done with web";
+    let message = "phase provision: Ansible was killed on this machine (signal 9) before it finished web";
     assert_says(&failure, Blame::User, message, "memory", "resume web");
 }
 
@@ -96,7 +96,7 @@ fn another_host_key() {
     let bench = finished();
     change(&bench, |machine| machine.guest.as_mut().unwrap().host_key = "ssh-ed25519 AAAAother".into());
     let failure = failure_of(&bench, &more(), None);
-    assert_says(&failure, Blame::Target, "web shows host key ssh-ed25519 AAAAother, but", "", "look at its console");
+    assert_says(&failure, Blame::Target, "web shows host key ssh-ed25519 AAAAother, but", "", "check its console");
 }
 
 #[test]

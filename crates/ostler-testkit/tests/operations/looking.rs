@@ -108,7 +108,7 @@ fn a_failure_says_where_and_keeps_what_was_found_before() {
     assert!(advice(&failure).contains("would most likely fail there too"), "{failure:?}");
     let (failure, changes) = failed(with_module(web(), "fail2ban"));
     assert_eq!(changes, 1);
-    assert!(advice(&failure).contains("an earlier task"), "{failure:?}");
+    assert!(advice(&failure).contains("earlier tasks"), "{failure:?}");
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn work_waits_its_turn_and_is_not_begun_if_it_is_stopped_before() {
         until(&mut events, &one.name, is_step).await;
         service.cancel(second.id());
         let failure = second.ended().await.result.expect_err("it was not begun");
-        assert_eq!((failure.blame, failure.message.as_str()), (Blame::Interrupted, "two was not begun"));
+        assert_eq!((failure.blame, failure.message.as_str()), (Blame::Interrupted, "work on two did not begin"));
         assert!(latest(&*service.world().store, &two.name).await.is_none());
         assert_eq!(service.list().len(), 2, "the first one goes on");
         first.ended().await.result.unwrap();

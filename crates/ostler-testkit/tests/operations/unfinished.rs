@@ -49,7 +49,7 @@ fn it_is_destroyed_where_that_was_asked_for() {
         let failure = bench.run(&or_nothing(), Some(fault.clone())).await.result.expect_err("it fails");
         assert!(format!("{failure:?}").contains("injected"), "it says why: {failure:?}");
         let hint = advice(&failure);
-        assert!(hint.ends_with("What was made of web is destroyed again; up makes it anew"), "{hint}");
+        assert!(hint.ends_with("What was made of web has been destroyed; up creates it from scratch"), "{hint}");
         assert!(!hint.contains("resume"), "{hint}");
         assert_eq!(failure.left.to_vec(), [""; 0]);
         bench.assert_nothing_left().await;

@@ -54,5 +54,5 @@ fn confirm(global: &Global, names: &[ServerName]) -> Result<()> {
     if read.is_ok() && answer.split_whitespace().eq(names.split(' ')) {
         return Ok(());
     }
-    Err(Failure::new(Blame::User, format!("{names}: not destroyed, for this was not typed")))
+    Err(Failure::new(Blame::User, format!("{names}: not destroyed, because this was not typed")))
 }

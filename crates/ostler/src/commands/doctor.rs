@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-/// Say what this machine lacks, with the command that mends it.
+/// Report what this machine lacks, with the commands that mend it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {}
 
@@ -103,7 +103,7 @@ fn kvm() -> Check {
         Ok(_) => (Verdict::Ok, "/dev/kvm opens; `up` proves it with a real start".to_owned(), None),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => (
             Verdict::Lacking,
-            "/dev/kvm is not yours to open: machines are emulated, about five times slower".to_owned(),
+            "you may not open /dev/kvm: machines are emulated, about five times slower".to_owned(),
             Some("sudo adduser $USER kvm   # then log in again".to_owned()),
         ),
         Err(_) => (Verdict::Lacking, "no /dev/kvm: machines are emulated, about five times slower".to_owned(), None),

@@ -42,7 +42,7 @@ impl<'a> Follower<'a> {
                 Err(failure) => {
                     // That something can't be shown is no reason to give up the work.
                     if !std::mem::replace(&mut self.failed, true) {
-                        self.frontend.warning(&format!("events can't be read, and are shown later: {failure}"));
+                        self.frontend.warning(&format!("events can't be read now and will be shown later: {failure}"));
                     }
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -22,7 +22,7 @@ pub struct Arguments {
     /// The server; one that is destroyed still has its history.
     #[arg(value_parser = spec_file::server_name)]
     name: ServerName,
-    /// Go on showing what happens, until nothing is at work on the server.
+    /// Keep showing what happens, until nothing works on the server any more.
     #[arg(long, short)]
     follow: bool,
     /// Of this operation only [default: the newest one]
@@ -49,7 +49,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let operation = operation.ok_or_else(|| match arguments.operation {
         Some(id) => Failure::new(Blame::User, format!("{name} has no operation {id}"))
             .with_hint(format!("`ostler logs {name} --all` shows them all")),
-        None => Failure::new(Blame::User, format!("nothing ever happened to a server `{name}`"))
+        None => Failure::new(Blame::User, format!("there is no record of a server `{name}`"))
             .with_hint("`ostler status` lists the servers"),
     })?;
     let of_server = EventFilter { server: Some(name.clone()), ..EventFilter::default() };

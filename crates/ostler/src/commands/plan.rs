@@ -33,13 +33,13 @@ use std::{path::PathBuf, process::ExitCode};
 pub struct Arguments {
     /// The spec file.
     file: PathBuf,
-    /// Only these servers of it.
+    /// Only these servers of the file.
     #[arg(value_parser = spec_file::server_name)]
     names: Vec<ServerName>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
-    /// Only what the provider would do; the servers are not asked.
+    /// Only what the provider would do; the servers are not checked.
     #[arg(long)]
     no_check: bool,
     /// End with exit code 10 if there is something to do.
@@ -182,9 +182,9 @@ fn sentence(action: &Action) -> String {
     match action {
         Action::Create { template: None } => "create a machine".into(),
         Action::Create { template: Some(template) } => format!("create a machine, cloned from {template}"),
-        Action::Adopt => "take over the server that is there".into(),
-        Action::ResumeCreate { step } => format!("go on creating it at step `{step}`"),
-        Action::Undo => "undo its unfinished creation, for the spec asks for another machine now".into(),
+        Action::Adopt => "take over the existing server".into(),
+        Action::ResumeCreate { step } => format!("resume creating it at step `{step}`"),
+        Action::Undo => "undo its unfinished creation, because the spec now asks for another machine".into(),
         Action::Reshape { changes } => format!("shut down, change {}, start again", changes.join(", ")),
         Action::Start => "start it".into(),
         Action::Converge { modules, apps, params } => format!(

@@ -10,7 +10,7 @@ pub struct Arguments {
     /// With the apps of this catalog: a spec file that names it, or a folder with one [default: the catalog that ships]
     #[arg(long, value_name = "PATH")]
     catalog: Option<PathBuf>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
 }

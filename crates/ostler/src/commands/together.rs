@@ -18,7 +18,7 @@ use std::{process::ExitCode, time::Duration};
 /// How many servers are worked on at once.
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct ParallelArguments {
-    /// Most servers that are worked on at the same time.
+    /// Work on at most this many servers at the same time.
     #[arg(long, value_name = "N", default_value_t = PARALLEL, value_parser = clap::value_parser!(u16).range(1..=64))]
     parallel: u16,
 }

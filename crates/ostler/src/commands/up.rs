@@ -12,18 +12,18 @@ use ostler_core::{Result, ids::ServerName, server::up::OnFailure};
 use ostler_service::Request;
 use std::{path::PathBuf, process::ExitCode};
 
-/// Create or converge what a spec file says.
+/// Create the servers of a spec file, or bring them in line with it.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The spec file.
     file: PathBuf,
-    /// Only these servers of it.
+    /// Only these servers of the file.
     #[arg(value_parser = spec_file::server_name)]
     names: Vec<ServerName>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
-    /// What becomes of a server that this very run began to make and can't finish. One that was there before always stays.
+    /// What happens to a server that this run began to make and can't finish. One that was there before always stays.
     #[arg(long, value_enum, default_value_t = Unfinished::Keep)]
     on_failure: Unfinished,
     #[command(flatten)]

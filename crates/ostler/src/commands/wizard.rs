@@ -27,7 +27,7 @@ pub struct Arguments {
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     if !can_ask(global) {
         return Err(Failure::new(Blame::User, "the wizard asks questions, and nobody is there to answer")
-            .with_hint("call it in a terminal; without one, write a spec (docs/spec.md) and `ostler up FILE`"));
+            .with_hint("run it in a terminal; without one, write a spec (docs/spec.md) and `ostler up FILE`"));
     }
     wizard::run(global, arguments.catalog).await
 }

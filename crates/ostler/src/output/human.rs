@@ -177,11 +177,11 @@ impl Human {
         self.stage.start(if self.board.is_some() { BOARD_TICK } else { TICK });
         let verb = match (kind, at) {
             (OperationKind::Create, None) => "creating",
-            (OperationKind::Create, _) => "going on creating",
+            (OperationKind::Create, _) => "resuming its creation",
             (OperationKind::Template, None) => "making it a template",
-            (OperationKind::Template, _) => "going on making it a template",
+            (OperationKind::Template, _) => "resuming to make it a template",
             (OperationKind::Apply, None) => "applying its spec",
-            (OperationKind::Apply, _) => "going on applying its spec",
+            (OperationKind::Apply, _) => "resuming to apply its spec",
         };
         let at = at.map(|step| format!(" at step `{step}`")).unwrap_or_default();
         self.detail(&format!("{server}  {verb}{at}"));

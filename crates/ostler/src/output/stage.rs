@@ -224,7 +224,7 @@ mod tests {
             stage.print(&mebibyte);
         }
         output.read_exact(&mut vec![0; 64 << 20]).unwrap();
-        assert!(line(&mut error).starts_with("warning: 16 lines are left out, for nobody read them in time"));
+        assert!(line(&mut error).starts_with("warning: 16 lines are left out, because nobody read them in time"));
         stage.print("and on\n");
         assert_eq!(line(&mut output), "and on\n");
     }

@@ -327,7 +327,7 @@ impl Screen {
             }
             if turn.left_out > 0 && !closed.error {
                 let note = format!(
-                    "warning: {} lines are left out, for nobody read them in time; `ostler logs NAME --all` has the events\n",
+                    "warning: {} lines are left out, because nobody read them in time; `ostler logs NAME --all` has the events\n",
                     turn.left_out
                 );
                 let _ = write_all(error.as_ref(), note.as_bytes()); // then nobody reads this one either

@@ -245,11 +245,8 @@ impl<'a> Dialog<'a> {
             let answer = match kind {
                 QuestionKind::Line { .. } | QuestionKind::Any => {
                     let id = self.id(&of_item.key_path);
-                    let help = if index == first {
-                        format!("{}. Nothing: none", item.help)
-                    } else {
-                        "Nothing: no more".into()
-                    };
+                    let help =
+                        if index == first { format!("{}. Empty: none", item.help) } else { "Empty: no more".into() };
                     let item = Question { help, ..item };
                     self.line(&of_item, &id, &item, default.as_ref().map(shown).as_deref(), true)?
                 }
@@ -274,8 +271,7 @@ impl<'a> Dialog<'a> {
             let number = entries.len() + 1;
             let id = self.id(&format!("{}.{number}", place.key_path));
             let name = part(&place.name, &number.to_string());
-            let help =
-                if number == 1 { format!("{}. Nothing: none", question.help) } else { "Nothing: no more".into() };
+            let help = if number == 1 { format!("{}. Empty: none", question.help) } else { "Empty: no more".into() };
             let before = entries.clone();
             let with = |key: &str, value: Value| {
                 let mut entries = before.clone();
@@ -283,7 +279,7 @@ impl<'a> Dialog<'a> {
                 (place.whole)(Value::Map(entries))
             };
             let good = |key: &str| match rule.check(key) {
-                Ok(()) if before.contains_key(key) => Err("it is there already".to_owned()),
+                Ok(()) if before.contains_key(key) => Err("it is in the list already".to_owned()),
                 Ok(()) => Ok(()),
                 Err(fault) => Err(words(&fault)),
             };

@@ -16,7 +16,7 @@ pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<Ex
     let shown = file.display().to_string();
     if let Some(key) = key {
         eprintln!("ssh-keygen makes {} now; an empty passphrase is none", key.display());
-        let hint = "nothing was written; `ostler` begins anew";
+        let hint = "nothing was written; `ostler` starts again";
         make(&key, true).map_err(|failure| failure.because_of("there is no key yet").with_hint(hint))?;
     }
     fs::write(&file, text).map_err(|error| {
@@ -40,6 +40,6 @@ pub async fn finish(global: &Global, host: &Host, outcome: Outcome) -> Result<Ex
     if go {
         return up::run(global, up::Arguments::of(file)).await;
     }
-    eprintln!("\nhint: `ostler plan {shown}` looks, `ostler up {shown}` makes it so");
+    eprintln!("\nhint: `ostler plan {shown}` shows what that would do, `ostler up {shown}` does it");
     Ok(ExitCode::SUCCESS)
 }

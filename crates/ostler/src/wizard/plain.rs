@@ -112,7 +112,7 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
         self.list(choices);
         let offered: Vec<String> = default.iter().map(|index| (index + 1).to_string()).collect();
         let offered = if offered.is_empty() { "0".to_owned() } else { offered.join(" ") };
-        let prompt = format!("Numbers, with blanks between; 0 for none [{offered}]");
+        let prompt = format!("Numbers, separated by spaces; 0 for none [{offered}]");
         loop {
             let Some(line) = self.line(&prompt)? else { return Ok(Answer::Back) };
             let chosen = if line.is_empty() { Some(default.to_vec()) } else { numbers(&line, choices.len()) };
@@ -158,7 +158,7 @@ impl<I: BufRead + Send, O: Write + Send> Prompter for Plain<I, O> {
             if let Err(message) = check(secret.expose()) {
                 self.say(&message);
             } else if twice && self.secret("Once more")? != secret {
-                self.say("the two are not the same");
+                self.say("the two differ");
             } else {
                 return Ok(Answer::Given(secret));
             }
@@ -246,6 +246,6 @@ mod tests {
         let secret = plain.password(ASK, true, &|_| Ok(())).unwrap();
         assert_eq!(secret, Answer::Given(Secret::new("one")));
         let said = said(plain);
-        assert!(said.contains("the two are not the same") && !said.contains("one\n"), "{said}");
+        assert!(said.contains("the two differ") && !said.contains("one\n"), "{said}");
     }
 }

@@ -309,5 +309,5 @@ fn given<T>(answer: Answer<T>) -> Step<T> {
 
 /// The failure that a conversation ends with that somebody breaks off.
 pub fn stopped() -> Failure {
-    Interrupt::failure().with_hint("nothing was written; `ostler` begins anew")
+    Interrupt::failure().with_hint("nothing was written; `ostler` starts again")
 }

@@ -107,17 +107,17 @@ async fn wrong_answers_are_refused_at_once_in_the_spec_s_own_words() {
     ];
     let (outcome, seen) = desk.outcome(all([acts, go()])).await;
     let expected = [
-        "not a server name\n  hint: 1 to 63 of a-z, 0-9 and `-`, neither first nor last a `-`",
+        "not a server name\n  hint: 1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`",
         "expected a whole number, found a text",
         "0 is out of range: 1 to 256",
         "`2GB` is not a size\n  hint: did you mean `2GiB`?",
         "`1GiB` is too small: at least 2GiB",
         "not a port of this machine\n  hint: 1 to 65535, or `auto` for any that is free",
         "80000 is out of range: 1 to 65535",
-        "it is there already",
-        "`root` can't be the user that Ostler logs in as\n  hint: name an account of its own, such as `ops`: it becomes \
-         root with sudo, and each step leaves its trace",
-        "nobody could log in: `auth` is `key-only`, and there is no key\n  hint: such as `authorized_keys: [ \
+        "it is in the list already",
+        "`root` can't be the user that Ostler logs in as\n  hint: name another account, such as `ops`: it becomes \
+         root with sudo, which leaves a trace",
+        "nobody could log in: `auth` is `key-only`, and there is no key\n  hint: for example `authorized_keys: [ \
          ~/.ssh/id_ed25519.pub ]`",
         "expected a whole number, found a text",
     ];
@@ -349,7 +349,7 @@ async fn a_server_that_is_there_is_asked_for_its_way_in() {
         ("Address", give("10.0.0.7")),
         ("SSH port", Enter),
         ("Log in as", Enter),
-        ("How does one", give("a password")),
+        ("How do you", give("a password")),
         ("Password there", give("old")),
     ];
     let modules = vec![("take care", Enter), ("apps", Enter)];
@@ -450,7 +450,7 @@ servers:
     assert!(seen.choices.contains(&("local-lvm".to_owned(), "42 GiB free".to_owned())), "{:?}", seen.choices);
     assert!(seen.texts.iter().any(|line| node.fingerprint().starts_with(line.trim()) && !line.trim().is_empty()));
     let notices = seen.notices.join("\n");
-    for words in ["https://127.0.0.1:1 is out of reach", "does not accept the token", "VMID 100 is taken"] {
+    for words in ["https://127.0.0.1:1 can't be reached", "does not accept the token", "VMID 100 is taken"] {
         assert!(notices.contains(words), "nothing says `{words}`: {notices}");
     }
     let refusals = seen.refusals.join("\n");

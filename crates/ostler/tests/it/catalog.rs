@@ -138,7 +138,11 @@ fn a_catalog_is_fetched_by_ssh() {
     std::fs::remove_dir_all(environment.state_dir()).expect("nothing is at hand any more");
     let refused = sync(&url);
     assert_eq!(refused.code, 4, "{}", refused.stderr);
-    assert!(refused.stderr.contains("see that `ssh` to this host works without a question"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("check that `ssh` to this host works without asking anything"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]

@@ -60,7 +60,7 @@ fn a_private_key_that_ssh_does_not_take_is_a_fault_of_the_spec() {
         assert_eq!(finished.code, 3, "{}", finished.stderr);
         for words in [
             "ostler.yaml:4:42: servers.crlf.existing.key: ",
-            "crlf` has line ends of Windows, and ssh can't read that",
+            "crlf` has Windows line endings, which ssh can't read",
             "ostler.yaml:8:42: servers.open.existing.key: ",
             "open` can be read by others (its mode is 0644)",
             &format!("hint: `chmod 600 {}`", open.display()),
@@ -102,7 +102,7 @@ fn what_the_command_line_can_not_mean_is_said() {
         (&["image", "pull", "debian-12"], "there is no image `debian-12`\n\nhint: known: debian-13"),
         (
             &["catalog", "sync", "--url", "ftp://x/y"],
-            "--url: not the URL of a Git repository that Ostler can fetch\n\nhint: fetched are",
+            "--url: not the URL of a Git repository that Ostler can fetch\n\nhint: Ostler fetches",
         ),
     ] {
         let finished = environment.run(arguments);
@@ -117,7 +117,10 @@ fn without_a_terminal_nobody_is_asked() {
     let alone = Command::new(env!("CARGO_BIN_EXE_ostler")).stdin(Stdio::null()).output().expect("ostler starts");
     let said = String::from_utf8_lossy(&alone.stderr).into_owned();
     assert_eq!(alone.status.code(), Some(2));
-    assert!(said.contains("Usage: ostler [OPTIONS] <COMMAND>") && said.contains("Create or converge"), "{said}");
+    assert!(
+        said.contains("Usage: ostler [OPTIONS] <COMMAND>") && said.contains("Create the servers of a spec file"),
+        "{said}"
+    );
     // Flags without a command are no reason to ask either.
     let flags = environment.run(&[""; 0]);
     assert_eq!(flags.code, 2);
@@ -125,7 +128,7 @@ fn without_a_terminal_nobody_is_asked() {
     let asked_for = environment.run(&["wizard"]);
     assert_eq!(asked_for.code, 2);
     assert!(
-        asked_for.stderr.contains("nobody is there to answer\n\nhint: call it in a terminal"),
+        asked_for.stderr.contains("nobody is there to answer\n\nhint: run it in a terminal"),
         "{}",
         asked_for.stderr
     );
@@ -430,7 +433,7 @@ fn a_key_is_made_where_there_is_none_and_never_over_another() {
     let again = |expected: &str| {
         let refused = environment.run(&["key", "new", "--no-passphrase"]);
         assert_eq!(refused.code, 2, "{}", refused.stderr);
-        assert!(refused.stderr.contains("is there already, and is left as it is"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("exists already and is left as it is"), "{}", refused.stderr);
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     };
     again("hint: `authorized_keys: [ ~/.ssh/id_ed25519.pub ]` in a spec lets it in");
@@ -463,11 +466,11 @@ fn a_spec_in_another_encoding_is_read_or_says_where() {
     let text = "servers: { web1: { authorized_keys: [ key.pub ], user: - } }\r\n";
     let utf16: Vec<u8> = format!("\u{feff}{text}").encode_utf16().flat_map(u16::to_le_bytes).collect();
     for (bytes, expected) in [
-        (b"servers: \xff\xfe".to_vec(), "ostler.yaml:1:10: the byte 0xff is no text in UTF-8"),
+        (b"servers: \xff\xfe".to_vec(), "ostler.yaml:1:10: the byte 0xff is not valid in UTF-8"),
         (utf16, "ostler.yaml:1:56: not valid YAML"),
         (
             b"servers:\n  # Gr\xfc\xdfe\n".to_vec(),
-            "ostler.yaml:2:7: the byte 0xfc is no text in UTF-8\n  hint: save the file as UTF-8",
+            "ostler.yaml:2:7: the byte 0xfc is not valid in UTF-8\n  hint: save the file as UTF-8",
         ),
     ] {
         fs::write(environment.path().join("ostler.yaml"), bytes).unwrap();

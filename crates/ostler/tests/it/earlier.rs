@@ -128,7 +128,7 @@ fn it_is_gone_on_with_and_destroyed() {
         // The VM is there: it is found by what was written onto it, and only SSH is missing.
         let before = node.vms().len();
         let resumed = environment.run(&["resume", "cut-off", "--timeout", "1"]);
-        assert!(resumed.code == 5 && resumed.stderr.contains("SSH is missing"), "{}", resumed.stderr);
+        assert!(resumed.code == 5 && resumed.stderr.contains("waiting for SSH"), "{}", resumed.stderr);
         assert_eq!((node.vms().len(), node.requests_for(CREATE).len()), (before, 0), "a second VM was made");
         destroys(environment, node);
     });

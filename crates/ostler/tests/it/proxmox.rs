@@ -65,7 +65,7 @@ servers:
     fn gets_to_ssh(&self, arguments: &[&str]) -> Finished {
         let finished = self.runs(arguments);
         assert_eq!(finished.code, 5, "{}", finished.stderr);
-        assert!(finished.stderr.contains("SSH is missing"), "{}", finished.stderr);
+        assert!(finished.stderr.contains("waiting for SSH"), "{}", finished.stderr);
         finished
     }
 
@@ -135,7 +135,7 @@ fn killed_at((endpoint, before): (&str, usize), fault: Fault, then: &[&str]) {
     running.kill();
     let case = format!("killed at {endpoint} {before} ({fault:?}), then {then:?}");
     let finished = user.runs(then);
-    assert!(finished.code == 5 && finished.stderr.contains("SSH is missing"), "{case}: {}", finished.stderr);
+    assert!(finished.code == 5 && finished.stderr.contains("waiting for SSH"), "{case}: {}", finished.stderr);
     let (vms, volumes) = left_on(&node);
     assert_eq!((vms.as_slice(), volumes.len()), (&[100][..], 2), "{case}: {volumes:?}");
     assert!(node.runs(100), "{case}");
@@ -257,7 +257,7 @@ fn a_node_without_space_is_found_out_before_anything_is_made() {
     node.storage("local-lvm", |storage| storage.avail = 1 << 30);
     let refused = user.runs(UP);
     assert_eq!(refused.code, 4);
-    let words = "error: web1 can't be made like this\n  \
+    let words = "error: web1 can't be created as specified\n  \
                  cause: storage `local-lvm` has 1024 MiB free, and 4096 MiB are needed\n\nhint: make room there";
     assert!(refused.stderr.contains(words), "{}", refused.stderr);
     assert_eq!((node.volumes(), node.vms().len(), user.servers()), (Vec::new(), 0, 0));
@@ -286,7 +286,7 @@ fn what_can_not_be_finished_is_destroyed_where_that_is_asked_for() {
     let node = node();
     let user = User::of(&node);
     let failed = user.gets_to_ssh(&[UP, &["--on-failure", "destroy"]].concat());
-    assert!(failed.stderr.contains("What was made of web1 is destroyed again"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("What was made of web1 has been destroyed"), "{}", failed.stderr);
     assert_eq!((left_on(&node), user.servers()), (nothing(), 0));
 
     // One that an earlier run began stays, and is listed.
@@ -302,7 +302,7 @@ fn what_can_not_be_finished_is_destroyed_where_that_is_asked_for() {
     assert_eq!(failed.code, 4, "{}", failed.stderr);
     for words in [
         "error: the task to create VM 100 failed: unexpected status\n",
-        "  cause: web1 is not wholly destroyed\n",
+        "  cause: web1 is only partly destroyed\n",
         "  left: VM 100 on pve1, half made\n  left: local-lvm:vm-100-disk-0\n",
         "`qm unlock 100 && qm destroy 100 && pvesm free local-lvm:vm-100-disk-0`",
     ] {
@@ -338,7 +338,7 @@ fn a_wrong_token_a_wrong_certificate_and_no_route_are_one_message_each() {
     assert_eq!(node.requests().len(), asked, "a stranger never learns the token");
 
     user.writes("https://127.0.0.1:9", &node.fingerprint(), "auto");
-    refused(4, "https://127.0.0.1:9 is out of reach", "look at `url` in the spec");
+    refused(4, "https://127.0.0.1:9 can't be reached", "check `url` in the spec");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 # WORDS` with how long that may last. It asks, and lifts only a ban of fail2ban, for we are who we say.
 if command -v fail2ban-client >/dev/null && fail2ban-client banned "$1" 2>/dev/null | grep -q "'"; then
   jails=$(fail2ban-client banned "$1" | tr -d "[]'\n")
-  fail2ban-client unban "$1" >/dev/null 2>&1 && echo "75 fail2ban had banned us ($jails), and does not any more" && exit 0
+  fail2ban-client unban "$1" >/dev/null 2>&1 && echo "75 fail2ban had banned us ($jails) and has lifted the ban" && exit 0
 fi
 said=$(journalctl -q --no-pager -o cat -n 500 -S -1min _COMM=sshd 2>/dev/null | grep 'drop connection' | grep -F "[$1]" | tail -n 1)
 [ -n "$said" ] && echo "660 sshd says: $said" && exit 0

@@ -115,7 +115,7 @@ def check_lists(sshd, user, groups, addr):
         )
     denied, allowed = group_in(words("denygroups"), groups), words("allowgroups")
     if denied:
-        cause(f"{user} is in group {denied}, which DenyGroups of sshd names{at('denygroups')}", "take the one or the other out")
+        cause(f"{user} is in group {denied}, which DenyGroups of sshd names{at('denygroups')}", "take one of them out")
     if allowed and not group_in(allowed, groups):
         cause(
             f"{user} is in none of the groups that AllowGroups of sshd names: {' '.join(allowed)}{at('allowgroups')}",
@@ -159,7 +159,7 @@ def check_keys(sshd, account, key):
         return sshd.get(setting, [default])[0]
 
     if first("pubkeyauthentication") == "no":
-        cause(f"sshd takes no keys: PubkeyAuthentication is no{at('pubkeyauthentication')}", "make it yes for this account")
+        cause(f"sshd accepts no keys: PubkeyAuthentication is no{at('pubkeyauthentication')}", "make it yes for this account")
     forced = first("forcecommand", "none")
     if forced != "none":
         cause(
@@ -177,7 +177,7 @@ def check_keys(sshd, account, key):
     algorithms = first("pubkeyacceptedalgorithms")
     if algorithms and "ssh-ed25519" not in algorithms.split(","):
         cause(
-            f"sshd takes no ed25519 keys: PubkeyAcceptedAlgorithms{at('pubkeyacceptedalgorithms')}",
+            f"sshd accepts no ed25519 keys: PubkeyAcceptedAlgorithms{at('pubkeyacceptedalgorithms')}",
             "add `ssh-ed25519` there",
         )
     files = [expanded(pattern, account) for pattern in first("authorizedkeysfile").split() if pattern != "none"]
@@ -221,9 +221,9 @@ def check_account(sshd, account):
     name, today = account.pw_name, int(time.time()) // 86400
     shell = account.pw_shell or "/bin/sh"
     if not os.access(shell, os.X_OK):
-        cause(f"the shell of {name}, {shell}, is not there", f"`usermod -s /bin/bash {name}`")
+        cause(f"the shell of {name}, {shell}, does not exist", f"`usermod -s /bin/bash {name}`")
     elif os.path.basename(shell) in ("nologin", "false"):
-        cause(f"the shell of {name} is {shell}, which lets nobody work", f"`usermod -s /bin/bash {name}`")
+        cause(f"the shell of {name} is {shell}, which allows no login", f"`usermod -s /bin/bash {name}`")
     if not os.path.isdir(account.pw_dir):
         cause(f"{name} has no home: {account.pw_dir} is not there", f"`mkhomedir_helper {name}`")
     fields = shadow(name)
@@ -280,7 +280,7 @@ def check_pam(account, groups, addr):
     for path in ("/run/nologin", "/etc/nologin", "/var/run/nologin"):
         if account.pw_uid != 0 and os.path.exists(path):
             said = " ".join(lines_of(path))[:200]
-            cause(f"{path} keeps everybody but root out: {said or 'it says nothing'}", f"`rm {path}` when logins are to work again")
+            cause(f"{path} keeps everybody but root out: {said or 'it says nothing'}", f"`rm {path}` to allow logins again)
             return
 
 

@@ -15,7 +15,7 @@ fi
 # Debian's sudo looks that up each time.
 timeout 2 getent hosts "$(hostname)" >/dev/null
 if [ $? = 124 ]; then
-  echo "each sudo on the server is slow, for its DNS does not say what $(hostname) is: add \`127.0.1.1 $(hostname)\` to its /etc/hosts"
+  echo "each sudo on the server is slow, because its DNS does not know $(hostname): add \`127.0.1.1 $(hostname)\` to its /etc/hosts"
 fi
 # Debian's own Python, wherever others lie.
 [ -x /usr/bin/python3 ] && [ -x /usr/bin/sudo ] && exit 0

@@ -121,7 +121,7 @@ impl Runner {
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         match (read, lines.is_empty()) {
             (Ok(_), false) => lines[lines.len().saturating_sub(LAST_LINES)..].join("\n"),
-            _ => "it said nothing".into(),
+            _ => "it printed nothing".into(),
         }
     }
 }

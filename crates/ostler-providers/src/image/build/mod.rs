@@ -55,16 +55,16 @@ const STEPS: [&str; 6] = [
     "installing Debian's packages",
     "making the root file system",
     "making the boot partition",
-    "putting the disk together",
+    "assembling the disk",
     "compressing the image",
-    "taking the image in",
+    "storing the image",
 ];
 
 /// Makes the image and takes it into the folder. Leaves nothing but the log if it fails or is broken off.
 pub(super) async fn build(folder: &Folder, name: &str, reporter: &dyn Reporter) -> Result<PathBuf, ImageError> {
     check_programs(child::is_installed)?;
     let waiting = async || {
-        let message = format!("waiting for another Ostler that gets image {name}");
+        let message = format!("waiting for another Ostler that is getting image {name}");
         reporter.report(EventKind::Notice { level: Level::Info, message }).await;
     };
     let _lock = folder.lock(name, waiting).await?;

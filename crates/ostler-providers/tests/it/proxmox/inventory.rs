@@ -50,7 +50,7 @@ async fn a_certificate_is_shown_before_anything_is_said_there() {
     assert_eq!(shown_fingerprint(&lab.node.url()).await.unwrap(), lab.node.fingerprint());
     assert_eq!(lab.node.requests(), []);
     let gone = shown_fingerprint("https://127.0.0.1:1").await.unwrap_err().to_string();
-    assert_eq!(gone, "https://127.0.0.1:1 is out of reach");
+    assert_eq!(gone, "https://127.0.0.1:1 can't be reached");
 }
 
 #[tokio::test]

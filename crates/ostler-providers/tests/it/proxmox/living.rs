@@ -217,5 +217,5 @@ async fn what_the_node_can_not_fetch_is_fetched_here_and_uploaded() {
     lab.create(&mut order).await.unwrap();
     assert_eq!(lab.node.content(&lab.image_of(&order).unwrap().0), image);
     let notices = lab.log.notices();
-    assert!(notices.iter().any(|line| line.ends_with("it is uploaded from here")), "{notices:?}");
+    assert!(notices.iter().any(|line| line.ends_with("uploading it from here")), "{notices:?}");
 }

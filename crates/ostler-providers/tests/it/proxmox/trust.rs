@@ -15,7 +15,7 @@ async fn the_cluster_s_authority_is_as_good_as_a_fingerprint() {
     place(&mut order).endpoint.trust = ProxmoxTrust::Authority(stranger.authority().into());
     let refusal = lab.refusal(&order).await;
     assert!(
-        refusal.starts_with(&format!("the certificate of {} is not one of its authority", lab.node.url())),
+        refusal.starts_with(&format!("the certificate of {} is not signed by its authority", lab.node.url())),
         "{refusal}"
     );
 }
@@ -59,5 +59,5 @@ async fn no_route_is_one_message() {
     let mut order = lab.order();
     place(&mut order).endpoint.url = "https://127.0.0.1:9".into();
     let refusal = lab.refusal(&order).await;
-    assert!(refusal.starts_with("https://127.0.0.1:9 is out of reach: "), "{refusal}");
+    assert!(refusal.starts_with("https://127.0.0.1:9 can't be reached: "), "{refusal}");
 }

@@ -7,7 +7,7 @@ use crate::{
 use ostler_core::{Blame, Result};
 use std::{path::PathBuf, process::ExitCode};
 
-/// Say everything that is wrong with a catalog's files.
+/// Report everything that is wrong with a catalog's files.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The catalog's folder.

@@ -12,7 +12,7 @@ use std::{path::PathBuf, process::ExitCode};
 pub struct Arguments {
     /// A spec file that names it, or a folder with one [default: the catalog that ships with Ostler]
     file: Option<PathBuf>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
 }

@@ -14,7 +14,7 @@ use ostler_core::{
 };
 use std::{path::Path, process::ExitCode};
 
-/// Fetch, show, check and begin catalogs of apps.
+/// Fetch, show, check and create catalogs of apps.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Fetch a catalog from Git now, as `up` and `plan` do.
@@ -23,9 +23,9 @@ pub enum Command {
     List(list::Arguments),
     /// Show one app: ports, dependencies, parameters.
     Show(show::Arguments),
-    /// Make a catalog of one's own, with an example.
+    /// Make a catalog of your own, with an example.
     New(new::Arguments),
-    /// Say everything that is wrong with a catalog's files.
+    /// Report everything that is wrong with a catalog's files.
     Check(check::Arguments),
 }
 

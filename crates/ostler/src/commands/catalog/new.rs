@@ -4,7 +4,7 @@ use crate::{cli::Global, output};
 use ostler_core::Result;
 use std::{path::PathBuf, process::ExitCode};
 
-/// Make a catalog of one's own, with an example.
+/// Make a catalog of your own, with an example.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// A folder that is not there yet, or is empty.

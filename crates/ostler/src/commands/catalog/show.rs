@@ -17,7 +17,7 @@ pub struct Arguments {
     app: String,
     /// A spec file that names its catalog, or a folder with one [default: the catalog that ships with Ostler]
     file: Option<PathBuf>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
 }

@@ -14,10 +14,10 @@ pub struct Arguments {
     /// A catalog that no spec names: its URL, as in a spec.
     #[arg(long)]
     url: Option<String>,
-    /// Branch that is followed.
+    /// Branch to follow.
     #[arg(long, default_value = "stable", requires = "url")]
     branch: String,
-    /// The one commit that is used, whatever the branch says.
+    /// The one commit to use, whatever the branch says.
     #[arg(long, requires = "url")]
     commit: Option<String>,
 }

@@ -18,7 +18,7 @@ use ostler_core::{
 };
 use std::{path::PathBuf, process::ExitCode};
 
-/// Get what servers boot from.
+/// Get the images that servers boot from.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Download an official image, verified; goes on where it was broken off.

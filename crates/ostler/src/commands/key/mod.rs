@@ -9,7 +9,7 @@ use std::process::ExitCode;
 /// Make a key pair that lets you in.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Make a key pair with ssh-keygen; a file that is there is never touched.
+    /// Make a key pair with ssh-keygen; an existing file is never touched.
     New(new::Arguments),
 }
 

@@ -17,10 +17,10 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-/// Make a key pair with ssh-keygen; a file that is there is never touched.
+/// Make a key pair with ssh-keygen; an existing file is never touched.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The private key; the public one has `.pub` behind its name [default: ~/.ssh/id_ed25519]
+    /// The file of the private key; the public key's name ends in `.pub` [default: ~/.ssh/id_ed25519]
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// Leave it without a passphrase; otherwise ssh-keygen asks for one.
@@ -46,7 +46,7 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     };
     if !arguments.no_passphrase && (global.non_interactive || !io::stdin().is_terminal()) {
         return Err(Failure::new(Blame::User, "nobody is there to type a passphrase")
-            .with_hint("call it in a terminal; `--no-passphrase` makes a key without one"));
+            .with_hint("run it in a terminal; `--no-passphrase` makes a key without one"));
     }
     let public_key = make(&file, !arguments.no_passphrase)?;
     let public_file = public_half(&file);
@@ -79,7 +79,7 @@ pub fn make(file: &Path, ask: bool) -> Result<String> {
         command.args(["-N", ""]).stdin(Stdio::null());
     }
     let ended = command.output().map_err(|error| {
-        cannot(error, "ssh-keygen can't be started".into()).with_hint("`apt install openssh-client` brings it")
+        cannot(error, "ssh-keygen can't be started".into()).with_hint("`apt install openssh-client` installs it")
     })?;
     if ended.status.signal() == Some(Signal::INT.as_raw()) {
         return Err(Interrupt::failure());
@@ -112,8 +112,7 @@ fn refuse_to_replace(file: &Path, public: &Path) -> Result<()> {
         }
         (false, true) => (public, "`--file PATH` makes another one".to_owned()),
     };
-    Err(Failure::new(Blame::User, format!("{} is there already, and is left as it is", there.display()))
-        .with_hint(hint))
+    Err(Failure::new(Blame::User, format!("{} exists already and is left as it is", there.display())).with_hint(hint))
 }
 
 /// A path as a spec says it: with `~/`, or absolute.

@@ -11,7 +11,7 @@ use crate::{
 use ostler_core::Result;
 use std::process::ExitCode;
 
-/// Keep secrets that spec files name, encrypted.
+/// Store the secrets that spec files name, encrypted.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Store a secret, read from standard input.

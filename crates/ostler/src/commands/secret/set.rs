@@ -32,7 +32,7 @@ pub async fn run(session: &Session, arguments: Arguments) -> Result<ExitCode> {
         Secret::new(text.strip_suffix('\n').unwrap_or(&text))
     };
     if secret.expose().is_empty() {
-        return Err(Failure::new(Blame::User, "an empty secret keeps nothing"));
+        return Err(Failure::new(Blame::User, "the secret is empty"));
     }
     session.store.put_secret(None, name, &secret).await?;
     Ok(ExitCode::SUCCESS)

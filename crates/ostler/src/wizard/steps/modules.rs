@@ -17,7 +17,7 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {
         |name: &str| modules.iter().find(|meta| meta.name == name).map_or(String::new(), |meta| meta.summary.clone());
     // A new machine is hardened unless somebody minds; one that is there already is somebody's.
     let offered: Vec<usize> = if matches!(target, Target::Existing) { Vec::new() } else { (0..names.len()).collect() };
-    let ask = Ask { question: "What shall Ostler take care of?", help: "" };
+    let ask = Ask { question: "What should Ostler take care of?", help: "" };
     let chosen = dialog.talk.choose_many("modules", ask, &choices(&names, meaning), &offered, |_| Ok(()))?;
     let chosen = picked(&names, &chosen);
     for name in &chosen {

@@ -58,7 +58,7 @@ fn fixed(dialog: &mut Dialog<'_>, bridge: Option<&BridgeOffer>) -> Step<()> {
 
 /// What a card has beside IPv4.
 fn ipv6(dialog: &mut Dialog<'_>) -> Step<()> {
-    let help = "such as 2001:db8::20/64. Nothing: as routers announce";
+    let help = "such as 2001:db8::20/64. Empty: as routers announce";
     let address = dialog.ask_as(&["network", "address6"], "IPv6 address with its prefix:", |question| {
         question.help = help.to_owned()
     })?;

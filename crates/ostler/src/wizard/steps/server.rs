@@ -83,7 +83,7 @@ fn existing(dialog: &mut Dialog<'_>) -> Step<()> {
         Choice::new("a key", "a private key without a passphrase"),
         Choice::new("a password", "for SSH and sudo; it is kept encrypted"),
     ];
-    let ask = Ask { question: "How does one log in there now?", help: "" };
+    let ask = Ask { question: "How do you log in there now?", help: "" };
     match dialog.talk.choose("existing.way", ask, &choices, 0)? {
         1 => drop(dialog.ask_as(&["existing", "key"], "Private key:", |question| question.required = true)?),
         2 => {

@@ -69,7 +69,7 @@ fn keys(dialog: &mut Dialog<'_>) -> Step<()> {
         let with = |key: &str| texts(chosen.iter().chain([&key.to_owned()]));
         let line = Line { default: None, optional: good(texts(&chosen)).is_ok() };
         let help =
-            if line.optional { "its path, or the key itself. Nothing: no more" } else { "its path, or the key itself" };
+            if line.optional { "its path, or the key itself. Empty: no more" } else { "its path, or the key itself" };
         let ask = Ask { question: "Public key:", help };
         let key = dialog.talk.text(&format!("key {}", chosen.len()), ask, line, |key| good(with(key)))?;
         more = !key.is_empty();

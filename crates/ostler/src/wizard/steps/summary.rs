@@ -83,8 +83,8 @@ fn file(dialog: &mut Dialog<'_>) -> Step<PathBuf> {
     let ask = Ask { question: "File:", help: "where the spec is written" };
     let name = dialog.talk.text("file", ask, Line { default: Some("ostler.yaml"), optional: false }, good)?;
     if around.folder.join(&name).exists() {
-        let ask = Ask { question: "That file is there already.", help: "" };
-        let choices = [Choice::new("another name", ""), Choice::new("replace it", "what it says is lost")];
+        let ask = Ask { question: "That file exists already.", help: "" };
+        let choices = [Choice::new("another name", ""), Choice::new("replace it", "its contents are lost")];
         if dialog.talk.menu(&format!("replace {name}"), ask, &choices)? == 0 {
             return Err(Stop::Again(2, String::new()));
         }

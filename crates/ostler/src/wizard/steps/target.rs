@@ -70,7 +70,7 @@ pub fn ask(dialog: &mut Dialog<'_>) -> Step<Target> {
     if let Some(node) = &node {
         choices.insert(0, Choice::new("this Proxmox VE host", format!("a virtual machine on {node}")));
     }
-    let ask = Ask { question: "Where shall the server be?", help: "" };
+    let ask = Ask { question: "Where should the server be?", help: "" };
     let chosen = dialog.talk.choose("target", ask, &choices, 0)?;
     match (node, chosen) {
         (Some(node), 0) => on_host(dialog, node),

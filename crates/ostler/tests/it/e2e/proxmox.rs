@@ -94,7 +94,7 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
         terminal.press(keys);
     };
     let enter: &[&str] = &["Enter"];
-    answer("Where shall the server be?", "", enter);
+    answer("Where should the server be?", "", enter);
     answer("URL of the node:", &node.url(), enter);
     let shown = terminal.wait_for("? Is it the same?");
     let fingerprint = node.fingerprint();
@@ -131,7 +131,7 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
     for question in ["Public key:", "May root log in?", "Port:"] {
         answer(question, "", enter);
     }
-    answer("What shall Ostler take care of?", "", &["Left", "Down", "Down", "Down", "Down", "Down", "Space", "Enter"]);
+    answer("What should Ostler take care of?", "", &["Left", "Down", "Down", "Down", "Down", "Down", "Space", "Enter"]);
     answer("Whose settings", "", &["Space", "Enter"]);
     answer("ufw allow 1", "", enter);
     answer("ufw auto_allow_app_ports", "", enter);
@@ -141,7 +141,7 @@ fn wizard(environment: &TestEnvironment, node: &FakeNode, again: bool) -> Option
     answer("This is what you asked for:", "", enter);
     answer("File:", "", enter);
     if again {
-        answer("That file is there already.", "", &["Down", "Enter"]);
+        answer("That file exists already.", "", &["Down", "Enter"]);
     }
     Some(terminal)
 }

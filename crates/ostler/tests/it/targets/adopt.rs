@@ -13,7 +13,7 @@ fn a_bare_server_with_a_password_on_port_2222_is_provisioned_and_the_second_time
     environment.write("ostler.yaml", &spec(&[server(&target, FULL)]));
 
     let plan = environment.run(&["plan", "ostler.yaml"]).ok();
-    assert!(plan.stdout.contains("take over the server that is there"), "{}", plan.stdout);
+    assert!(plan.stdout.contains("take over the existing server"), "{}", plan.stdout);
 
     environment.run(&["up", "ostler.yaml"]).ok();
     assert_eq!(target.probe(Source::Lan, 2222), Verdict::Dropped, "the old port is closed");
@@ -78,7 +78,7 @@ fn what_cannot_be_trusted_or_entered_is_refused_with_the_reason() {
     environment.write("password", "not this one\n");
     let refused = environment.run(&["up", "ostler.yaml"]);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
-    assert!(refused.stderr.contains("does not let root in"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("refuses the login of root"), "{}", refused.stderr);
     let attempts = target.exec("journalctl -t sshd-session -t sshd --no-pager | grep -c 'Failed password'");
     assert_eq!(attempts.stdout.trim(), "1", "a wrong password is tried once");
 

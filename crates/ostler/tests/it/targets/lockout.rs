@@ -74,7 +74,7 @@ fn a_port_that_nothing_reaches() {
     lose(&target, 2200);
     let failed = up(&environment);
     assert_eq!(failed.code, 5, "{}", failed.stderr);
-    assert!(failed.stderr.contains("put its old settings of SSH and firewall back"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("restored its old SSH and firewall settings"), "{}", failed.stderr);
     assert!(is_open(&target, 22), "it is back when Ostler says so");
     assert!(target.exec("ufw status").stdout.contains("inactive"), "the firewall is as it was: off");
     environment.run(&["ssh", "box", "--", "true"]).ok();
@@ -158,8 +158,8 @@ fn ostler_killed_before_the_new_settings_are_proved() {
 /// What stands in `20-pending.conf`, and what is said of it.
 const PENDING: &[(&str, &str)] = &[
     ("AllowUsers alice", "is not among AllowUsers"),
-    ("ListenAddress 127.0.0.1", "sshd would not listen at "),
-    ("AuthorizedKeysFile /etc/ssh/nobodys", "would be looked for where ours is not"),
+    ("ListenAddress 127.0.0.1", "sshd would no longer listen at "),
+    ("AuthorizedKeysFile /etc/ssh/nobodys", "would look for the keys of ops where ours is not"),
     ("NoSuchKeyword yes", "Bad configuration option: NoSuchKeyword"),
 ];
 /// All that a run might have touched before it was refused.

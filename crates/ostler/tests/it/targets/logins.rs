@@ -60,13 +60,13 @@ const REFUSALS: [Refusal; 17] = [
     by_sshd(
         "no-keys",
         "printf 'Match User ops\n PubkeyAuthentication no\n' >/etc/ssh/sshd_config.d/10-test.conf",
-        "sshd takes no keys: PubkeyAuthentication is no",
+        "sshd accepts no keys: PubkeyAuthentication is no",
         "make it yes",
     ),
     by_sshd(
         "algorithms",
         "printf 'PubkeyAcceptedAlgorithms rsa-sha2-512\n' >/etc/ssh/sshd_config.d/10-test.conf",
-        "sshd takes no ed25519 keys",
+        "sshd accepts no ed25519 keys",
         "`ssh-ed25519`",
     ),
     by_sshd(
@@ -239,7 +239,7 @@ fn a_server_that_limits_connections_is_taken_over_and_converged_with_few_of_them
     environment.write("ostler.yaml", &servers("    modules: { ufw: { preset: server-minimal }, fail2ban: true }\n"));
     let before: Vec<_> = counters.iter().map(Connections::seen).collect();
     let second = environment.run(&["up", "ostler.yaml", "--rollback-after", "20"]).ok();
-    assert!(second.stdout.contains("fail2ban does not answer any more"), "{}", second.stdout);
+    assert!(second.stdout.contains("fail2ban no longer answers"), "{}", second.stdout);
     for ((target, counter), before) in targets.iter().zip(&counters).zip(before).take(2) {
         // One for the run, one for the proof, and, as the firewall has changed, one that asks what root is offered. Where sshd lets one
         // at a time begin, it may meet the server's own probe.

@@ -34,7 +34,7 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     let node = start_node();
     // No arguments: the wizard begins by itself.
     let Some(desk) = Desk::sit_down(&environment, 80, 24, &[], &[]) else { return };
-    desk.sees("? Where shall the server be?", "01-where");
+    desk.sees("? Where should the server be?", "01-where");
     desk.press(&["Enter"]);
 
     desk.answer("? URL of the node:", "pve1.lan");
@@ -93,7 +93,7 @@ fn a_server_on_a_node_elsewhere_from_the_first_question_to_up() {
     desk.answer("? Port:", "");
 
     // None but the firewall, whose settings are changed.
-    desk.sees("? What shall Ostler take care of?", "08-modules");
+    desk.sees("? What should Ostler take care of?", "08-modules");
     desk.press(&["Left", "Down", "Down", "Down", "Down", "Down", "Space", "Enter"]);
     desk.waits_for("? Whose settings");
     desk.press(&["Space", "Enter"]);
@@ -168,7 +168,7 @@ fn who_has_no_key_gets_one_at_the_end() {
     desk.press(&["Enter"]);
     desk.answer("? May root", "");
     desk.answer("? Port:", "");
-    desk.waits_for("? What shall");
+    desk.waits_for("? What should");
     desk.press(&["Left", "Enter"]);
     desk.waits_for("? Which apps?");
     desk.press(&["Left", "Enter"]);
@@ -229,7 +229,7 @@ fn esc_goes_back_the_window_changes_its_size_and_ctrl_c_leaves_nothing() {
     desk.answer("? May root", "");
     desk.answer("? Port:", "");
     // Rows that fitted would break now: with the next key they fit again, and what comes next is drawn for the window as it is.
-    desk.waits_for("? What shall");
+    desk.waits_for("? What should");
     desk.resize(60, 24);
     desk.press(&["Down"]);
     desk.sees("> [x] time_sync", "24-narrowed-list");
@@ -277,7 +277,7 @@ fn apps_of_another_catalog_have_their_dialog_and_their_secrets_are_kept() {
     {
         desk.answer(&format!("? {question}"), "");
     }
-    desk.waits_for("? What shall");
+    desk.waits_for("? What should");
     desk.press(&["Left", "Enter"]);
     desk.sees("? Which apps?", "40-catalog");
     desk.press(&["Space", "Enter"]);
@@ -365,7 +365,7 @@ fn on_the_node_itself_a_token_is_made_at_the_end_and_the_server_with_it() {
     }
     desk.answer("? May root log in?", "");
     desk.answer("? Port:", "");
-    desk.waits_for("? What shall");
+    desk.waits_for("? What should");
     desk.press(&["Left", "Enter"]);
     desk.answer("? Which apps?", "");
     desk.choose_at("? This is what you asked for:", "go");
@@ -426,7 +426,7 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     desk.says("Keys that may log in:", "");
     desk.says("May root log in?", "");
     desk.says("Port [22]:", "");
-    desk.says("What shall Ostler take care of?", "0");
+    desk.says("What should Ostler take care of?", "0");
     desk.says("Which apps?", "0");
     desk.says("This is what you asked for:", "2");
     desk.says("File [ostler.yaml]:", "mine.yaml");
@@ -445,11 +445,11 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     {
         desk.says(question, "");
     }
-    desk.says("What shall", "0");
+    desk.says("What should", "0");
     desk.says("Which apps?", "0");
     desk.says("This is what", "2");
     desk.says("File [", "mine.yaml");
-    desk.says("That file is there already.", "1");
+    desk.says("That file exists already.", "1");
     desk.says("File [", "other.yaml");
     assert_eq!(desk.ended(), (0, true));
     assert_eq!(written(&environment, "mine.yaml"), spec);

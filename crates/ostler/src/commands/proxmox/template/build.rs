@@ -23,7 +23,7 @@ pub struct Arguments {
     /// For these servers of it [default: all that are on Proxmox VE]
     #[arg(value_parser = spec_file::server_name)]
     names: Vec<ServerName>,
-    /// Don't ask the catalog's server: take what was fetched last.
+    /// Don't ask the catalog's server: use what was fetched last.
     #[arg(long)]
     offline: bool,
     #[command(flatten)]
