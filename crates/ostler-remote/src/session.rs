@@ -97,7 +97,7 @@ impl SshSession {
 /// The remote command that reads a script from the beginning of its input, and runs it with the rest as *its* input.
 ///
 /// First it says on both of its outputs that it begins: what came before is of the login (a `.bashrc` that greets), and where this does
-/// not come, something else was run (a forced command, a shell that lets nobody in).
+/// not come, something else was run (a forced command, a shell that allows no login).
 ///
 /// So neither this machine's process list nor the server's shows the script, which may hold a secret. `head` takes exactly
 /// as many bytes as it is told (GNU coreutils reads no further); the account's login shell may be any that knows `exec`.

@@ -1,4 +1,4 @@
-//! Who gets in: the public keys, and the refusal of every policy that lets nobody in.
+//! Who gets in: the public keys, and the refusal of every policy under which nobody could log in.
 
 use super::{
     SpecContext,

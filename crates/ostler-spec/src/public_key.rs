@@ -1,6 +1,6 @@
 //! Public keys of authorized_keys format, see sshd(8): blank lines and comments aside, each line is `[options] type base64 [comment]`.
 //!
-//! What sshd would silently pass over is refused here with its reason, for a key that is passed over lets nobody in.
+//! What sshd would silently pass over is refused here with its reason: nobody could log in with such a key.
 
 use super::{
     fault::{Problem, nearest, quote},

@@ -224,7 +224,7 @@ async fn without_its_server_the_last_good_commit_is_used_and_its_age_said() {
     assert_eq!(commit_of(&catalog), good);
     assert!(catalog.warnings[0].contains("can't be fetched"), "{:?}", catalog.warnings);
     assert!(
-        catalog.warnings[0].ends_with(&format!("using commit {} of 3 days ago", &good[..10])),
+        catalog.warnings[0].ends_with(&format!("using commit {}, fetched 3 days ago", &good[..10])),
         "{:?}",
         catalog.warnings
     );

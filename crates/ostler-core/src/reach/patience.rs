@@ -1,7 +1,7 @@
 //! How long to wait for a server, and how long to be silent between two connections to it.
 //!
 //! Firewalls count new connections (`ufw limit`: six within 30 s), also those that they reject; sshd penalises connections that
-//! come to nothing (PerSourcePenalties in sshd_config(5)). Whoever tries again and again is never let in. So every pause after a
+//! come to nothing (PerSourcePenalties in sshd_config(5)). A client that keeps trying is never let in. So every pause after a
 //! connection that was refused is longer than such windows; an sshd that took the connection and closed it, because it is busy, is
 //! tried a little earlier. Only a machine that boots is looked for often. That a run restarts sshd is no reason to try: the
 //! server itself waits until something listens again (`converge/confirm.rs`).

@@ -121,7 +121,7 @@ fn a_look_never_meets_a_run_nor_the_rests_of_one() {
     block_on(async {
         let failure = bench.run(&look_at(web()), None).await.result.expect_err("the first one is at work");
         assert_eq!(failure.blame, Blame::User);
-        assert!(failure.message.contains(&format!("`ostler up`, process {}", first.id())), "{failure:?}");
+        assert!(failure.message.contains(&format!("`up`, process {}", first.id())), "{failure:?}");
         first.kill().unwrap();
         first.wait().unwrap();
         // What that one left is not for a look to clear.

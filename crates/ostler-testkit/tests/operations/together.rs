@@ -25,7 +25,7 @@ fn a_second_ostler_is_told_who_is_at_work_and_takes_over_from_the_dead() {
         for verb in [up(), Verb::Resume, Verb::Destroy] {
             let failure = bench.run(&verb, None).await.result.expect_err("the first one is at work");
             assert_eq!(failure.blame, Blame::User);
-            let wanted = format!("`ostler up`, process {} on here", first.id());
+            let wanted = format!("`up`, process {} on here", first.id());
             assert!(failure.message.contains(&wanted), "{failure:?}");
         }
         first.kill().unwrap();
