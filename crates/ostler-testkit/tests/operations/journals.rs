@@ -11,7 +11,7 @@ use crate::{
 };
 use ostler_core::{
     ids::SubjectId,
-    model::{OperationKind, OperationRecord, ServerRecord, StepRecord, StepState},
+    model::{OperationKind, OperationRecord, OperationState, ServerRecord, StepRecord, StepState},
     ports::Store,
     secret::Secret,
     subject::Subject,
@@ -238,6 +238,27 @@ fn the_real_steps_and_the_journal_of_a_version_with_others() {
             assert!(format!("{failure:?}").contains("`unheard-of`, which this version does not know"), "{failure:?}");
             assert_eq!(bench.snapshot().await, before);
         }
+    });
+}
+
+/// Killed between the run of Ansible and its proof, which needs what the run found out.
+#[test]
+fn what_the_run_of_an_earlier_version_found_out_is_proved() {
+    let kept = kept().into_iter().find(|kept| kept.name == "2026-11/local-apply-succeeded.json").unwrap();
+    let mut journal = Journal::read(&kept.text);
+    let apply = &mut journal.operations[1];
+    apply.state = OperationState::Running;
+    apply.steps.last_mut().unwrap().state = StepState::Pending;
+    let (id, outputs) = (apply.id, apply.outputs.clone());
+    assert_eq!(outputs, r#"{"changed":2}"#);
+    block_on(async {
+        let bench = Journal::load(&serde_json::to_string(&journal).unwrap()).await;
+        bench.must(&Verb::Resume).await;
+        let store = bench.store().await;
+        let apply = store.operation(id).await.unwrap().unwrap();
+        store.close().await;
+        assert_eq!((apply.state, apply.outputs), (OperationState::Succeeded, outputs));
+        assert!(apply.steps.iter().all(|step| step.output.is_none()), "the run was done again: {:?}", apply.steps);
     });
 }
 
