@@ -4,6 +4,8 @@
 
 mod calm;
 mod disturbed;
+mod hardened;
+mod lives;
 mod proxmox;
 pub mod runs;
 mod support;

@@ -31,14 +31,16 @@ pub const EVERYTHING: &str = "    modules:
     local: { forward: { auto: 80 } }
 ";
 
-/// One module, for tests of something else: packages to install, a service, and files of its own. Roles are tested on targets.
-pub const LITTLE: &str = "    modules: { fail2ban: true }\n";
+/// Two small modules, for tests of something else: packages to install, a service, and files of their own. `hardened` has all modules
+/// on a virtual machine, and `roles` has them on targets.
+pub const LITTLE: &str = "    modules: { fail2ban: true, sysctl_hardening: true }\n";
 
-/// A server on a machine of this machine's, with this much disk; `rest` says what is on it.
+/// A server on a machine of this machine's, with this much disk; `rest` says what is on it. It has one CPU: an emulated guest takes a
+/// fifth less time then, for its CPUs need not wait for each other. The test on Proxmox VE has two.
 pub fn spec(disk: &str, rest: &str) -> String {
     format!(
         "servers:\n  web1:\n    provider: local\n    image: debian-13\n    \
-         size: {{ cpus: 2, memory: 1GiB, disk: {disk} }}\n    user: ops\n    authorized_keys: [ id_ed25519.pub ]\n{rest}"
+         size: {{ cpus: 1, memory: 1GiB, disk: {disk} }}\n    user: ops\n    authorized_keys: [ id_ed25519.pub ]\n{rest}"
     )
 }
 
@@ -157,6 +159,16 @@ pub fn destroy_and_check(environment: &TestEnvironment) {
     assert_eq!((left("machines"), left("servers"), left("run")), (0, 0, 0), "no machine, known_hosts or run is left");
     let list = environment.run(&["status", "--output", "json"]).ok();
     assert_eq!(list.stdout.trim(), "[]");
+}
+
+/// Waits for what takes seconds, also under emulation.
+#[track_caller]
+pub fn wait_until(condition: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(150), "it did not come to pass within 150 s");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// The page that a web server shows, with its headers.

@@ -88,7 +88,7 @@ fn spec(node: &FakeNode) -> String {
 servers:
   web1:
     provider: home
-    size: {{ cpus: 2, memory: 1GiB, disk: 5GiB }}
+    size: {{ cpus: 1, memory: 1GiB, disk: 5GiB }}
     network: [ {{ address6: "fe80::20/64" }}, {{ vlan: 30 }} ]
     proxmox: {{ node: pve1, tags: [ web ] }}
     user: ops
