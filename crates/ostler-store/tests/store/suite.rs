@@ -417,7 +417,8 @@ pub async fn what_nobody_polls_keeps_nobody_waiting(store: &dyn Store) {
     };
     let seen =
         tokio::time::timeout(Duration::from_secs(20), others).await.expect("nobody waits for what is not polled");
-    assert_eq!(seen.last().map(|event| &event.kind), Some(&notice("two").kind));
+    // Whichever comes first: on MySQL, either may.
+    assert!(seen.iter().any(|event| event.kind == notice("two").kind), "{seen:?}");
     left.await.unwrap();
 }
 

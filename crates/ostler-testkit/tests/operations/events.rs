@@ -29,7 +29,7 @@ async fn store(fault: Option<(&str, Moment, u32)>) -> (tempfile::TempDir, Arc<Fa
 }
 
 /// The result of `work`, unless it takes more than so many polls: then it is dropped.
-async fn dropped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
+pub async fn dropped_after<T>(polls: usize, work: impl Future<Output = T>) -> Option<T> {
     let mut work = Box::pin(work);
     let mut left = polls;
     poll_fn(|context| {

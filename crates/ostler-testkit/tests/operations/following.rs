@@ -3,6 +3,7 @@
 use crate::{
     bench::{Bench, about, web},
     cases::block_on,
+    events::dropped_after,
 };
 use ostler_core::{
     event::{Event, EventKind, Level, ProgressUnit},
@@ -111,17 +112,18 @@ fn a_follower_that_is_dropped_at_any_await_loses_nothing() {
                 tokio::join!(write(&own, OperationId::new(), 1), write(&other, OperationId::new(), 1));
             }
         };
-        tokio::pin!(writing);
-        let mut is_written = false;
-        while seen.len() < 80 {
-            // Whatever comes first drops the other's wait.
-            tokio::select! {
-                biased;
-                () = &mut writing, if !is_written => is_written = true,
-                () = tokio::task::yield_now(), if !is_written => {}
-                events = all.next() => seen.extend(events.unwrap()),
+        let (mut dropped, mut polls) = (0, 0);
+        let following = async {
+            while seen.len() < 80 {
+                polls = polls % 5 + 1;
+                match dropped_after(polls, all.next()).await {
+                    Some(events) => seen.extend(events.unwrap()),
+                    None => dropped += 1,
+                }
             }
-        }
+        };
+        tokio::join!(writing, following);
+        assert!(dropped > 5, "it hardly ever waited");
         assert_eq!(numbers(&seen), (1..=80).collect::<Vec<_>>());
     });
 }
