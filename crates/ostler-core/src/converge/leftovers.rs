@@ -5,6 +5,7 @@ use crate::{
     converge::{
         cause::{self, Cause},
         diagnosis::is_lost,
+        promises,
     },
     error::{Blame, Failure, Result},
     event::{AnsibleReport, EventKind, Level},
@@ -27,6 +28,7 @@ pub(crate) async fn clear(ctx: &Context<'_>) -> Result<()> {
     if !ctx.record().await?.unclean {
         return Ok(());
     }
+    promises::doubt(ctx).await?;
     let session = wait::for_login(ctx).await?;
     let repaired = repair(ctx, session.as_ref(), RUN_AS_ROOT, "").await;
     session.close().await;

@@ -33,8 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// The same at an address of the other family, to which there may be no way from here.
 const ELSEWHERE: Duration = Duration::from_secs(5);
 
+/// Nothing is proved any more of what the spec promises: a run changed something of who gets in, or nobody knows what it did. This is
+/// recorded before anything else can fail, so whichever run is the next to end well proves the promises anew.
+pub(crate) async fn doubt(ctx: &Context<'_>) -> Result<()> {
+    ctx.world.store.remove_secret(Some(ctx.subject), PROVED).await.map(drop)
+}
+
 /// Whether a run changed something of who gets in.
-pub(crate) fn in_doubt(reports: &[AnsibleReport]) -> bool {
+pub(crate) fn change_access(reports: &[AnsibleReport]) -> bool {
     reports.iter().any(|report| match report {
         AnsibleReport::TaskResult(task) => {
             is_change(report) && task.role.as_deref().is_some_and(|role| ROLES.contains(&role))
@@ -43,14 +49,15 @@ pub(crate) fn in_doubt(reports: &[AnsibleReport]) -> bool {
     })
 }
 
-/// Proves the promises of the spec, if that is due. `session`: as the target user, by a connection made after the run.
-pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session, in_doubt: bool) -> Result<()> {
+/// Proves the promises of the spec, unless they were proved and nothing has been in [`doubt`] since. `session`: as the target user, by a
+/// connection made after the run.
+pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session) -> Result<()> {
     if !ctx.spec.ssh.enabled {
         return Ok(());
     }
     let promise = promise(ctx).await?;
     let store = &ctx.world.store;
-    if !in_doubt && store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
+    if store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
         return Ok(());
     }
     let slowness = ctx.observe().await?.slowness.max(1);

@@ -135,9 +135,6 @@ async fn clear_leftovers(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
 pub(super) struct Converged {
     /// Tasks that changed something.
     pub(super) changed: usize,
-    /// Who gets in may be others than before.
-    #[serde(default)]
-    access_in_doubt: bool,
 }
 
 async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
@@ -172,6 +169,9 @@ async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
     let pending = observer.pending();
     let heard = observer.heard().max(Some(armed.heard()));
     let reports = observer.into_reports();
+    if promises::change_access(&reports) {
+        promises::doubt(base).await?;
+    }
     let lost = reports.iter().any(diagnosis::is_lost);
     let log = if lost { String::new() } else { server_log::script(run, &reports) };
     let good = result.as_ref().is_ok_and(|summary| summary.status == 0);
@@ -196,22 +196,21 @@ async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
         }
         (_, Err(unsettled)) => return Err(unsettled),
     }
-    Ok(Converged {
-        changed: reports.iter().filter(|r| diagnosis::is_change(r)).count(),
-        access_in_doubt: promises::in_doubt(&reports),
-    })
+    Ok(Converged { changed: reports.iter().filter(|r| diagnosis::is_change(r)).count() })
 }
 
-async fn prove_access(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
-    let Converged { access_in_doubt, .. } = outputs.get()?;
+async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     // The connection that has just proved the new settings, or, where this is gone on with, a new one.
     let left = ctx.base.take_session();
+    if left.is_none() {
+        promises::doubt(&ctx.base).await?;
+    }
     let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
         // It has just become root to stop the server's clock.
         Some(session) => session,
         None => access::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
     };
-    let proved = promises::prove(&ctx.base, session.as_ref(), *access_in_doubt).await;
+    let proved = promises::prove(&ctx.base, session.as_ref()).await;
     session.close().await;
     proved?;
     ctx.base
