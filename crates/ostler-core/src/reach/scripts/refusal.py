@@ -280,7 +280,7 @@ def check_pam(account, groups, addr):
     for path in ("/run/nologin", "/etc/nologin", "/var/run/nologin"):
         if account.pw_uid != 0 and os.path.exists(path):
             said = " ".join(lines_of(path))[:200]
-            cause(f"{path} keeps everybody but root out: {said or 'it says nothing'}", f"`rm {path}` to allow logins again)
+            cause(f"{path} keeps everybody but root out: {said or 'it says nothing'}", f"`rm {path}` to allow logins again")
             return
 
 
