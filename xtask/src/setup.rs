@@ -39,10 +39,13 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("iptables", "targets: network"),
     ("slirp4netns", "targets: their way to package mirrors"),
     ("tmux", "tests of the wizard"),
+    ("hcloud-cli", "tests of the fake Hetzner Cloud"),
 ];
 
-/// What `ssh-audit` is installed as, and where: Debian's is years older, and doesn't know today's key exchanges.
-const SSH_AUDIT: (&str, &str) = ("ssh-audit==3.9.0", "target/tools/ssh-audit");
+/// What tests need of PyPI, and where it is installed: Debian's ssh-audit is years older, and doesn't know today's key exchanges; its
+/// hcloud is older than today's API.
+const WHEELS: [(&str, &str); 2] =
+    [("ssh-audit==3.9.0", "target/tools/ssh-audit"), ("hcloud==2.27.0", "target/tools/hcloud")];
 
 /// What runs the tests. Another version that is there already is taken as it is.
 const NEXTEST: &str = "0.9.143";
@@ -57,8 +60,10 @@ pub fn run_setup(purpose: For) -> Result<(), ShellError> {
         eprintln!("installing: cargo-nextest {NEXTEST}, once for this user");
         run(Command::new(env!("CARGO")).args(["install", "--locked", "cargo-nextest", "--version", NEXTEST]))?;
     }
-    let (wheel, folder) = SSH_AUDIT;
-    if !std::path::Path::new(folder).exists() {
+    for (wheel, folder) in WHEELS {
+        if std::path::Path::new(folder).exists() {
+            continue;
+        }
         eprintln!("installing: {wheel}");
         // A folder of its own needs no virtual environment, and no package for making one.
         run(Command::new("python3").args(["-m", "pip", "install", "--quiet", "--target", folder, wheel]))?;

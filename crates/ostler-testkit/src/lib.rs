@@ -3,6 +3,7 @@
 pub mod earlier;
 pub mod environment;
 pub mod git_site;
+pub mod hcloud;
 pub mod image_site;
 pub mod leaks;
 pub mod mariadb;

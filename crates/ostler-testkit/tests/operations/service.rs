@@ -167,7 +167,7 @@ fn another_process_is_told_what_this_work_does() {
         let service = service(&bench, FOR_EVER).await;
         let mut work = service.start(Request::Destroy(web().name)).unwrap();
         let refused = work.ended().await.result.expect_err("another process is at work");
-        assert!(refused.message.starts_with("web is at work already: `ostler up`, process"), "{refused:?}");
+        assert!(refused.message.starts_with("another Ostler is working on web: `up`, process"), "{refused:?}");
         first.kill().unwrap();
         first.wait().unwrap();
         let mut work = service.start(Request::Destroy(web().name)).unwrap();
