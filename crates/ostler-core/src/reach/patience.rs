@@ -125,7 +125,8 @@ impl<'a, 'w> Wait<'a, 'w> {
 
     /// sshd lets nobody from here try.
     pub async fn barred(&mut self, words: String) -> Result<(), Missed> {
-        let mut left = self.left(1);
+        let slowness = self.ctx.observe().await?.slowness;
+        let mut left = self.left(slowness);
         if self.limit.is_none() && !self.ctx.world.wait.exact && self.awaited != Awaited::FirstBoot {
             left = left.max(LONGEST_BAN.saturating_sub(self.begun.elapsed()));
         }
