@@ -158,6 +158,7 @@ fn faults_come_and_go() {
     let begun = Instant::now();
     while target.probe(Source::PublicV4, 22) != Verdict::Open {
         assert!(begun.elapsed() < Duration::from_secs(30), "a reboot forgets the state of the network");
+        thread::sleep(Duration::from_millis(100)); // awaits the condition above
     }
     assert_eq!(target.read("/var/tmp/file"), "text\n");
 

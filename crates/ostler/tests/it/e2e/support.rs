@@ -35,8 +35,8 @@ pub const EVERYTHING: &str = "    modules:
 /// on a virtual machine, and `roles` has them on targets.
 pub const LITTLE: &str = "    modules: { fail2ban: true, sysctl_hardening: true }\n";
 
-/// A server on a machine of this machine's, with this much disk; `rest` says what is on it. It has one CPU: an emulated guest takes a
-/// fifth less time then, for its CPUs need not wait for each other. The test on Proxmox VE has two.
+/// A server of provider `local` with this much disk; `rest` says what is on it. It has one CPU: an emulated guest takes less time then,
+/// for its CPUs need not wait for each other. The test on Proxmox VE has two.
 pub fn spec(disk: &str, rest: &str) -> String {
     format!(
         "servers:\n  web1:\n    provider: local\n    image: debian-13\n    \

@@ -173,6 +173,7 @@ fn a_server_that_the_version_before_armed() {
         let begun = Instant::now();
         while target.exec(UNDONE).code == 0 {
             assert!(begun.elapsed() < BACK_WITHIN, "{}", target.exec(STATE).stdout);
+            thread::sleep(Duration::from_millis(100)); // awaits the condition above
         }
         assert!(lets_in(&environment, target, 22), "{}", target.exec(STATE).stdout);
         assert_eq!(target.exec(SUMS).stdout, sums, "{state}");

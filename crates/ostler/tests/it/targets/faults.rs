@@ -7,7 +7,10 @@ use ostler_testkit::{
     targets::{Lab, Source, Target, Verdict},
 };
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// What each server is to become.
 const WORK: &str = "    ssh: { port: 2200 }\n    modules: { ufw: { preset: web } }\n    apps: [ nginx ]\n";
@@ -62,6 +65,7 @@ fn finishes(environment: &TestEnvironment, target: &Target) {
         let begun = Instant::now();
         while target.probe(source, port) != Verdict::Open {
             assert!(begun.elapsed() < Duration::from_secs(20), "{name}: port {port} is closed for {source:?}");
+            thread::sleep(Duration::from_millis(100)); // awaits the condition above
         }
     }
     let again = environment.run(&["up", "ostler.yaml", name, "--output", "json"]).ok();

@@ -5,7 +5,10 @@ use ostler_testkit::{
     environment::TestEnvironment,
     targets::{Lab, Source, Target, Verdict},
 };
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 /// Time after which a server that heard nothing puts its old settings back, in seconds.
 const ROLLBACK_AFTER: u64 = 20;
@@ -54,6 +57,7 @@ fn comes_back(target: &Target, port: u16) {
             "port {port} is not back; {}",
             target.exec("cat /var/lib/ostler/rollback/log").stdout
         );
+        thread::sleep(Duration::from_millis(100)); // awaits the condition above
     }
     eprintln!("  back after {:.1} s", begun.elapsed().as_secs_f64());
 }
@@ -121,6 +125,7 @@ fn until_moved(environment: &TestEnvironment, target: &Target) -> ostler_testkit
     let begun = Instant::now();
     while target.exec("ss -Hltn sport = :2200").stdout.is_empty() {
         assert!(begun.elapsed() < Duration::from_secs(120), "sshd does not move");
+        thread::sleep(Duration::from_millis(100)); // awaits the condition above
     }
     running
 }
@@ -149,6 +154,7 @@ fn ostler_killed_before_the_new_settings_are_proved() {
     let begun = Instant::now();
     while !is_open(&target, 22) {
         assert!(begun.elapsed() < Duration::from_secs(90), "port 22 is not back");
+        thread::sleep(Duration::from_millis(100)); // awaits the condition above
     }
     eprintln!("  back after {:.1} s", begun.elapsed().as_secs_f64());
     find_again(&target);
@@ -222,6 +228,7 @@ fn ostler_killed_once_the_clock_runs() {
     for target in &targets {
         while target.exec("test -e /var/lib/ostler/rollback/armed").code != 0 {
             assert!(begun.elapsed() < Duration::from_secs(400), "{} is not armed", target.name());
+            thread::sleep(Duration::from_millis(100)); // awaits the condition above
         }
     }
     targets[0].exec("echo NoSuchKeyword yes >/etc/ssh/sshd_config.d/20-typo.conf").ok();
@@ -231,6 +238,7 @@ fn ostler_killed_once_the_clock_runs() {
     for target in &targets {
         while target.exec("test -e /var/lib/ostler/rollback/rolled-back").code != 0 {
             assert!(begun.elapsed() < BACK_WITHIN, "{}", target.exec("cat /var/lib/ostler/rollback/log").stdout);
+            thread::sleep(Duration::from_millis(100)); // awaits the condition above
         }
         assert!(is_open(target, 22));
         environment.run(&["ssh", target.name(), "--", "true"]).ok();
