@@ -95,7 +95,7 @@ fn a_promised_password_lets_in_and_one_that_does_not_is_a_failure() {
     let failed = environment.run(&up);
     assert_eq!(failed.code, 5, "{}", failed.stderr);
     for words in
-        ["ops can't log in to box by the password", "Permission denied", "Failed password for ops", "/etc/pam.d/sshd"]
+        ["ops can't log in to box with the password", "Permission denied", "Failed password for ops", "/etc/pam.d/sshd"]
     {
         says(&failed, words);
     }
