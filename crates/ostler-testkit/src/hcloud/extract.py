@@ -3,7 +3,7 @@
 
     extract.py SCHEMA > schema.json
 
-SCHEMA is the Hetzner Cloud API as OpenAPI 3 (hcloud-openapi, of 2026-02-20). What is for people is left out: descriptions, titles
+SCHEMA is the Hetzner Cloud API as OpenAPI 3 (hcloud-openapi of 2026-02-20, by Maximilian Köstler, MIT licence). What is for people is left out: descriptions, titles
 and examples. What has changed since is in `mend`.
 """
 import copy
