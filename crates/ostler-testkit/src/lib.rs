@@ -1,6 +1,7 @@
 //! What tests need: throw-away real targets, fakes of what cannot exist here, and a hermetic place to run the binary in.
 
 pub mod earlier;
+mod endpoint;
 pub mod environment;
 pub mod git_site;
 pub mod hcloud;

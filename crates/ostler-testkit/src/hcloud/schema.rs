@@ -11,8 +11,7 @@ use std::{
     sync::{LazyLock, Mutex},
 };
 
-/// What stands in the path of a request, by the name that the schema gives it.
-pub(super) type Parameters = BTreeMap<String, String>;
+pub(super) use crate::endpoint::Parameters;
 
 /// Faults of a value: where, and what.
 pub(super) type Faults = Vec<(String, String)>;
@@ -62,25 +61,7 @@ static TABLE: LazyLock<Table> =
 
 /// The endpoint that a request is for, such as `GET /servers/{id}`, with what stands in its path.
 pub(super) fn endpoint(method: &str, path: &[String]) -> Option<(&'static str, Parameters)> {
-    // A fixed word goes before a parameter.
-    TABLE.endpoints.keys().filter_map(|endpoint| fits(endpoint, method, path)).min_by_key(|(_, found)| found.len())
-}
-
-fn fits(endpoint: &'static str, method: &str, path: &[String]) -> Option<(&'static str, Parameters)> {
-    let (their_method, template) = endpoint.split_once(' ')?;
-    let template: Vec<&str> = template.trim_start_matches('/').split('/').collect();
-    if their_method != method || template.len() != path.len() {
-        return None;
-    }
-    let mut found = Parameters::new();
-    for (wanted, given) in template.iter().zip(path) {
-        match wanted.strip_prefix('{').and_then(|wanted| wanted.strip_suffix('}')) {
-            Some(name) => drop(found.insert(name.to_owned(), given.clone())),
-            None if wanted == given => {}
-            None => return None,
-        }
-    }
-    Some((endpoint, found))
+    crate::endpoint::find(TABLE.endpoints.keys(), method, path)
 }
 
 /// Whether a path has endpoints for other methods.

@@ -10,8 +10,7 @@ use std::{
     sync::{LazyLock, Mutex},
 };
 
-/// Parameters of a request.
-pub type Parameters = BTreeMap<String, String>;
+pub use crate::endpoint::Parameters;
 
 /// Rule of one parameter.
 #[derive(Debug, Deserialize)]
@@ -54,28 +53,7 @@ static TABLE: LazyLock<Table> =
 
 /// The endpoint that a request is for, such as `GET /nodes/{node}/status`, with the parameters that stand in its path.
 pub fn endpoint(method: &str, path: &[String]) -> Option<(&'static str, Parameters)> {
-    // A fixed word goes before a parameter.
-    let mut fitting: Vec<(&'static str, Parameters)> = TABLE
-        .keys()
-        .filter_map(|endpoint| {
-            let (their_method, template) = endpoint.split_once(' ')?;
-            let template: Vec<&str> = template.trim_start_matches('/').split('/').collect();
-            if their_method != method || template.len() != path.len() {
-                return None;
-            }
-            let mut found = Parameters::new();
-            for (wanted, given) in template.iter().zip(path) {
-                match wanted.strip_prefix('{').and_then(|wanted| wanted.strip_suffix('}')) {
-                    Some(name) => drop(found.insert(name.to_owned(), given.clone())),
-                    None if wanted == given => {}
-                    None => return None,
-                }
-            }
-            Some((endpoint.as_str(), found))
-        })
-        .collect();
-    fitting.sort_by_key(|(_, found)| found.len());
-    fitting.into_iter().next()
+    crate::endpoint::find(TABLE.keys(), method, path)
 }
 
 /// Everything that is wrong with the parameters of a request, by parameter, as PVE words it.
