@@ -118,7 +118,8 @@ impl<'a, 'w> Wait<'a, 'w> {
             false => self.pace.after_no_answer(),
         };
         if !looks_often {
-            self.tell(&format!("{} no longer answers ({})", self.ctx.server(), wait::last_line(&words)), length).await;
+            let answers = if self.answered_before().await { "no longer answers" } else { "does not answer" };
+            self.tell(&format!("{} {answers} ({})", self.ctx.server(), wait::last_line(&words)), length).await;
         }
         self.pause(length.min(left)).await
     }
@@ -159,6 +160,11 @@ impl<'a, 'w> Wait<'a, 'w> {
         pause
     }
 
+    /// Whether a connection ever led to the server.
+    async fn answered_before(&self) -> bool {
+        self.ctx.record().await.is_ok_and(|record| record.phase > Phase::Connect)
+    }
+
     /// Says once why there are long pauses.
     async fn tell(&mut self, why: &str, length: Duration) {
         if !std::mem::replace(&mut self.told, true) {
@@ -185,11 +191,15 @@ impl<'a, 'w> Wait<'a, 'w> {
         if self.awaited != Awaited::Answer {
             return Missed { failure, is_silence };
         }
+        let first = match self.answered_before().await {
+            true => "it answered before: check that it runs",
+            false => "check its address and port, and that it runs",
+        };
         let failure = failure.with_hint(
-            Hint::from(
-                "it answered before: check that it runs, and whether something limits or bans connections from here (`ufw limit`, \
-                 sshd's PerSourcePenalties and MaxStartups, fail2ban); wait until that is over, then ",
-            )
+            Hint::from(format!(
+                "{first}, and whether something limits or bans connections from here (`ufw limit`, \
+                 sshd's PerSourcePenalties and MaxStartups, fail2ban); wait until that is over, then "
+            ))
             .with(Next::Resume(self.ctx.server().clone())),
         );
         Missed { failure, is_silence }

@@ -203,6 +203,7 @@ async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     // The connection that has just proved the new settings, or, where this is gone on with, a new one.
     let left = ctx.base.take_session();
     if left.is_none() {
+        // The run is another process's, or an earlier version's, which kept no such doubt in the state.
         promises::doubt(&ctx.base).await?;
     }
     let session = match left.filter(|session| session.transport().user == ctx.base.spec.user) {
