@@ -1,6 +1,6 @@
 //! What a catalog's `index.json` declares of its apps.
 
-use crate::Strategy;
+use crate::{Promise, Strategy};
 use serde::{Deserialize, Serialize};
 
 /// `index.json`.
@@ -43,6 +43,9 @@ pub struct AppMeta {
     /// A template may hold it: run without parameters, the role leaves neither a secret nor data of its own on the server.
     #[serde(default)]
     pub template: bool,
+    /// What holds on a server once the role has run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub promises: Vec<Promise>,
     /// JSON Schema of its parameters; an object schema.
     #[serde(default)]
     pub params: Option<serde_json::Value>,

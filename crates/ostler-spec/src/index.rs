@@ -82,6 +82,15 @@ fn shape() -> Shape {
             "who may reach it: `public`, `lan` or `local`",
         ),
     ]);
+    let promise = Shape::object(vec![
+        Field::new("says", text("a sentence"), Required, "what holds on a server once the role has run"),
+        Field::new(
+            "check",
+            text("a script for `sh`"),
+            Required,
+            "what tries it there as root, and exits with 0 where it holds",
+        ),
+    ]);
     let app = Shape::object(vec![
         Field::new("name", Shape::Text(rules::app_name()), Required, "what specs call it"),
         Field::new(
@@ -98,6 +107,7 @@ fn shape() -> Shape {
         Field::new("strategy", choice(&["mitogen", "linear"]), word("mitogen"), ""),
         Field::new("facts", choice(&["all", "release"]), word("all"), ""),
         Field::new("template", Shape::Bool, Presence::Default(Value::Bool(false)), ""),
+        Field::new("promises", list(promise), empty(), ""),
         Field::new("params", Shape::Any, null(), ""),
     ]);
     Shape::object(vec![Field::new("apps", list(app), Required, "`\"apps\": []` is a catalog without any")])

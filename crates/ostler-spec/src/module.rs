@@ -1,6 +1,6 @@
 //! What a module's `meta/ostler.yml` declares. Schema, checks and docs are made from it: a new role adds everything.
 
-use crate::{Strategy, Value};
+use crate::{Promise, Strategy, Value};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,9 @@ pub struct ModuleMeta {
     /// What stays on a server when the module is switched off, in one line.
     #[serde(default)]
     pub leaves: String,
+    /// What holds on a server once the role has run.
+    #[serde(default)]
+    pub promises: Vec<Promise>,
     /// Its settings.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
