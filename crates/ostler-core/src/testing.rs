@@ -44,5 +44,6 @@ pub fn record(spec: &ServerSpec) -> ServerRecord {
         client_key: None,
         pending_handlers: Vec::new(),
         unclean: false,
+        verified: None,
     }
 }

@@ -19,7 +19,7 @@ use ostler_core::{
     Result,
     ids::ServerName,
     model::KeyPair,
-    ports::{ConnectError, Credential, HostKey, Login, Remote, Session},
+    ports::{ConnectError, Credential, HostKey, Login, PortState, Remote, Session},
 };
 use ssh_agent_lib::{agent::Session as _, client::Client};
 use std::{
@@ -27,7 +27,11 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{net::UnixStream, sync::OnceCell, time::timeout};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    sync::OnceCell,
+    time::timeout,
+};
 
 /// How long the user's agent may take to list its keys.
 const AGENT_ANSWERS: Duration = Duration::from_secs(5);
@@ -154,6 +158,14 @@ impl Remote for OpenSsh {
 
     async fn banner(&self, address: SocketAddr, timeout: Duration) -> bool {
         banner::wait(address, timeout).await
+    }
+
+    async fn try_port(&self, address: SocketAddr, limit: Duration) -> PortState {
+        match timeout(limit, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => PortState::Open,
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => PortState::Closed,
+            Ok(Err(_)) | Err(_) => PortState::Filtered,
+        }
     }
 
     async fn host_keys(

@@ -62,6 +62,8 @@ pub enum Next {
     FetchCatalog,
     /// Keeps the state in another directory.
     MoveState,
+    /// Tries what is promised of a server.
+    Verify(ServerName),
     /// Lists servers.
     ListServers,
     /// Looks at this machine: what Ostler needs of it.
@@ -136,6 +138,7 @@ impl fmt::Display for Next {
             Self::NewCatalog => f.write_str("new catalog"),
             Self::FetchCatalog => f.write_str("fetch the catalog"),
             Self::MoveState => f.write_str("another state directory"),
+            Self::Verify(server) => write!(f, "verify {server}"),
             Self::ListServers => f.write_str("servers"),
             Self::CheckMachine => f.write_str("check this machine"),
             Self::PlanWithoutLook => f.write_str("plan without checking servers"),

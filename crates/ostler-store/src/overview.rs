@@ -12,12 +12,13 @@ use sea_orm::{
     sea_query::{Expr, ExprTrait, IntoCondition},
 };
 
-/// `id`, `name`, `provider`, `phase` and `machine` of a server, and its newest operation's columns where there is one.
+/// `id`, `name`, `provider`, `phase`, `machine` and `verified` of a server, and its newest operation's columns where there is one.
 type Columns = (
     String,
     String,
     String,
     String,
+    Option<String>,
     Option<String>,
     Option<String>,
     Option<String>,
@@ -32,7 +33,7 @@ pub async fn all(db: &DatabaseConnection) -> Result<Vec<ServerOverview>, Fault> 
         .select_only()
         .column(server::Column::Id)
         .column(subject::Column::Name)
-        .columns([server::Column::Provider, server::Column::Phase, server::Column::Machine])
+        .columns([server::Column::Provider, server::Column::Phase, server::Column::Machine, server::Column::Verified])
         .columns([operation::Column::Id, operation::Column::Kind, operation::Column::State])
         .columns([operation::Column::Steps, operation::Column::Failure, operation::Column::Started])
         .join(JoinType::InnerJoin, its_name())
@@ -57,7 +58,7 @@ fn newest_operation() -> RelationDef {
 }
 
 fn overview(
-    (server, name, provider, phase, machine, id, kind, state, steps, failure, started): Columns,
+    (server, name, provider, phase, machine, verified, id, kind, state, steps, failure, started): Columns,
 ) -> Result<ServerOverview, Fault> {
     let row = Row { noun: "server", key: &name };
     let operation = match (&id, kind, state, steps, started) {
@@ -80,6 +81,7 @@ fn overview(
         provider: row.word(&provider)?,
         phase: row.word(&phase)?,
         machine: machine.map(MachineRecord),
+        verified: verified.as_deref().map(|text| row.json(text)).transpose()?,
         operation,
     })
 }

@@ -36,6 +36,7 @@ pub async fn put(db: &DatabaseConnection, record: &ServerRecord) -> Result<(), F
         client_key: Set(record.client_key.clone()),
         pending_handlers: Set(json(&record.pending_handlers)),
         unclean: Set(record.unclean),
+        verified: Set(record.verified.as_ref().map(json)),
     };
     let row = &row;
     retry(|| async move {
@@ -78,5 +79,6 @@ fn record(name: &ServerName, model: &server::Model) -> Result<ServerRecord, Faul
         client_key: model.client_key.clone(),
         pending_handlers: row.json(&model.pending_handlers)?,
         unclean: model.unclean,
+        verified: model.verified.as_deref().map(|text| row.json(text)).transpose()?,
     })
 }

@@ -86,6 +86,7 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &ImageHandle, nu
         client_key: None,
         pending_handlers: Vec::new(),
         unclean: false,
+        verified: None,
     };
     store.put_server(&server).await?;
     let record = OperationRecord {

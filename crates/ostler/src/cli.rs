@@ -2,7 +2,7 @@
 
 use crate::commands::{
     catalog, completions, destroy, doctor, image, key, logs, man, plan, proxmox, resume, schema, secret, ssh, status,
-    up, wizard,
+    up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -69,6 +69,8 @@ pub enum Command {
     Plan(plan::Arguments),
     /// Show servers: phase, address, last operation.
     Status(status::Arguments),
+    /// Try what servers promise, on them and from here.
+    Verify(verify::Arguments),
     /// Go on with a failed or interrupted operation, with the plan that it recorded.
     Resume(resume::Arguments),
     /// Undo everything that was created for a server.

@@ -12,3 +12,4 @@ pub(crate) mod prefetch;
 pub(crate) mod promises;
 pub(crate) mod run;
 pub(crate) mod server_log;
+pub(crate) mod verify;

@@ -13,7 +13,7 @@ use crate::{
     ports::{ConnectError, Credential, LET_IN, Login, Reporter, Session},
     reach::RUN_AS_ROOT,
     secret::Secret,
-    spec::{RootLogin, SshAuth},
+    spec::{RootLogin, ServerSpec, SshAuth},
     text::one_line,
     world::Context,
 };
@@ -25,7 +25,7 @@ use std::{
 
 const FACTS: &str = include_str!("scripts/access_facts.sh");
 /// Roles whose changes put a promise in doubt.
-const ROLES: [&str; 3] = ["ssh_policy", "target_user", "ufw"];
+const ROLES: [&str; 4] = ["ssh_policy", "target_user", "ufw", "iptables"];
 /// Name of the secret that says what was proved last.
 const PROVED: &str = "promises-proved";
 /// How long one login may take, where the machine is not emulated.
@@ -52,21 +52,48 @@ pub(crate) fn change_access(reports: &[AnsibleReport]) -> bool {
 /// Proves the promises of the spec, unless they were proved and nothing has been in [`doubt`] since. `session`: as the target user, by a
 /// connection made after the run.
 pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session) -> Result<()> {
-    if !ctx.spec.ssh.enabled {
-        return Ok(());
-    }
     let promise = promise(ctx).await?;
     let store = &ctx.world.store;
-    if store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
+    if !ctx.spec.ssh.enabled || store.secret(Some(ctx.subject), PROVED).await?.as_ref() == Some(&promise) {
         return Ok(());
     }
+    let mut notes = Notes::new();
+    let proved = try_all(ctx, session, &mut notes).await;
+    for (level, message) in notes {
+        ctx.reporter.report(EventKind::Notice { level, message }).await;
+    }
+    proved?;
+    store.put_secret(Some(ctx.subject), PROVED, &promise).await
+}
+
+/// What the spec promises about logging in, for people.
+pub(crate) fn sentence(spec: &ServerSpec) -> String {
+    let by = match spec.ssh.auth {
+        SshAuth::KeyOnly => "a key and nothing else",
+        SshAuth::KeyAndPassword => "a key or the password",
+    };
+    let root = match spec.ssh.root_login {
+        _ if spec.user == "root" => "",
+        RootLogin::No => "; root does not",
+        RootLogin::ProhibitPassword => "; root with a key only",
+        RootLogin::Yes => "; root as well",
+    };
+    format!("{} gets in with {by}{root}", spec.user)
+}
+
+/// What could not be proved (`Info`), and what somebody's own settings have otherwise (`Warning`).
+pub(crate) type Notes = Vec<(Level, String)>;
+
+/// Tries all that is promised about logging in, at each address of the server that a way leads to. Fails at the first promise that is not
+/// kept.
+pub(crate) async fn try_all(ctx: &Context<'_>, session: &dyn Session, notes: &mut Notes) -> Result<()> {
     let slowness = ctx.observe().await?.slowness.max(1);
-    let addresses = prove_way(ctx, session, slowness).await?;
+    let addresses = try_way(ctx, session, slowness, notes).await?;
     let reached = session.transport().address;
     if let Some(other) = addresses.into_iter().find(|address| address.is_ipv4() != reached.is_ipv4()) {
-        prove_elsewhere(ctx, SocketAddr::new(other, ctx.spec.ssh.port), slowness).await?;
+        try_elsewhere(ctx, SocketAddr::new(other, ctx.spec.ssh.port), slowness, notes).await?;
     }
-    store.put_secret(Some(ctx.subject), PROVED, &promise).await
+    Ok(())
 }
 
 /// All that the promises follow from, as a digest. Where it changes, they are proved anew.
@@ -79,28 +106,28 @@ async fn promise(ctx: &Context<'_>) -> Result<Secret> {
 }
 
 /// The same at the server's address of the other family, as far as a way leads there from here.
-async fn prove_elsewhere(ctx: &Context<'_>, address: SocketAddr, slowness: u32) -> Result<()> {
+async fn try_elsewhere(ctx: &Context<'_>, address: SocketAddr, slowness: u32, notes: &mut Notes) -> Result<()> {
     let login = ctx.login(address, &ctx.spec.user).await?;
     match ctx.world.remote.connect(&login, ELSEWHERE * slowness).await {
         Ok(session) => {
-            let proved = prove_way(ctx, session.as_ref(), slowness).await;
+            let proved = try_way(ctx, session.as_ref(), slowness, notes).await;
             session.close().await;
             proved.map(drop)
         }
         Err(ConnectError::Refused(words)) => {
             let message = format!("{} can't log in at {}: {}", ctx.spec.user, address.ip(), one_line(&words));
-            notice(ctx, Level::Warning, message).await;
+            notes.push((Level::Warning, message));
             Ok(())
         }
         Err(error) => {
-            not_proved(ctx, &format!("logins at {}", address.ip()), &error).await;
+            notes.push(not_proved(&format!("logins at {}", address.ip()), &error));
             Ok(())
         }
     }
 }
 
-/// Proves them by the way that `session` came; returns the server's own addresses.
-async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> Result<Vec<IpAddr>> {
+/// Tries them by the way that `session` came; returns the server's own addresses.
+async fn try_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32, notes: &mut Notes) -> Result<Vec<IpAddr>> {
     let (spec, remote) = (&ctx.spec, &ctx.world.remote);
     let facts = Facts::ask(session, &spec.user).await?;
     let login = ctx.login(session.transport().address, &spec.user).await?;
@@ -111,14 +138,14 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
         match remote.offered_methods(&login, patience).await {
             Ok(methods) => offered = methods,
             Err(error) => {
-                not_proved(ctx, &format!("what {} is offered at {}", spec.user, login.address.ip()), &error).await;
+                notes.push(not_proved(&format!("what {} is offered at {}", spec.user, login.address.ip()), &error));
                 return Ok(facts.addresses);
             }
         }
     }
     let fault = fault(spec.ssh.auth, &spec.user, &offered);
     let password_offered = fault.is_none();
-    judge(ctx, &facts, &spec.user, fault).await?;
+    judge(ctx, &facts, &spec.user, fault, notes)?;
     if spec.ssh.auth == SshAuth::KeyAndPassword
         && password_offered
         && let Some(reference) = &spec.password
@@ -128,7 +155,7 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
         match remote.connect(&login, patience).await {
             Ok(by_password) => by_password.close().await,
             Err(ConnectError::Refused(words)) => return Err(refused(ctx, session, &words).await),
-            Err(error) => not_proved(ctx, &format!("the login by password at {}", login.address.ip()), &error).await,
+            Err(error) => notes.push(not_proved(&format!("the login by password at {}", login.address.ip()), &error)),
         }
     }
 
@@ -136,8 +163,8 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
     if spec.ssh.auth == SshAuth::KeyOnly && spec.user != "root" {
         let login = Login { user: "root".to_owned(), ..login };
         match remote.offered_methods(&login, patience).await {
-            Ok(offered) => judge(ctx, &facts, "root", self::fault(SshAuth::KeyOnly, "root", &offered)).await?,
-            Err(error) => not_proved(ctx, &format!("what root is refused at {}", login.address.ip()), &error).await,
+            Ok(offered) => judge(ctx, &facts, "root", self::fault(SshAuth::KeyOnly, "root", &offered), notes)?,
+            Err(error) => notes.push(not_proved(&format!("what root is refused at {}", login.address.ip()), &error)),
         }
     }
     let wanted = match spec.ssh.root_login {
@@ -146,8 +173,10 @@ async fn prove_way(ctx: &Context<'_>, session: &dyn Session, slowness: u32) -> R
         RootLogin::Yes => "yes",
     };
     if let Some(word) = facts.says("root", "permitrootlogin").filter(|word| *word != wanted) {
-        let message = format!("a `Match` block of your own sets PermitRootLogin `{word}` for root from here");
-        notice(ctx, Level::Warning, message).await;
+        let message = format!(
+            "a setting on the server, such as a `Match` block, has PermitRootLogin `{word}` for root from here"
+        );
+        notes.push((Level::Warning, message));
     }
     Ok(facts.addresses)
 }
@@ -175,10 +204,13 @@ fn fault(auth: SshAuth, account: &str, offered: &[String]) -> Option<String> {
 }
 
 /// A fault that sshd's configuration has for us alone is somebody's `Match` block, for the role sees to all others.
-async fn judge(ctx: &Context<'_>, facts: &Facts, account: &str, fault: Option<String>) -> Result<()> {
+fn judge(ctx: &Context<'_>, facts: &Facts, account: &str, fault: Option<String>, notes: &mut Notes) -> Result<()> {
     let Some(fault) = fault else { return Ok(()) };
     if facts.are_against(account, ctx.spec.ssh.auth) {
-        notice(ctx, Level::Warning, format!("{fault}: a `Match` block of your own sets this for us")).await;
+        notes.push((
+            Level::Warning,
+            format!("{fault}: a setting on the server, such as a `Match` block, has it so for us"),
+        ));
         return Ok(());
     }
     Err(Failure::new(Blame::Target, fault)
@@ -208,7 +240,7 @@ async fn refused(ctx: &Context<'_>, session: &dyn Session, words: &str) -> Failu
         )
 }
 
-async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {
+fn not_proved(what: &str, error: &ConnectError) -> (Level, String) {
     let why = match error {
         ConnectError::NoAnswer(words)
         | ConnectError::Barred(words)
@@ -217,11 +249,7 @@ async fn not_proved(ctx: &Context<'_>, what: &str, error: &ConnectError) {
         | ConnectError::Broken(words) => one_line(words),
         ConnectError::HostKey { .. } => "another machine answers there".to_owned(),
     };
-    notice(ctx, Level::Info, format!("not proved: {what} ({why})")).await;
-}
-
-async fn notice(ctx: &Context<'_>, level: Level, message: String) {
-    ctx.reporter.report(EventKind::Notice { level, message }).await;
+    (Level::Info, format!("not proved: {what} ({why})"))
 }
 
 /// What the server says of itself.

@@ -4,8 +4,10 @@ mod machine;
 mod operation;
 mod overview;
 mod server;
+mod verification;
 
 pub use machine::*;
 pub use operation::*;
 pub use overview::*;
 pub use server::*;
+pub use verification::*;

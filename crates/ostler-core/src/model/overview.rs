@@ -3,7 +3,7 @@
 use crate::{
     error::Failure,
     ids::{OperationId, ServerName, SubjectId},
-    model::{MachineRecord, OperationKind, OperationState, Phase, StepRecord},
+    model::{MachineRecord, OperationKind, OperationState, Phase, StepRecord, Verification},
     spec::ProviderKind,
     subject::Subject,
 };
@@ -21,6 +21,8 @@ pub struct ServerOverview {
     pub phase: Phase,
     /// The provider's record, once something exists or is about to.
     pub machine: Option<MachineRecord>,
+    /// What came of trying its promises last.
+    pub verified: Option<Verification>,
     /// Its newest operation.
     pub operation: Option<OperationOverview>,
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ids::{OperationId, ServerName, SubjectId},
-    model::MachineRecord,
+    model::{MachineRecord, Verification},
     spec::{ProviderKind, ServerSpec},
     subject::Subject,
 };
@@ -38,6 +38,9 @@ pub struct ServerRecord {
     pub pending_handlers: Vec<(String, String)>,
     /// A run began that is not known to have ended well: dpkg may be interrupted, processes may linger.
     pub unclean: bool,
+    /// What came of trying its promises last.
+    #[serde(default)]
+    pub verified: Option<Verification>,
 }
 
 impl ServerRecord {

@@ -81,6 +81,17 @@ pub enum ConnectError {
     Broken(String),
 }
 
+/// What comes of a TCP connection to a port, in the words of port scanners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortState {
+    /// Something took it.
+    Open,
+    /// It was refused: nothing listens there, or a firewall says so.
+    Closed,
+    /// No answer came, or the word that there is no way.
+    Filtered,
+}
+
 /// What sshd lets somebody in with who proves nothing (RFC 4252, section 5.2).
 pub const LET_IN: &str = "none";
 
@@ -122,6 +133,9 @@ pub trait Remote: Send + Sync {
 
     /// Returns as soon as something at `address` shows an SSH banner; `false` after `timeout`.
     async fn banner(&self, address: SocketAddr, timeout: Duration) -> bool;
+
+    /// What comes of a TCP connection to `address`, which is closed at once.
+    async fn try_port(&self, address: SocketAddr, timeout: Duration) -> PortState;
 
     /// The best host key that whatever listens at `address` shows, by one connection; where that is not the one with the
     /// fingerprint `wanted`, its other ones as well. Nobody has vouched for them. `timeout` bounds each connection.

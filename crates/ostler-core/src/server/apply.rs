@@ -5,10 +5,11 @@ use crate::{
         access, confirm,
         diagnosis::{self, Diagnosis},
         host_vars, leftovers, pending_sshd, prefetch, promises, run, server_log,
+        verify::{self, Logins},
     },
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord},
+    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord, Verification},
     operation::{self, Outputs, Step},
     ports::{Reporter, Session},
     reach::wait,
@@ -17,6 +18,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// The recorded plan.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +37,7 @@ pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>>> {
         Step::new("leftovers", Phase::Provision, clear_leftovers),
         Step::new("ansible", Phase::Provision, run_ansible),
         Step::new("prove-access", Phase::Ready, prove_access),
+        Step::new("verify", Phase::Ready, verify),
     ]
 }
 
@@ -211,17 +214,58 @@ async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
         Some(session) => session,
         None => access::prove(&ctx.base, wait::for_login_as(&ctx.base, &ctx.base.spec.user).await?).await?,
     };
-    let proved = promises::prove(&ctx.base, session.as_ref()).await;
-    session.close().await;
-    proved?;
-    ctx.base
-        .update(|record| {
-            record.login_user = ctx.base.spec.user.clone();
-            record.phase = Phase::Ready;
-        })
-        .await?;
+    if let Err(failure) = promises::prove(&ctx.base, session.as_ref()).await {
+        session.close().await;
+        return Err(failure);
+    }
+    ctx.base.update(|record| record.login_user = ctx.base.spec.user.clone()).await?;
+    ctx.base.leave_session(session);
     Ok(())
 }
+
+/// Services take a moment after they were started; this long, where the machine is not emulated, a promise may be broken after a run.
+const SETTLING: Duration = Duration::from_secs(20);
+
+/// Tries all promises, unless nothing was changed since they were found to be kept.
+async fn verify(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
+    let base = &ctx.base;
+    let known = base.record().await?.verified.filter(|verified| verified.broken().next().is_none());
+    let unchanged = outputs.get::<Converged>()?.changed == 0;
+    if !(unchanged && known.is_some_and(|verified| verified.of == verify::digest(base))) {
+        let session = match base.take_session() {
+            Some(session) => session,
+            None => wait::for_login_as(base, &base.spec.user).await?,
+        };
+        let ours = |table: &Verification| table.broken().any(|(promise, _)| !promise.of_others);
+        let until = Instant::now() + SETTLING * base.observe().await?.slowness.max(1);
+        let verified = loop {
+            let verified = verify::verify(base, session.as_ref(), Logins::Proved).await;
+            match &verified {
+                Ok(table) if ours(table) && Instant::now() < until => sleep(PAUSE).await,
+                _ => break verified,
+            }
+        };
+        session.close().await;
+        let verified = verified?;
+        base.update(|record| record.verified = Some(verified.clone())).await?;
+        notice(base, Level::Info, &format!("verified: {}", verified.summary())).await;
+        for (promise, why) in verified.broken().filter(|(promise, _)| promise.of_others) {
+            let message = format!("not so: {} ({why}, and nothing in the spec opens it)", promise.says);
+            notice(base, Level::Warning, &message).await;
+        }
+        let ours = verified.broken().filter(|(promise, _)| !promise.of_others);
+        if let Some(failure) = verify::failure(base.server(), &verified, ours) {
+            return Err(failure.with_hint(base.world.way_on(base.server())));
+        }
+    } else if let Some(session) = base.take_session() {
+        session.close().await;
+    }
+    base.update(|record| record.phase = Phase::Ready).await?;
+    Ok(())
+}
+
+/// Between two tries of promises.
+const PAUSE: Duration = Duration::from_secs(1);
 
 async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
     ctx.reporter.report(EventKind::Notice { level, message: message.to_owned() }).await;

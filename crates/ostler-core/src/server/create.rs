@@ -77,6 +77,7 @@ pub async fn begin(world: &World, spec: &ServerSpec) -> Result<OperationRecord> 
             client_key: None,
             pending_handlers: Vec::new(),
             unclean: false,
+            verified: None,
         })
         .await?;
     Ok(record)

@@ -12,6 +12,7 @@ pub mod destroy;
 pub mod drift;
 pub mod template;
 pub mod up;
+pub mod verify;
 
 /// Every operation of servers. A new one gets its line here; the tests of operations go over all of them.
 pub fn operations() -> Vec<Definition> {

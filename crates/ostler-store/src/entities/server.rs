@@ -24,6 +24,8 @@ pub struct Model {
     /// JSON list of pairs.
     pub pending_handlers: String,
     pub unclean: bool,
+    /// JSON of a `Verification`.
+    pub verified: Option<String>,
 }
 
 #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]

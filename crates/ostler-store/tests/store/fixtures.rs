@@ -4,8 +4,8 @@ use ostler_core::{
     event::{EventKind, Level, NewEvent},
     ids::{LeaseToken, OperationId, RunId, ServerName},
     model::{
-        MachineRecord, OperationKind, OperationOverview, OperationRecord, OperationState, Phase, ServerOverview,
-        ServerRecord, StepRecord,
+        MachineRecord, OperationKind, OperationOverview, OperationRecord, OperationState, Outcome, Phase,
+        ServerOverview, ServerRecord, StepRecord, TriedPromise, Verification,
     },
     ports::{ChildRecord, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
@@ -145,6 +145,16 @@ pub fn server(text: &str) -> ServerRecord {
         client_key: Some("ssh-ed25519 AAAAclient".into()),
         pending_handlers: vec![("nginx".into(), "restart nginx".into())],
         unclean: true,
+        verified: Some(Verification {
+            at: now(),
+            of: "digest".into(),
+            promises: vec![TriedPromise {
+                about: "nginx".into(),
+                says: "port 80 answers".into(),
+                of_others: true,
+                outcome: Outcome::Broken("größer".into()),
+            }],
+        }),
     }
 }
 
@@ -172,6 +182,7 @@ pub fn in_short(server: &ServerRecord, operation: Option<&OperationRecord>) -> S
         provider: server.provider,
         phase: server.phase,
         machine: server.machine.clone(),
+        verified: server.verified.clone(),
         operation: operation.cloned().map(|newest| OperationOverview {
             id: newest.id,
             kind: newest.kind,

@@ -6,7 +6,7 @@ use ostler_core::{
     Result,
     ids::{OperationId, ServerName},
     model::KeyPair,
-    ports::{ConnectError, Credential, HostKey, Login, Output, Remote, Session, Transport},
+    ports::{ConnectError, Credential, HostKey, Login, Output, PortState, Remote, Session, Transport},
     secret::Secret,
 };
 use std::{net::SocketAddr, time::Duration};
@@ -31,6 +31,10 @@ impl Remote for FakeWorld {
 
     async fn banner(&self, address: SocketAddr, _: Duration) -> bool {
         self.dir.machines().iter().any(|machine| machine.on && machine.address() == address)
+    }
+
+    async fn try_port(&self, address: SocketAddr, limit: Duration) -> PortState {
+        if self.banner(address, limit).await { PortState::Open } else { PortState::Closed }
     }
 
     async fn host_keys(&self, address: SocketAddr, _: Option<&str>, _: Duration) -> Result<Vec<HostKey>, ConnectError> {
@@ -89,6 +93,7 @@ const RELEASE: &str = include_str!("../../../ostler-core/src/server/scripts/adop
 const PENDING: &str = include_str!("../../../ostler-core/src/converge/scripts/pending_sshd.sh");
 const GENERALISE: &str = include_str!("../../../ostler-core/src/server/scripts/generalise.sh");
 const ACCESS_FACTS: &str = include_str!("../../../ostler-core/src/converge/scripts/access_facts.sh");
+const VERIFY: &str = include_str!("../../../ostler-core/src/converge/scripts/verify.sh");
 const PREFETCH: &str = include_str!("../../../ostler-core/src/converge/scripts/prefetch.sh");
 
 struct FakeSession {
@@ -112,6 +117,7 @@ impl Session for FakeSession {
             text if text.contains("rollback now") => "session.run roll-back",
             PREFETCH => "session.run prefetch",
             ACCESS_FACTS => "session.run access-facts",
+            text if text.starts_with(VERIFY) => "session.run verify",
             GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
             text if text.ends_with(PENDING) => "session.run pending",

@@ -16,6 +16,7 @@ pub mod secret;
 pub mod ssh;
 pub mod status;
 pub mod up;
+pub mod verify;
 pub mod wizard;
 
 mod follow;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Wizard(arguments) => wizard::run(global, arguments).await,
         Command::Up(arguments) => up::run(global, arguments).await,
         Command::Plan(arguments) => plan::run(global, arguments).await,
+        Command::Verify(arguments) => verify::run(global, arguments).await,
         Command::Status(arguments) => status::run(global, arguments).await,
         Command::Resume(arguments) => resume::run(global, arguments).await,
         Command::Destroy(arguments) => destroy::run(global, arguments).await,

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use ostler_core::{
     Blame, Failure, Result,
     ids::{OperationId, ServerName, SubjectId},
-    model::{Observed, OperationKind, OperationOverview, OperationState, Phase, Power, ServerOverview},
+    model::{Observed, OperationKind, OperationOverview, OperationState, Phase, Power, ServerOverview, Verification},
     ports::Store,
     server::destroy,
     subject::Subject,
@@ -35,6 +35,7 @@ struct Row {
     address: Option<std::net::SocketAddr>,
     forwards: Vec<(std::net::SocketAddr, u16)>,
     detail: String,
+    verified: Option<Verification>,
     operation: Option<LastOperation>,
 }
 
@@ -84,6 +85,7 @@ async fn rows(session: &Session, servers: Vec<ServerOverview>) -> Result<Vec<Row
                 .or_else(|| unseen.get(&server.name).cloned())
                 .unwrap_or_default(),
             operation,
+            verified: server.verified,
             name: server.name,
         });
     }
@@ -147,13 +149,14 @@ fn table(rows: &[Row]) -> String {
     if rows.is_empty() {
         return "no servers; `ostler up FILE` makes some\n".into();
     }
-    let mut table = Table::new(&["SERVER", "PHASE", "POWER", "SSH", "LAST OPERATION"]);
+    let mut table = Table::new(&["SERVER", "PHASE", "POWER", "SSH", "VERIFIED", "LAST OPERATION"]);
     for row in rows {
         table.row(vec![
             row.name.to_string(),
             row.phase.as_str().into(),
             power(row),
             row.address.map_or_else(|| "-".into(), |address| address.to_string()),
+            row.verified.as_ref().map_or_else(|| "-".into(), verified),
             row.operation.as_ref().map_or_else(|| "-".into(), sentence),
         ]);
     }
@@ -168,6 +171,18 @@ fn power(row: &Row) -> String {
         None => "-",
     }
     .into()
+}
+
+/// `12 kept, 3 minutes ago`
+fn verified(verified: &Verification) -> String {
+    let seconds = jiff::Timestamp::now().duration_since(verified.at).as_secs().max(0);
+    let (count, unit) = match seconds {
+        ..120 => (seconds, "second"),
+        120..7_200 => (seconds / 60, "minute"),
+        7_200..172_800 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    format!("{}, {count} {unit}{} ago", verified.summary(), if count == 1 { "" } else { "s" })
 }
 
 fn sentence(operation: &LastOperation) -> String {
@@ -198,6 +213,11 @@ fn detail(row: &Row) -> String {
     ];
     lines.extend(row.address.map(|address| format!("ssh        {address}")));
     lines.extend(row.forwards.iter().map(|(here, there)| format!("forward    {here} -> {there}")));
+    lines.extend(row.verified.as_ref().map(|table| format!("verified   {}", verified(table))));
+    if let Some(table) = &row.verified {
+        let broken = table.broken();
+        lines.extend(broken.map(|(promise, why)| format!("broken     {}: {}: {why}", promise.about, promise.says)));
+    }
     if let Some(operation) = &row.operation {
         lines.push(format!("operation  {} ({})", sentence(operation), operation.id));
         if let Some(failure) = &operation.failure {

@@ -26,6 +26,7 @@ pub fn command(next: &Next) -> String {
         Next::NewCatalog => "`ostler catalog new DIR`".to_owned(),
         Next::FetchCatalog => "the same command without `--offline`".to_owned(),
         Next::MoveState => "`--state-dir DIR`".to_owned(),
+        Next::Verify(server) => format!("`ostler verify {server}`"),
         Next::ListServers => "`ostler status`".to_owned(),
         Next::CheckMachine => "`ostler doctor`".to_owned(),
         Next::PlanWithoutLook => "`ostler plan --no-check`".to_owned(),

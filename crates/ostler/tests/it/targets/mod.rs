@@ -17,3 +17,4 @@ mod scale;
 mod secrets;
 mod server_draw;
 mod support;
+mod verify;
