@@ -37,6 +37,7 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
     ("systemd-container", "targets"),
     ("iproute2", "targets: network"),
     ("iptables", "targets: network"),
+    ("nftables", "targets: firewalls of a cloud"),
     ("slirp4netns", "targets: their way to package mirrors"),
     ("tmux", "tests of the wizard"),
     ("hcloud-cli", "tests of the fake Hetzner Cloud"),

@@ -5,7 +5,7 @@
 
 use super::{
     api::{Refusal, Reply, Request},
-    query,
+    query, servers,
     state::{Id, Kind, State, now},
 };
 use serde_json::{Value, json};
@@ -157,6 +157,7 @@ impl State {
                 Some((code, message)) => (code.to_owned(), message.to_owned()),
                 None => ("action_failed".to_owned(), words),
             });
+            servers::attach_machines(self);
         }
     }
 

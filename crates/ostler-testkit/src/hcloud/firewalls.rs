@@ -2,6 +2,7 @@
 
 use super::{
     api::{Refusal, Reply, Request},
+    machines::FirewallRule,
     query::Selector,
     state::{Id, Kind, State},
 };
@@ -81,6 +82,32 @@ fn is_port(text: &str) -> bool {
     match text.split_once('-') {
         Some((low, high)) => port(low).zip(port(high)).is_some_and(|(low, high)| low <= high),
         None => text == "any" || port(text).is_some(),
+    }
+}
+
+/// The rules of all that apply to a server; `None` where there is no firewall.
+pub(super) fn rules_of_server(state: &State, server: Id) -> Option<Vec<FirewallRule>> {
+    let firewalls = of_server(state, server);
+    let docs = firewalls.iter().filter_map(|id| state.doc(Kind::Firewall, *id).ok());
+    let rules = docs.flat_map(|firewall| firewall["rules"].as_array().into_iter().flatten()).map(rule).collect();
+    (!firewalls.is_empty()).then_some(rules)
+}
+
+/// A rule that has been checked.
+fn rule(rule: &Value) -> FirewallRule {
+    let inbound = rule["direction"] == "in";
+    let peers = rule[if inbound { "source_ips" } else { "destination_ips" }].as_array().into_iter().flatten();
+    let number = |text: &str| text.parse::<u16>().unwrap_or_default();
+    let ports = rule["port"].as_str().map(|ports| match (ports, ports.split_once('-')) {
+        ("any", _) => 1..=u16::MAX,
+        (_, Some((low, high))) => number(low)..=number(high),
+        (port, None) => number(port)..=number(port),
+    });
+    FirewallRule {
+        inbound,
+        protocol: rule["protocol"].as_str().unwrap_or_default().to_owned(),
+        ports,
+        peers: peers.filter_map(|peer| peer.as_str()?.parse().ok()).collect(),
     }
 }
 

@@ -1,9 +1,11 @@
-//! Where servers become machines. The fake tells this seam what to do; what is behind it may be records, or real virtual machines.
+//! Where servers become machines. The fake tells this seam what to do; what is behind it may be records, or real machines.
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener},
+    ops::RangeInclusive,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -36,6 +38,46 @@ pub struct Machine {
     pub metadata_url: String,
 }
 
+/// What a machine is attached to, which may change at any time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attachments {
+    /// Its public IPv4 address. The API only changes it while the machine is off.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its public IPv6 network, likewise.
+    pub ipv6: Option<Ipv6Net>,
+    /// Its cards in private networks.
+    pub networks: Vec<PrivateCard>,
+    /// Rules of all firewalls that are applied to it; `None` where there is no firewall, which lets everything pass. They are for the
+    /// public network only.
+    pub firewall: Option<Vec<FirewallRule>>,
+}
+
+/// A network card in a private network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivateCard {
+    /// Id of the network.
+    pub network: u64,
+    /// Its address there.
+    pub address: Ipv4Addr,
+    /// Addresses of the whole network.
+    pub range: Ipv4Net,
+    /// Its MAC address.
+    pub mac: String,
+}
+
+/// What a firewall lets pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirewallRule {
+    /// Into the machine, or out of it.
+    pub inbound: bool,
+    /// `tcp`, `udp`, `icmp` (of both families), `esp` or `gre`.
+    pub protocol: String,
+    /// Ports of the receiver; only for TCP and UDP.
+    pub ports: Option<RangeInclusive<u16>>,
+    /// Who sends it, or who receives it.
+    pub peers: Vec<IpNet>,
+}
+
 /// What is done with a machine's power.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
@@ -45,6 +87,8 @@ pub enum Power {
     Off,
     /// The power button: the machine may go off, now, later or never.
     Button,
+    /// Ctrl-Alt-Delete: the machine may reboot, now, later or never.
+    Reboot,
     /// The reset button.
     Reset,
 }
@@ -56,6 +100,8 @@ pub trait Machines: Debug + Send + Sync {
     fn create(&self, machine: &Machine) -> Result<(), String>;
     /// Uses the power of one.
     fn power(&self, id: u64, power: Power) -> Result<(), String>;
+    /// Tells what one is attached to. Called often, also where nothing has changed, and for machines that are not there yet.
+    fn attach(&self, _id: u64, _attachments: &Attachments) {}
     /// Whether one runs; one that switched itself off does not.
     fn runs(&self, id: u64) -> bool;
     /// Removes one with its disk, whatever it does.
@@ -63,6 +109,14 @@ pub trait Machines: Debug + Send + Sync {
     /// Where a VNC client finds its console.
     fn console(&self, id: u64) -> String {
         format!("wss://127.0.0.1:1/?server_id={id}")
+    }
+    /// A socket in the machines' network at which they ask for their metadata, if there is one.
+    fn metadata_listener(&self) -> Option<TcpListener> {
+        None
+    }
+    /// The machine that asks there from this address.
+    fn asks_from(&self, _address: IpAddr) -> Option<u64> {
+        None
     }
     /// The address of a number from 1 up; by default one of those that are set aside for benchmarks.
     fn ipv4(&self, number: u32) -> Ipv4Addr {
@@ -126,7 +180,7 @@ impl Machines for Records {
             Power::On => *runs = true,
             Power::Off => *runs = false,
             Power::Button => *runs &= deaf,
-            Power::Reset => {}
+            Power::Reboot | Power::Reset => {}
         }
         Ok(())
     }

@@ -1,15 +1,21 @@
-//! The metadata service, which servers find at `http://169.254.169.254/hetzner/v1`: here each has a URL of its own.
+//! The metadata service, which servers find at `http://169.254.169.254/hetzner/v1`. For clients outside their network each server's has a
+//! URL of its own.
+//!
+//! cloud-init recognises Hetzner by the SMBIOS of a virtual machine. One that can't have that finds the same at
+//! `http://169.254.169.254/nocloud/`, as cloud-init's data source NoCloud reads it.
 
 use super::{
     Cloud,
     state::{Id, Kind, State},
 };
 use axum::{
-    extract::{Path, State as Shared},
+    Router,
+    extract::{ConnectInfo, Path, State as Shared},
     http::StatusCode,
+    routing::get,
 };
-use serde_json::Value;
-use std::{fmt::Write as _, sync::Arc};
+use serde_json::{Value, json};
+use std::{fmt::Write as _, net::SocketAddr, sync::Arc};
 
 /// Answers below `/hetzner/v1` of one server.
 pub(super) async fn answer(
@@ -19,6 +25,50 @@ pub(super) async fn answer(
     let mut state = cloud.lock();
     state.settle();
     find(&state, server, &path).ok_or(StatusCode::NOT_FOUND)
+}
+
+/// What servers themselves reach: who asks is told by the address.
+pub(super) fn inside(cloud: Arc<Cloud>) -> Router {
+    Router::new().route("/hetzner/v1/{*path}", get(own)).route("/nocloud/{file}", get(nocloud)).with_state(cloud)
+}
+
+async fn own(
+    Shared(cloud): Shared<Arc<Cloud>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(path): Path<String>,
+) -> Result<String, StatusCode> {
+    let state = cloud.lock();
+    let server = state.machines.asks_from(peer.ip()).ok_or(StatusCode::NOT_FOUND)?;
+    find(&state, server, &path).ok_or(StatusCode::NOT_FOUND)
+}
+
+/// What NoCloud asks for.
+async fn nocloud(
+    Shared(cloud): Shared<Arc<Cloud>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(file): Path<String>,
+) -> Result<String, StatusCode> {
+    let state = cloud.lock();
+    let server = state.machines.asks_from(peer.ip()).ok_or(StatusCode::NOT_FOUND)?;
+    let hidden = state.hidden.get(&server).ok_or(StatusCode::NOT_FOUND)?;
+    match file.as_str() {
+        "meta-data" => {
+            let name = &state.doc(Kind::Server, server).map_err(|_| StatusCode::NOT_FOUND)?["name"];
+            let document =
+                json!({ "instance-id": server.to_string(), "local-hostname": name, "public-keys": hidden.public_keys });
+            Ok(document.to_string())
+        }
+        "user-data" => Ok(hidden.user_data.clone()),
+        "vendor-data" => Ok(vendor_data(hidden.root_password.as_deref())),
+        _ => Err(StatusCode::NOT_FOUND),
+    }
+}
+
+/// Without a key `root` has a password, which has to be changed at the first login. How Hetzner sets it is not documented.
+fn vendor_data(root_password: Option<&str>) -> String {
+    let Some(password) = root_password else { return "#cloud-config\n{}\n".to_owned() };
+    let users = json!([{ "name": "root", "password": password, "type": "text" }]);
+    format!("#cloud-config\n{}\n", json!({ "ssh_pwauth": true, "chpasswd": { "expire": true, "users": users } }))
 }
 
 fn find(state: &State, id: Id, path: &str) -> Option<String> {

@@ -2,8 +2,8 @@
 //! service of its servers.
 //!
 //! Every request is held against Hetzner's own schema, and so is every answer: one that Hetzner would not give is a server error with
-//! the code `fake_error`. Servers stand on [`Machines`]: records that boot at once, unless real ones are put there. What the schema does
-//! not say follows Hetzner's documentation and what its clients expect; where neither says it, the module that does it does.
+//! the code `fake_error`. Servers stand on [`Machines`]: [`Records`] that boot at once, or [`TargetMachines`], which are real. What the
+//! schema does not say follows Hetzner's documentation and what its clients expect; where neither says it, the module that does it does.
 
 mod actions;
 mod api;
@@ -23,13 +23,15 @@ mod server_actions;
 mod servers;
 mod ssh_keys;
 mod state;
+mod targets;
 mod volumes;
 mod zones;
 
 pub use actions::ActionFault;
 pub use api::Fault;
-pub use machines::{Machine, Machines, Power, Records};
+pub use machines::{Attachments, FirewallRule, Machine, Machines, Power, PrivateCard, Records};
 pub use state::Seen;
+pub use targets::TargetMachines;
 
 use serde_json::Value;
 use state::{Kind, State};

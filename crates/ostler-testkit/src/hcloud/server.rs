@@ -4,7 +4,7 @@ use super::{
     Cloud,
     api::{self, Call, Fault},
     machines::Machines,
-    metadata,
+    metadata, servers,
     state::State,
 };
 use axum::{
@@ -26,6 +26,7 @@ pub(super) async fn start(
     address: SocketAddr,
     machines: Arc<dyn Machines>,
 ) -> io::Result<(SocketAddr, Arc<Cloud>, JoinHandle<()>)> {
+    let inside = machines.metadata_listener();
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     let state = State::new(machines, format!("http://{address}/metadata"));
@@ -35,9 +36,22 @@ pub(super) async fn start(
         .route("/metadata/{server}/hetzner/v1/{*path}", get(metadata::answer))
         .layer(DefaultBodyLimit::max(1 << 20))
         .with_state(Arc::clone(&cloud));
+    let inside = match inside {
+        None => None,
+        Some(listener) => {
+            listener.set_nonblocking(true)?;
+            let app = metadata::inside(Arc::clone(&cloud)).into_make_service_with_connect_info::<SocketAddr>();
+            Some((TcpListener::from_std(listener)?, app))
+        }
+    };
     let server = tokio::spawn(async move {
+        let metadata = async {
+            if let Some((listener, app)) = inside {
+                let _ = axum::serve(listener, app).await;
+            }
+        };
         // Only ends with the task.
-        let _ = axum::serve(listener, app).await;
+        let _ = tokio::join!(axum::serve(listener, app).into_future(), metadata);
     });
     Ok((address, cloud, server))
 }
@@ -56,7 +70,9 @@ async fn answer(
     let (answer, fault) = {
         let mut state = cloud.lock();
         state.settle();
-        api::answer(&mut state, call)
+        let answered = api::answer(&mut state, call);
+        servers::attach_machines(&state);
+        answered
     };
     cloud.wake();
     match fault {

@@ -22,7 +22,7 @@ pub(super) fn act(state: &mut State, id: Id, verb: &str, request: &Request) -> O
         "poweroff" => power(state, id, "stop_server", "stopping", Power::Off),
         "reset" => power(state, id, "reset_server", "starting", Power::Reset),
         "shutdown" => button(state, id, "shutdown_server", Power::Button),
-        "reboot" => button(state, id, "reboot_server", Power::Reset),
+        "reboot" => button(state, id, "reboot_server", Power::Reboot),
         "rebuild" => rebuild(state, id, request),
         "change_type" => change_type(state, id, request),
         "enable_backup" => set(state, id, "enable_backup", "backup_window", json!("22-02")),

@@ -3,7 +3,7 @@
 use super::{
     api::{Refusal, Reply, Request},
     catalog, firewalls,
-    machines::{Machine, Power},
+    machines::{Attachments, Machine, Power, PrivateCard},
     networks, placement_groups, primary_ips, schema,
     state::{Hidden, Id, Kind, State},
     volumes,
@@ -285,6 +285,29 @@ pub(super) fn machine(state: &State, id: Id) -> Result<Machine, Refusal> {
         root_password: hidden.root_password,
         metadata_url: format!("{}/{id}/hetzner/v1", state.metadata_url),
     })
+}
+
+/// Tells the machines of all servers what they are attached to.
+pub(super) fn attach_machines(state: &State) {
+    for (id, server) in state.all(Kind::Server) {
+        let ip = |ipv6| {
+            let ip = state.doc(Kind::PrimaryIp, primary_ips::of_server(state, id, ipv6)?).ok()?;
+            ip["ip"].as_str()
+        };
+        let cards = server["private_net"].as_array().into_iter().flatten().filter_map(|net| {
+            let network = net["network"].as_u64()?;
+            let range = state.doc(Kind::Network, network).ok()?["ip_range"].as_str()?.parse().ok()?;
+            let mac = net["mac_address"].as_str()?.to_owned();
+            Some(PrivateCard { network, address: net["ip"].as_str()?.parse().ok()?, range, mac })
+        });
+        let attachments = Attachments {
+            ipv4: ip(false).and_then(|ip| ip.parse().ok()),
+            ipv6: ip(true).and_then(|ip| ip.parse().ok()),
+            networks: cards.collect(),
+            firewall: firewalls::rules_of_server(state, id),
+        };
+        state.machines.attach(id, &attachments);
+    }
 }
 
 /// Adds what stands elsewhere: its status, its addresses, and what is attached and applied to it.

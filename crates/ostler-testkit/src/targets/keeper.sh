@@ -43,9 +43,10 @@ echo "$folder" >"$state/$number"
 rm -rf --one-file-system "$folder"
 mkdir "$folder"
 
-# A /run of its own: the names of network namespaces and nspawn's own files are in there.
+# A /run of its own: the names of network namespaces and nspawn's own files are in there. The first process reaps those of targets that
+# were killed.
 setpriv --pdeathsig KILL unshare --mount --net --pid --fork --kill-child --mount-proc sh -c \
-    'mount -t tmpfs tmpfs /run && mkdir /run/netns && echo ready && exec sleep infinity >/dev/null' 9>&- </dev/null 2>"$folder/namespaces.log" &
+    'mount -t tmpfs tmpfs /run && mkdir /run/netns && echo ready && exec >/dev/null && { sleep infinity & wait; }' 9>&- </dev/null 2>"$folder/namespaces.log" &
 namespaces=$!
 echo "$number $namespaces"
 exec >/dev/null

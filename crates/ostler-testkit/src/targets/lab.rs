@@ -7,18 +7,18 @@ use super::{
     target::{Target, TargetOptions},
 };
 use crate::environment::marked_processes;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs,
-    io::{BufRead, BufReader, Read},
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
     net::Ipv4Addr,
+    os::fd::AsFd as _,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicU8, Ordering},
-    },
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -37,7 +37,8 @@ struct Inner {
     network: Network,
     /// Roots that targets stand on, and the lab's own folder in there.
     folder: PathBuf,
-    next: AtomicU8,
+    /// Numbers of targets that are there.
+    numbers: Mutex<BTreeSet<u8>>,
 }
 
 impl Drop for Inner {
@@ -79,7 +80,7 @@ impl Lab {
             namespaces: namespaces.parse().expect("a process"),
             network: Network(number.parse().expect("a number")),
             folder,
-            next: AtomicU8::new(FIRST),
+            numbers: Mutex::default(),
         };
         if said.next().as_deref() != Some("ready") {
             let log = fs::read_to_string(inner.lab_folder().join("namespaces.log")).unwrap_or_default();
@@ -95,8 +96,7 @@ impl Lab {
     /// If one does not boot; with what its console says.
     pub fn boot(&self, options: impl IntoIterator<Item = TargetOptions>) -> Vec<Target> {
         let boot = |options: TargetOptions| {
-            let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-            assert!((FIRST..255).contains(&number), "a lab has no more addresses");
+            let number = self.take_number();
             move || Target::boot(self.clone(), number, options)
         };
         thread::scope(|scope| {
@@ -127,8 +127,43 @@ impl Lab {
         Footprint { number: network.0, keeper: keeper.id(), namespaces: *namespaces, folder: self.0.lab_folder() }
     }
 
+    /// The lowest number that no target has.
+    ///
+    /// # Panics
+    /// If all are taken.
+    pub(crate) fn take_number(&self) -> u8 {
+        let mut numbers = self.0.numbers.lock().expect("no panic");
+        let free = (FIRST..255).find(|number| !numbers.contains(number)).expect("a lab has no more addresses");
+        numbers.insert(free);
+        free
+    }
+
+    /// Another target may have this number from now on.
+    pub(super) fn give_back(&self, number: u8) {
+        self.0.numbers.lock().expect("no panic").remove(&number);
+    }
+
+    /// Runs something in the lab's network: sockets that it opens stay there.
+    pub(crate) fn in_network<T: Send + 'static>(
+        &self,
+        open: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let network = File::open(self.network_namespace())?;
+        // A thread's network namespace is its own, and a socket keeps that of the thread which made it.
+        let entered = move || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            open()
+        };
+        thread::spawn(entered).join().expect("the thread does not panic")
+    }
+
     pub(super) fn network(&self) -> Network {
         self.0.network
+    }
+
+    /// Its files.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.0.lab_folder()
     }
 
     /// Files of a target.
@@ -137,16 +172,16 @@ impl Lab {
     }
 
     /// A root with these packages.
-    pub(super) fn base(&self, packages: &[String]) -> PathBuf {
+    pub(crate) fn base(&self, packages: &[String]) -> PathBuf {
         base::root(&self.0.folder, packages)
     }
 
-    pub(super) fn network_namespace(&self) -> PathBuf {
+    fn network_namespace(&self) -> PathBuf {
         format!("/proc/{}/ns/net", self.0.namespaces).into()
     }
 
     /// A program in the lab's namespaces. It ends with the lab.
-    pub(super) fn command(&self, program: &str) -> Command {
+    pub(crate) fn command(&self, program: &str) -> Command {
         self.0.command(program)
     }
 }

@@ -24,6 +24,7 @@
 //! with `OSTLER_REQUIRE_TARGETS=1` in the environment, as in continuous integration, that is a failure instead.
 
 mod base;
+pub(crate) mod cloud;
 mod lab;
 mod network;
 mod probe;
@@ -46,6 +47,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("mmdebstrap", "mmdebstrap"),
     ("slirp4netns", "slirp4netns"),
     ("iptables", "iptables"),
+    ("nft", "nftables"),
     ("ip", "iproute2"),
     ("unshare", "util-linux"),
     ("nsenter", "util-linux"),

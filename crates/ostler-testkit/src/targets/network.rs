@@ -6,10 +6,23 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+/// Input for ip(8): how a target is connected. All but `inside` runs in the lab's network namespace.
+#[derive(Clone, Debug)]
+pub(crate) struct Links {
+    /// Takes away what an earlier boot has left; lines may fail.
+    pub unplug: String,
+    /// Run at each boot: the devices.
+    pub outside: String,
+    /// Run at each boot of a target that is not cut off.
+    pub plug: String,
+    /// Run at each boot in the target's network namespace.
+    pub inside: String,
+}
+
 /// The gateway.
-const GATEWAY: u8 = 1;
+pub(super) const GATEWAY: u8 = 1;
 /// This machine.
-const HOST: u8 = 2;
+pub(super) const HOST: u8 = 2;
 /// Whom connections from the LAN come from.
 pub(super) const NEIGHBOUR: u8 = 9;
 /// The first target.
@@ -39,7 +52,7 @@ impl Network {
         self.lan(HOST)
     }
 
-    fn mac(self, host: u8) -> String {
+    pub(super) fn mac(self, host: u8) -> String {
         format!("02:00:5e:13:{:02x}:{host:02x}", self.0)
     }
 
@@ -70,25 +83,26 @@ impl Network {
         batch + "route add unreachable ::/0 metric 4096\n"
     }
 
-    /// Run in the lab's network namespace at each boot of a target: the pair of devices to it.
-    pub fn to_target(self, host: u8) -> String {
+    /// How a target is connected: by a pair of devices to the bridge.
+    pub fn links(self, host: u8) -> Links {
         let mac = self.mac(host);
-        let mut batch =
-            format!("link add t{host} type veth peer name host0 address {mac} netns t{host}\nlink set t{host} up\n");
-        for address in [self.lan(host).to_string(), self.public_v6(host).to_string(), self.ula(host).to_string()] {
-            batch += &format!("neighbour replace {address} lladdr {mac} dev lan nud permanent\n");
-        }
-        batch
-    }
-
-    /// Run in a target's network namespace at each boot.
-    pub fn in_target(self, host: u8) -> String {
         let (lan, public, ula) = (self.lan(host), self.public_v6(host), self.ula(host));
-        format!(
+        let mut outside =
+            format!("link add t{host} type veth peer name host0 address {mac} netns t{host}\nlink set t{host} up\n");
+        for address in [lan.to_string(), public.to_string(), ula.to_string()] {
+            outside += &format!("neighbour replace {address} lladdr {mac} dev lan nud permanent\n");
+        }
+        let inside = format!(
             "link set lo up\naddress add {lan}/24 dev host0\naddress add {public}/64 dev host0 nodad\n\
              address add {ula}/64 dev host0 nodad\nlink set host0 up\nroute add default via {}\nroute add default via {}\n",
             self.lan(GATEWAY),
             self.public_v6(GATEWAY),
-        )
+        );
+        Links {
+            unplug: format!("link delete t{host}\n"),
+            outside,
+            plug: format!("link set t{host} master lan\n"),
+            inside,
+        }
     }
 }

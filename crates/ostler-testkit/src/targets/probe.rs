@@ -1,14 +1,10 @@
 //! Connections to targets from addresses of one's choice.
 
 use super::lab::Lab;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 use std::{
-    fs::File,
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    os::fd::AsFd,
-    thread,
     time::Duration,
 };
 
@@ -64,16 +60,12 @@ impl Lab {
     /// Those of connect(2); `TimedOut` without an answer.
     pub fn connect(&self, source: Source, to: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
         let from = SocketAddr::new(source.address(self), 0);
-        let network = File::open(self.network_namespace())?;
-        // A thread's network namespace is its own, and a socket keeps that of the thread which made it.
-        let connect = move || {
-            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+        self.in_network(move || {
             let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
             socket.bind(&from.into())?;
             socket.connect_timeout(&to.into(), timeout)?;
             Ok(socket.into())
-        };
-        thread::spawn(connect).join().expect("the thread does not panic")
+        })
     }
 
     /// What becomes of a connection from `source`.

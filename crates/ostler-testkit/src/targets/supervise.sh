@@ -14,11 +14,11 @@ for hierarchy in $cgroups; do
 done
 export SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_NSPAWN_API_VFS_WRITABLE=yes SYSTEMD_SECCOMP=0
 while :; do
-    ip link delete "t$number" 2>/dev/null
+    ip -force -batch "$folder/unplug" 2>/dev/null
     ip netns delete "t$number" 2>/dev/null
     ip netns add "t$number" || exit
     ip -batch "$folder/outside" || exit
-    [ -e "$folder/cut" ] || ip link set "t$number" master lan || exit
+    [ -e "$folder/cut" ] || ip -batch "$folder/plug" || exit
     ip -n "t$number" -batch "$folder/inside" || exit
     # nspawn mounts /sys before it enters the namespace that it is told, and so is put into it: else the target's facts speak of the
     # lab's network.
@@ -30,4 +30,4 @@ while :; do
     [ $? = 133 ] || break
 done
 # Nothing answers for a server that is off.
-ip link delete "t$number"
+ip -force -batch "$folder/unplug" 2>/dev/null

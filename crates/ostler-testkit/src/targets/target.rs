@@ -3,7 +3,7 @@
 use super::{
     feed,
     lab::Lab,
-    network::RESOLVER,
+    network::{Links, RESOLVER},
     probe::{Source, Verdict},
     succeed,
 };
@@ -13,7 +13,7 @@ use std::{
     fs,
     io::Read,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
     thread,
@@ -35,6 +35,7 @@ pub struct TargetOptions {
     packages: Vec<String>,
     disk: Option<u64>,
     docker: bool,
+    cloud: Option<(Links, &'static str)>,
 }
 
 impl TargetOptions {
@@ -50,6 +51,7 @@ impl TargetOptions {
             packages: Vec::new(),
             disk: None,
             docker: false,
+            cloud: None,
         }
     }
 
@@ -100,6 +102,13 @@ impl TargetOptions {
         self.docker = true;
         self
     }
+
+    /// It is connected like this, and its disk is an image that configures itself at its first boot. The script, which runs in its root
+    /// with the resolver's address, makes it one. Account, password, keys and port are not for such a target.
+    pub(crate) fn cloud(mut self, links: Links, image: &'static str) -> Self {
+        self.cloud = Some((links, image));
+        self
+    }
 }
 
 /// A booted server. It is killed when it is dropped.
@@ -116,13 +125,20 @@ pub struct Target {
 
 impl Target {
     pub(super) fn boot(lab: Lab, number: u8, options: TargetOptions) -> Self {
+        let target = Self::make(lab, number, options);
+        target.start();
+        target
+    }
+
+    /// One that is off.
+    pub(crate) fn make(lab: Lab, number: u8, options: TargetOptions) -> Self {
         let folder = lab.target_folder(number);
         let base = lab.base(&options.packages);
         for name in ["disk", "root", "docker", "containerd"] {
             fs::create_dir_all(folder.join(name)).expect("a folder for the target");
         }
-        fs::write(folder.join("outside"), lab.network().to_target(number)).expect("a file for ip");
-        fs::write(folder.join("inside"), lab.network().in_target(number)).expect("a file for ip");
+        let links = options.cloud.as_ref().map(|(links, _)| links.clone());
+        write_links(&folder, &links.unwrap_or_else(|| lab.network().links(number)));
         let path = |name: &str| folder.join(name).display().to_string();
         if let Some(bytes) = options.disk {
             let size = format!("-osize={bytes},mode=755");
@@ -133,16 +149,22 @@ impl Target {
             mount -t overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work,index=off,metacopy=off,volatile" overlay "$3""#;
         succeed(lab.command("sh").args(["-c", mount, "sh", &path("disk"), &base.display().to_string(), &path("root")]));
         let mut configure = lab.command("chroot");
-        configure.args([&path("root"), "sh", "-c", include_str!("configure.sh"), "configure", &options.name]);
-        configure.args([&options.port.to_string(), &options.account]);
-        configure.arg(if options.password.is_empty() { "key" } else { "password" });
-        configure.arg(if options.passwordless { "passwordless" } else { "asks" }).arg(RESOLVER.to_string());
-        configure.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        let input = [std::slice::from_ref(&options.password), &options.keys].concat().join("\n") + "\n";
-        let host_key = feed(&mut configure, &input).trim().to_owned();
-        let target = Self { lab, number, options, folder, host_key, supervisor: Mutex::new(None) };
-        target.start();
-        target
+        configure.args([&path("root"), "sh", "-c"]).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let host_key = match options.cloud {
+            Some((_, image)) => succeed(configure.args([image, "image", &RESOLVER.to_string()])),
+            None => {
+                configure.args([include_str!("configure.sh"), "configure", &options.name]);
+                configure.args([&options.port.to_string(), &options.account]);
+                configure.arg(if options.password.is_empty() { "key" } else { "password" });
+                configure.arg(if options.passwordless { "passwordless" } else { "asks" }).arg(RESOLVER.to_string());
+                feed(
+                    &mut configure,
+                    &([std::slice::from_ref(&options.password), &options.keys].concat().join("\n") + "\n"),
+                )
+            }
+        };
+        let host_key = host_key.trim().to_owned();
+        Self { lab, number, options, folder, host_key, supervisor: Mutex::new(None) }
     }
 
     /// Boots it after [`Target::kill`] and waits until SSH answers.
@@ -150,6 +172,15 @@ impl Target {
     /// # Panics
     /// If it runs already, or does not boot.
     pub fn start(&self) {
+        self.power_on();
+        self.wait_for_ssh();
+    }
+
+    /// Lets it boot.
+    ///
+    /// # Panics
+    /// If it runs already.
+    pub(crate) fn power_on(&self) {
         let mut supervisor = self.supervisor.lock().expect("no panic");
         assert!(supervisor.is_none(), "{} runs already", self.options.name);
         let console = fs::File::options().create(true).append(true).open(self.folder.join("console.log"));
@@ -164,8 +195,23 @@ impl Target {
         }
         command.stdout(console.try_clone().expect("a second handle")).stderr(console);
         *supervisor = Some(command.spawn().expect("nsenter runs"));
-        drop(supervisor);
-        self.wait_for_ssh();
+    }
+
+    /// Whether it is switched on.
+    pub(crate) fn is_on(&self) -> bool {
+        matches!(self.supervisor.lock().expect("no panic").as_mut().map(Child::try_wait), Some(Ok(None)))
+    }
+
+    /// Sends its systemd a signal, if it is there: `RTMIN+4` to power off, `INT` to reboot (systemd(1)).
+    pub(crate) fn signal(&self, signal: &str) {
+        if let Some(init) = self.init() {
+            succeed(Command::new("kill").args(["-s", signal, &init.to_string()]));
+        }
+    }
+
+    /// It is connected like this from its next boot on.
+    pub(crate) fn reconnect(&self, links: &Links) {
+        write_links(&self.folder, links);
     }
 
     /// Waits until sshd sends its banner.
@@ -386,11 +432,28 @@ impl Target {
 
     /// Pulls the plug. What is on its disk stays, for [`Target::start`].
     pub fn kill(&self) {
-        // Without its device nothing answers for it. It may be gone already, by `systemctl poweroff`.
-        self.link(&["delete", &self.device()]);
+        // Without its devices nothing answers for it. They may be gone already, by `systemctl poweroff`.
+        let unplug = self.folder.join("unplug");
+        let _ = self.lab.command("ip").args(["-force", "-batch"]).arg(unplug).stderr(Stdio::null()).status();
         if let Some(supervisor) = self.supervisor.lock().expect("no panic").take() {
             end(supervisor);
         }
+    }
+
+    /// Pulls the plug and removes its disk, its files and all else that was there for it; another target may have its number.
+    pub(crate) fn erase(&self) {
+        self.kill();
+        let lab = self.lab.network().0.to_string();
+        let arguments = ["-c", include_str!("erase.sh"), "erase", &lab, &self.number.to_string()];
+        succeed(self.lab.command("sh").args(arguments).arg(&self.folder));
+        self.lab.give_back(self.number);
+    }
+}
+
+fn write_links(folder: &Path, links: &Links) {
+    let Links { unplug, outside, plug, inside } = links;
+    for (name, batch) in [("unplug", unplug), ("outside", outside), ("plug", plug), ("inside", inside)] {
+        fs::write(folder.join(name), batch).expect("a file for ip");
     }
 }
 

@@ -6,4 +6,5 @@ mod failing;
 mod lists;
 mod resources;
 mod servers;
+mod targets;
 mod zones;
