@@ -44,9 +44,12 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// What tests need of PyPI, and where it is installed: Debian's ssh-audit is years older, and doesn't know today's key exchanges; its
-/// hcloud is older than today's API.
-const WHEELS: [(&str, &str); 2] =
-    [("ssh-audit==3.9.0", "target/tools/ssh-audit"), ("hcloud==2.27.0", "target/tools/hcloud")];
+/// hcloud is older than today's API, and it has no client of Cloudflare's.
+const WHEELS: [(&str, &str); 3] = [
+    ("ssh-audit==3.9.0", "target/tools/ssh-audit"),
+    ("hcloud==2.27.0", "target/tools/hcloud"),
+    ("cloudflare==5.9.0", "target/tools/cloudflare"),
+];
 
 /// What runs the tests. Another version that is there already is taken as it is.
 const NEXTEST: &str = "0.9.143";

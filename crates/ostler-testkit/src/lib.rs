@@ -1,5 +1,6 @@
 //! What tests need: throw-away real targets, fakes of what cannot exist here, and a hermetic place to run the binary in.
 
+pub mod cloudflare;
 pub mod earlier;
 mod endpoint;
 pub mod environment;
