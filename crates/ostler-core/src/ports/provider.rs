@@ -7,9 +7,10 @@ use crate::{
     error::Result,
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Reshape},
     ports::Reporter,
-    spec::{ProviderOptions, ServerSpec, Size, TemplateDigest},
+    spec::{Proto, ProviderOptions, ServerSpec, Size, TemplateDigest},
 };
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 /// Keeps what a provider has chosen before it acts on it, so that it finds after a crash what it may have made. It is the
 /// `found` of the next order for the same machine.
@@ -38,6 +39,11 @@ pub trait Provider: Send + Sync {
 
     /// Shows serial consoles; `None`: there are none that it could show.
     fn consoles(&self) -> Option<&dyn Consoles> {
+        None
+    }
+
+    /// Lets traffic in before it reaches the machine; `None`: nothing of the provider's stands before its machines.
+    fn fence(&self) -> Option<&dyn Fence> {
         None
     }
 
@@ -158,4 +164,21 @@ pub trait Templates: Send + Sync {
 pub trait Consoles: Send + Sync {
     /// The last `lines` lines of the serial console, without control sequences; empty if there is none.
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>>;
+}
+
+/// The provider's own firewall, in front of its machines.
+#[async_trait]
+pub trait Fence: Send + Sync {
+    /// Lets in exactly these ports from everywhere (IPv4 and IPv6), and nothing else, before traffic reaches the machine.
+    /// It is enforced when this returns.
+    async fn admit(&self, machine: &MachineRecord, openings: &[Opening]) -> Result<()>;
+}
+
+/// A port that everybody may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opening {
+    /// Its number.
+    pub port: u16,
+    /// Of which protocol.
+    pub proto: Proto,
 }
