@@ -4,7 +4,7 @@ use crate::{
     error::{Blame, Failure},
     hint::{Hint, Next},
     ids::ServerName,
-    model::{Finding, Observed, OperationRecord, OperationState, Power, Reshape, ServerRecord, StepState},
+    model::{Finding, Observed, OperationRecord, OperationState, Power, Price, Reshape, ServerRecord, StepState},
     spec::{ServerSpec, Value},
 };
 use serde::Serialize;
@@ -25,6 +25,8 @@ pub struct Known {
     pub preflight: Vec<Finding>,
     /// The template that it would be cloned from, for people.
     pub template: Option<String>,
+    /// What it would cost, where there is none yet and somebody sends a bill.
+    pub price: Option<Price>,
 }
 
 /// What `up` would do to one server.
@@ -50,6 +52,9 @@ pub enum Action {
         /// From this template, for people; otherwise from its image.
         #[serde(skip_serializing_if = "Option::is_none")]
         template: Option<String>,
+        /// What it costs.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        price: Option<Price>,
     },
     /// Takes over a server that is there already.
     Adopt,
@@ -157,7 +162,11 @@ fn decide(spec: &ServerSpec, known: &Known, actions: &mut Vec<Action>) -> Result
 }
 
 fn beginning(known: &Known) -> Action {
-    if known.adopts { Action::Adopt } else { Action::Create { template: known.template.clone() } }
+    if known.adopts {
+        Action::Adopt
+    } else {
+        Action::Create { template: known.template.clone(), price: known.price.clone() }
+    }
 }
 
 fn decide_on_existing(
@@ -202,7 +211,7 @@ fn decide_on_existing(
 }
 
 /// Keys of what makes a machine, that are changed in place once it is made.
-const CHANGEABLE: [&str; 4] = ["size", "local", "user", "authorized_keys"];
+const CHANGEABLE: [&str; 6] = ["size", "local", "hetzner.type", "hetzner.location", "user", "authorized_keys"];
 
 /// Keys of the spec in which a machine made for `a` is another one than a machine made for `b`.
 fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {

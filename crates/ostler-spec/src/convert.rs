@@ -1,11 +1,12 @@
 //! From values that have the right shape to the typed spec, with the rules that join several keys.
 
 use super::{
-    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, ImageRef, KeyFault, LocalOptions, MatchBlocks,
-    Network, ProviderKind, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, RootLogin, SecretRef, ServerSpec,
-    Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy, Value, access, apps,
+    Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, HetznerEndpoint, HetznerOptions, ImageRef,
+    KeyFault, LocalOptions, MatchBlocks, Network, ProviderKind, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions,
+    RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy,
+    Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
-    proxmox, rsa, rules,
+    hetzner, proxmox, rsa, rules,
     walk::Found,
 };
 use crate::{CatalogIndex, ServerName};
@@ -67,17 +68,33 @@ struct Converter<'a> {
     faults: &'a mut Vec<Fault>,
     /// Ports of this machine, with the key path that took each.
     forwarded: HashMap<u16, String>,
-    /// Entries of `providers`; `None` where one is at fault.
-    endpoints: BTreeMap<String, Option<ProxmoxEndpoint>>,
+    /// Entries of `providers`.
+    endpoints: BTreeMap<String, Endpoint>,
     /// VMIDs by provider, with the key path that took each.
     vmids: HashMap<(String, i64), String>,
+}
+
+/// An entry of `providers`; without its content where that is at fault.
+enum Endpoint {
+    Proxmox(Option<ProxmoxEndpoint>),
+    Hetzner(Option<HetznerEndpoint>),
+    /// Its kind is at fault.
+    Unknown,
 }
 
 impl Converter<'_> {
     fn providers(&mut self, root: &Found) {
         for (name, found) in root.get("providers").and_then(Found::map).into_iter().flatten() {
+            if rules::KINDS.contains(&name.as_str()) {
+                let problem = Problem::new(format!("{} is a provider of its own", quote(name)));
+                self.faults.push(found.fault(problem.hint("choose another name, such as `pve1` or `hc`")));
+            }
             let token = found.get("token").and_then(|token| self.context.secret(token)).flatten();
-            let endpoint = proxmox::endpoint(name, found, token, self.context, self.faults);
+            let endpoint = match found.get("kind").and_then(Found::text) {
+                Some("hetzner") => Endpoint::Hetzner(hetzner::endpoint(name, found, token, self.faults)),
+                Some(_) => Endpoint::Proxmox(proxmox::endpoint(name, found, token, self.context, self.faults)),
+                None => Endpoint::Unknown,
+            };
             self.endpoints.insert(name.clone(), endpoint);
         }
     }
@@ -88,12 +105,18 @@ impl Converter<'_> {
         match name {
             "local" => return Some(ProviderKind::Local),
             "existing" => return Some(ProviderKind::Existing),
-            name if self.endpoints.contains_key(name) => return Some(ProviderKind::Proxmox),
             _ => {}
         }
+        match self.endpoints.get(name) {
+            Some(Endpoint::Proxmox(_)) => return Some(ProviderKind::Proxmox),
+            Some(Endpoint::Hetzner(_)) => return Some(ProviderKind::Hetzner),
+            Some(Endpoint::Unknown) => return None,
+            None => {}
+        }
         let problem = match name {
-            "hetzner" => Problem::new(
-                "`hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
+            "hetzner" => Problem::new("which project of Hetzner Cloud is meant?").hint(
+                "describe it under `providers`, such as `providers: { hc: { kind: hetzner, token: { secret: hetzner } } }`, \
+                 and name it here: `provider: hc`",
             ),
             "proxmox" => Problem::new("which Proxmox VE is meant?").hint(
                 "describe it under `providers`, such as `providers: { pve1: { kind: proxmox, … } }`, and name it here: \
@@ -137,8 +160,23 @@ impl Converter<'_> {
             let problem = Problem::new(format!("VMID {number} is taken by `{taken}`"));
             self.faults.push(vmid.fault(problem.hint("choose another, or `auto` for the next free one")));
         }
-        let endpoint = self.endpoints.get(name.text()?).cloned().flatten();
-        Some(Some(proxmox::options(found, endpoint)?))
+        let Some(Endpoint::Proxmox(endpoint)) = self.endpoints.get(name.text()?) else { return None };
+        Some(Some(proxmox::options(found, endpoint.clone())?))
+    }
+
+    /// As [`Converter::existing`].
+    fn hetzner(&mut self, provider: Option<ProviderKind>, server: &Found) -> Option<Option<HetznerOptions>> {
+        if provider != Some(ProviderKind::Hetzner) {
+            let found = server.get("hetzner")?;
+            if provider.is_some() && !found.is_null() {
+                let problem = Problem::new("this server has another provider");
+                self.faults.push(found.fault(problem.hint("write the name of a Hetzner Cloud, or take this out")));
+            }
+            return Some(None);
+        }
+        let name = server.get("provider")?.text()?;
+        let Some(Endpoint::Hetzner(endpoint)) = self.endpoints.get(name) else { return None };
+        Some(Some(hetzner::options(server, endpoint.clone(), self.faults)?))
     }
 
     fn server(&mut self, name: &str, found: &Found) -> Option<ServerSpec> {
@@ -168,6 +206,7 @@ impl Converter<'_> {
         let provider = found.get("provider").and_then(|provider| self.provider(provider));
         let existing = self.existing(provider, found);
         let proxmox = self.proxmox(provider, found);
+        let hetzner = self.hetzner(provider, found);
         if let (Some(provider), Some(network)) = (provider, found.get("network")) {
             self.cards_of_provider(provider, network);
         }
@@ -177,6 +216,7 @@ impl Converter<'_> {
                 ProviderKind::Local => ProviderOptions::Local(local?),
                 ProviderKind::Existing => ProviderOptions::Existing(existing??),
                 ProviderKind::Proxmox => ProviderOptions::Proxmox(proxmox??),
+                ProviderKind::Hetzner => ProviderOptions::Hetzner(hetzner??),
             },
             image: image?,
             size: size?,

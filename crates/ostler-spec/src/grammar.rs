@@ -1,7 +1,7 @@
 //! The shape of `ostler.yaml`: every key with its default and its help, said once.
 
 use super::{
-    ShapeError, Value, params, proxmox, rules,
+    ShapeError, Value, hetzner, params, proxmox, rules,
     shape::{
         Choice, Field,
         Presence::{self, Default, Required},
@@ -30,12 +30,27 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
         ),
         Field::new(
             "providers",
-            Shape::Map { key: rules::provider_name(), value: Box::new(proxmox::provider()) },
+            Shape::Map { key: rules::provider_name(), value: Box::new(provider()) },
             empty(),
             "Where else servers come from, each under a name that `provider` of a server can use",
         ),
         Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
     ]))
+}
+
+/// `providers.NAME`: all keys of all kinds; which belong to a kind is checked where the kind is known.
+fn provider() -> Shape {
+    let kind = Shape::Choice(vec![
+        Choice::new("proxmox", "a Proxmox VE node or cluster, 8.4 or later"),
+        Choice::new("hetzner", "a project of Hetzner Cloud"),
+    ]);
+    let mut fields = vec![
+        Field::new("kind", kind, Required, "What it is"),
+        Field::new("token", Shape::Secret, Required, "API token; that of Proxmox VE as `USER@REALM!TOKENID=UUID`"),
+    ];
+    fields.extend(proxmox::provider());
+    fields.extend(hetzner::provider());
+    Shape::object(fields)
 }
 
 /// `catalog:`
@@ -112,6 +127,7 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
         Field::new("local", local(), empty(), "Options of provider `local` only"),
         Field::new("existing", existing(), null(), "Options of provider `existing` only: how to log in now"),
         Field::new("proxmox", proxmox::place(), null(), "Options of Proxmox VE only: where the server is made"),
+        Field::new("hetzner", hetzner::place(), null(), "Options of Hetzner Cloud only: what the server is made of"),
     ]))
 }
 

@@ -102,6 +102,8 @@ pub enum ProviderKind {
     Existing,
     /// A Proxmox VE node or cluster.
     Proxmox,
+    /// A project of Hetzner Cloud.
+    Hetzner,
 }
 
 /// What a server boots from.
@@ -407,6 +409,74 @@ impl ProxmoxTrust {
     pub fn fingerprint(shown: &str) -> Self {
         Self::Fingerprint(shown.replace(':', "").to_ascii_lowercase())
     }
+}
+
+/// What only provider `hetzner` knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HetznerOptions {
+    /// How the API is reached.
+    pub endpoint: HetznerEndpoint,
+    /// Server types in the order in which they are tried, at least one.
+    pub types: Vec<String>,
+    /// Locations in the order in which they are tried for each type, at least one.
+    pub locations: Vec<String>,
+    /// Private network that it is in.
+    pub network: Option<HetznerNetwork>,
+    /// Volumes that are attached to it.
+    pub volumes: Vec<HetznerVolume>,
+    /// Name of its placement group.
+    pub placement: Option<String>,
+    /// Its public IPv4 address.
+    pub ipv4: HetznerAddress,
+    /// Its public IPv6 network.
+    pub ipv6: HetznerAddress,
+    /// Daily backups of the vendor.
+    pub backups: bool,
+    /// The vendor refuses to delete or rebuild it.
+    pub protect: bool,
+    /// A firewall of the vendor stands in front of it.
+    pub firewall: bool,
+}
+
+/// How the API of Hetzner Cloud is reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HetznerEndpoint {
+    /// Its name under `providers`.
+    pub name: String,
+    /// With `/v1`, without a slash at its end.
+    pub url: String,
+    /// API token of a project.
+    pub token: SecretRef,
+}
+
+/// A private network, found by its name or made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HetznerNetwork {
+    /// Its name at the vendor.
+    pub name: String,
+    /// Its addresses, where it is made.
+    pub range: ipnet::Ipv4Net,
+}
+
+/// A volume, found by its name or made. It outlives its server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HetznerVolume {
+    /// Its name at the vendor.
+    pub name: String,
+    /// GB, where it is made.
+    pub size: u32,
+}
+
+/// A public address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HetznerAddress {
+    /// None.
+    None,
+    /// One that goes with the server.
+    Own,
+    /// The Primary IP of this name, found or made, which outlives the server.
+    Kept(String),
 }
 
 /// One forwarded TCP port.

@@ -279,7 +279,7 @@ fn choice(value: &Json) -> Option<Choice> {
         Value::List(_) | Value::Map(_) | Value::Secret(_) => return None,
         word => word,
     };
-    Some(Choice { word, also: None, help: "", refused: None })
+    Some(Choice { word, also: None, help: "" })
 }
 
 /// JSON as a plain value; every JSON value is one.

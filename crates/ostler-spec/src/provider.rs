@@ -1,6 +1,8 @@
 //! What a server's spec says to its provider, and to no other.
 
-use crate::{ExistingOptions, Forward, LocalOptions, ProviderKind, ProxmoxEndpoint, ProxmoxOptions, SecretRef};
+use crate::{
+    ExistingOptions, Forward, HetznerOptions, LocalOptions, ProviderKind, ProxmoxEndpoint, ProxmoxOptions, SecretRef,
+};
 use serde::{Deserialize, Serialize};
 
 /// The provider of a server with the options that only it knows.
@@ -13,6 +15,8 @@ pub enum ProviderOptions {
     Existing(ExistingOptions),
     /// A Proxmox VE node or cluster.
     Proxmox(ProxmoxOptions),
+    /// A project of Hetzner Cloud.
+    Hetzner(HetznerOptions),
 }
 
 impl ProviderOptions {
@@ -22,6 +26,7 @@ impl ProviderOptions {
             Self::Local(_) => ProviderKind::Local,
             Self::Existing(_) => ProviderKind::Existing,
             Self::Proxmox(_) => ProviderKind::Proxmox,
+            Self::Hetzner(_) => ProviderKind::Hetzner,
         }
     }
 
@@ -29,7 +34,7 @@ impl ProviderOptions {
     pub fn forward(&self) -> &[Forward] {
         match self {
             Self::Local(local) => &local.forward,
-            Self::Existing(_) | Self::Proxmox(_) => &[],
+            Self::Existing(_) | Self::Proxmox(_) | Self::Hetzner(_) => &[],
         }
     }
 
@@ -37,7 +42,7 @@ impl ProviderOptions {
     pub fn way_in(&self) -> Option<&ExistingOptions> {
         match self {
             Self::Existing(existing) => Some(existing),
-            Self::Local(_) | Self::Proxmox(_) => None,
+            Self::Local(_) | Self::Proxmox(_) | Self::Hetzner(_) => None,
         }
     }
 
@@ -45,7 +50,29 @@ impl ProviderOptions {
     pub fn proxmox(&self) -> Option<&ProxmoxOptions> {
         match self {
             Self::Proxmox(proxmox) => Some(proxmox),
-            Self::Local(_) | Self::Existing(_) => None,
+            Self::Local(_) | Self::Existing(_) | Self::Hetzner(_) => None,
+        }
+    }
+
+    /// For the provider `hetzner`.
+    pub fn hetzner(&self) -> Option<&HetznerOptions> {
+        match self {
+            Self::Hetzner(hetzner) => Some(hetzner),
+            Self::Local(_) | Self::Existing(_) | Self::Proxmox(_) => None,
+        }
+    }
+
+    /// Whether the provider's own firewall stands in front of the server.
+    pub fn fenced(&self) -> bool {
+        self.hetzner().is_some_and(|hetzner| hetzner.firewall)
+    }
+
+    /// Whether servers of both are asked for at the same API, by the same account.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Proxmox(one), Self::Proxmox(two)) => (&one.endpoint, &one.node) == (&two.endpoint, &two.node),
+            (Self::Hetzner(one), Self::Hetzner(two)) => one.endpoint == two.endpoint,
+            (one, two) => one.kind() == two.kind(),
         }
     }
 
@@ -60,6 +87,7 @@ impl ProviderOptions {
             Self::Local(_) => Self::Local(LocalOptions::default()),
             Self::Existing(existing) => Self::Existing(existing.clone()),
             Self::Proxmox(proxmox) => Self::Proxmox(ProxmoxOptions { vmid: None, tags: Vec::new(), ..proxmox.clone() }),
+            Self::Hetzner(hetzner) => Self::Hetzner(hetzner.clone()),
         }
     }
 
@@ -72,7 +100,27 @@ impl ProviderOptions {
             ("existing", address(self) != address(other)),
             ("proxmox", self.proxmox_place() != other.proxmox_place()),
         ];
-        differences.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
+        let differing = |differences: &[(&'static str, bool)]| {
+            differences.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect::<Vec<_>>()
+        };
+        let mut keys = differing(&differences);
+        match (self.hetzner(), other.hetzner()) {
+            (Some(one), Some(two)) => keys.extend(differing(&[
+                ("hetzner.type", one.types != two.types),
+                ("hetzner.location", one.locations != two.locations),
+                ("hetzner.network", one.network != two.network),
+                ("hetzner.volumes", one.volumes != two.volumes),
+                ("hetzner.placement", one.placement != two.placement),
+                ("hetzner.ipv4", one.ipv4 != two.ipv4),
+                ("hetzner.ipv6", one.ipv6 != two.ipv6),
+                ("hetzner.backups", one.backups != two.backups),
+                ("hetzner.protect", one.protect != two.protect),
+                ("hetzner.firewall", one.firewall != two.firewall),
+            ])),
+            (None, None) => {}
+            _ => keys.push("hetzner"),
+        }
+        keys
     }
 
     fn proxmox_place(&self) -> Option<ProxmoxOptions> {
@@ -96,16 +144,19 @@ struct Written {
     existing: Option<ExistingOptions>,
     #[serde(default)]
     proxmox: Option<ProxmoxOptions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hetzner: Option<HetznerOptions>,
 }
 
 impl From<ProviderOptions> for Written {
     fn from(options: ProviderOptions) -> Self {
         let provider = options.kind();
-        let empty = Self { provider, local: LocalOptions::default(), existing: None, proxmox: None };
+        let empty = Self { provider, local: LocalOptions::default(), existing: None, proxmox: None, hetzner: None };
         match options {
             ProviderOptions::Local(local) => Self { local, ..empty },
             ProviderOptions::Existing(existing) => Self { existing: Some(existing), ..empty },
             ProviderOptions::Proxmox(proxmox) => Self { proxmox: Some(proxmox), ..empty },
+            ProviderOptions::Hetzner(hetzner) => Self { hetzner: Some(hetzner), ..empty },
         }
     }
 }
@@ -120,6 +171,7 @@ impl TryFrom<Written> for ProviderOptions {
                 written.existing.map(Self::Existing).ok_or("provider `existing` without its options")
             }
             ProviderKind::Proxmox => written.proxmox.map(Self::Proxmox).ok_or("provider `proxmox` without its options"),
+            ProviderKind::Hetzner => written.hetzner.map(Self::Hetzner).ok_or("provider `hetzner` without its options"),
         }
     }
 }

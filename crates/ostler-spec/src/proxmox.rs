@@ -2,28 +2,21 @@
 
 use super::{
     ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, SpecContext,
-    fault::{Fault, Problem, quote},
+    fault::{Fault, Problem, join, quote},
     grammar::{none, null, text},
-    rules,
-    shape::{Choice, Field, Presence::Required, Shape, Text},
+    shape::{Field, Presence::Required, Shape, Text},
     walk::Found,
 };
 
-/// `providers.NAME`
-pub(super) fn provider() -> Shape {
-    let kind = Shape::Choice(vec![
-        Choice::new("proxmox", "a Proxmox VE node or cluster, 8.4 or later"),
-        Choice::refused("hetzner", "not supported yet"),
-    ]);
-    Shape::object(vec![
-        Field::new("kind", kind, Required, "What it is"),
-        Field::new("url", Shape::Text(url()), Required, "Where its API is: `https://HOST:8006`"),
-        Field::new("token", Shape::Secret, Required, "API token, as `USER@REALM!TOKENID=UUID`"),
+/// Keys of `providers.NAME` that only this kind has.
+pub(super) fn provider() -> Vec<Field> {
+    vec![
+        Field::new("url", Shape::Text(url()), null(), WHERE),
         Field::new(
             "fingerprint",
             Shape::Text(fingerprint()),
             null(),
-            "SHA-256 of its certificate, `AB:CD:…`; `pvenode cert info` shows it",
+            "Proxmox VE: SHA-256 of its certificate, `AB:CD:…`; `pvenode cert info` shows it",
         ),
         Field::new(
             "ca",
@@ -31,8 +24,11 @@ pub(super) fn provider() -> Shape {
             null(),
             "Instead: file with the certificate of the cluster's own authority, a copy of `/etc/pve/pve-root-ca.pem`",
         ),
-    ])
+    ]
 }
+
+/// Help of `url`.
+const WHERE: &str = "Proxmox VE: where its API is, `https://HOST:8006`";
 
 /// `servers.NAME.proxmox`
 pub(super) fn place() -> Shape {
@@ -70,7 +66,7 @@ const STORAGE: &str = "^[a-zA-Z][a-zA-Z0-9._-]*[a-zA-Z0-9]$";
 const BRIDGE: &str = "^[a-zA-Z0-9_.-]{1,15}$";
 const TAG: &str = "^[a-z0-9_][a-z0-9_+.-]*$";
 
-fn matching(noun: &'static str, pattern: &str) -> Text {
+pub(super) fn matching(noun: &'static str, pattern: &str) -> Text {
     Text {
         noun,
         pattern: Some(regex::Regex::new(pattern).expect("a pattern of this crate")),
@@ -120,9 +116,11 @@ pub(super) fn endpoint(
     context: &SpecContext<'_>,
     faults: &mut Vec<Fault>,
 ) -> Option<ProxmoxEndpoint> {
-    if rules::KINDS.contains(&name) {
-        let problem = Problem::new(format!("{} is a provider of its own", quote(name)));
-        faults.push(found.fault(problem.hint("choose another name, such as `pve1`")));
+    if let Some(written) = found.get("endpoint").filter(|value| !value.is_null()) {
+        faults.push(written.fault(Problem::new("only Hetzner Cloud has it").hint("the address goes under `url`")));
+    }
+    if found.get("url")?.is_null() {
+        faults.push(Problem::new("missing").hint(WHERE).at(found.at, &join(&found.path, "url")));
     }
     let (fingerprint, ca) = (found.get("fingerprint")?, found.get("ca")?);
     let trust = match (fingerprint.is_null(), ca.is_null()) {
@@ -138,7 +136,6 @@ pub(super) fn endpoint(
             None
         }
     };
-    found.get("kind")?.text()?;
     Some(ProxmoxEndpoint {
         name: name.to_owned(),
         url: found.get("url")?.text()?.trim_end_matches('/').to_owned(),

@@ -144,9 +144,7 @@ fn kind(shape: &Shape) -> QuestionKind {
         Shape::Bool => QuestionKind::Switch,
         Shape::Int { .. } | Shape::Number { .. } => QuestionKind::Line { expected: shape.noun(), number: true },
         Shape::Size { .. } | Shape::Text(_) => QuestionKind::Line { expected: shape.noun(), number: false },
-        Shape::Choice(choices) => {
-            QuestionKind::Choice(choices.iter().filter(|it| it.refused.is_none()).map(word).collect())
-        }
+        Shape::Choice(choices) => QuestionKind::Choice(choices.iter().map(word).collect()),
         Shape::Secret => QuestionKind::Secret,
         Shape::List(item) => QuestionKind::List(Box::new(kind(item))),
         Shape::Map { key, value } => QuestionKind::Entries(KeyRule(key.clone()), Box::new(kind(value))),

@@ -83,9 +83,8 @@ fn text(rules: &Text) -> Json {
 }
 
 fn choice(choices: &[Choice]) -> Json {
-    let words = choices.iter().filter(|choice| choice.refused.is_none());
     let also = choices.iter().filter_map(|choice| choice.also).map(Value::Bool);
-    json!({ "enum": words.map(|choice| choice.word.clone()).chain(also).collect::<Vec<_>>() })
+    json!({ "enum": choices.iter().map(|choice| choice.word.clone()).chain(also).collect::<Vec<_>>() })
 }
 
 fn object(fields: &[Field], open: bool) -> Json {

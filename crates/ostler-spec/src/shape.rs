@@ -66,8 +66,6 @@ pub(super) struct Choice {
     /// YAML 1.1 tools write `false` for `no`: means the same.
     pub also: Option<bool>,
     pub help: &'static str,
-    /// Known, but refused for this reason.
-    pub refused: Option<&'static str>,
 }
 
 /// One key of an object.
@@ -102,7 +100,7 @@ impl Shape {
             Shape::Number { .. } => "a number".into(),
             Shape::Size { .. } => "a size such as `2GiB`".into(),
             Shape::Text(text) => text.noun.into(),
-            Shape::Choice(choices) => match choices.iter().filter(|c| c.refused.is_none()).collect::<Vec<_>>()[..] {
+            Shape::Choice(choices) => match &choices[..] {
                 [only] => format!("`{}`", plain(&only.word)),
                 _ => format!("one of {}", choice_words(choices)),
             },
@@ -117,16 +115,12 @@ impl Shape {
 
 impl Choice {
     pub fn new(word: &str, help: &'static str) -> Self {
-        Self { word: Value::String(word.to_owned()), also: None, help, refused: None }
+        Self { word: Value::String(word.to_owned()), also: None, help }
     }
 
     pub fn also(mut self, value: bool) -> Self {
         self.also = Some(value);
         self
-    }
-
-    pub fn refused(word: &str, reason: &'static str) -> Self {
-        Self { refused: Some(reason), ..Self::new(word, "") }
     }
 }
 
@@ -150,7 +144,7 @@ impl Text {
 
 /// The words that a choice accepts.
 pub(super) fn choice_words(choices: &[Choice]) -> String {
-    let known: Vec<String> = choices.iter().filter(|c| c.refused.is_none()).map(|c| plain(&c.word)).collect();
+    let known: Vec<String> = choices.iter().map(|c| plain(&c.word)).collect();
     words(&known.iter().map(String::as_str).collect::<Vec<_>>())
 }
 

@@ -242,14 +242,11 @@ fn choice(node: &Node, choices: &[Choice]) -> Result<Value, Problem> {
     let value = node.to_value();
     let same = |choice: &&Choice| choice.word == value || choice.also.is_some_and(|also| value == Value::Bool(also));
     match choices.iter().find(same) {
-        Some(Choice { refused: Some(reason), .. }) => {
-            Err(Problem::new(format!("{} is {reason}", quote(&plain(&value)))))
-        }
         Some(choice) => Ok(choice.word.clone()),
         None => {
             let found = if let Value::String(text) = &value { quote(text) } else { node.noun().to_owned() };
             let problem = Problem::new(format!("expected {}, found {found}", Shape::Choice(choices.to_vec()).noun()));
-            let known: Vec<String> = choices.iter().filter(|c| c.refused.is_none()).map(|c| plain(&c.word)).collect();
+            let known: Vec<String> = choices.iter().map(|c| plain(&c.word)).collect();
             let guess = match &value {
                 Value::String(text) => nearest(text, known.iter().map(String::as_str)),
                 _ => None,

@@ -69,6 +69,8 @@ async fn add(store: &SeaStore, provider: &LocalProvider, image: &ImageHandle, nu
         seed: Seed::empty(),
         options: spec.provider.clone(),
         template: None,
+        login_key: None,
+        openings: Vec::new(),
         found: None,
     };
     let subject = Subject::server(SubjectId::new());

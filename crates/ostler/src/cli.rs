@@ -1,8 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, image, key, logs, man, plan, proxmox, resume, schema, secret, ssh, status,
-    up, verify, wizard,
+    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, resume, schema,
+    secret, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -91,6 +91,11 @@ pub enum Command {
     /// Prepare a Proxmox VE host for Ostler, and keep templates there.
     #[command(subcommand)]
     Proxmox(proxmox::Command),
+    /// Show what Hetzner Cloud has to offer: server types with prices, locations, images.
+    #[command(subcommand)]
+    Hetzner(hetzner::Command),
+    /// Find what Ostler made at a provider's and no record knows any more.
+    Orphans(orphans::Arguments),
     /// Fetch, show, check and create catalogs of apps.
     #[command(subcommand)]
     Catalog(catalog::Command),

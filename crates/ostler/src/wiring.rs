@@ -22,10 +22,12 @@ use ostler_core::{
     world::{Providers, WaitOptions, World, resolve},
 };
 use ostler_providers::{
+    Tokens,
     existing::ExistingProvider,
+    hetzner::HetznerProvider,
     image::ImageStore,
     local::LocalProvider,
-    proxmox::{Host, ProxmoxProvider, Tokens},
+    proxmox::{Host, ProxmoxProvider},
 };
 use ostler_remote::OpenSsh;
 use ostler_service::{Limits, Service};
@@ -268,7 +270,13 @@ impl Session {
             (ProviderKind::Local, local),
             (ProviderKind::Existing, existing),
             (ProviderKind::Proxmox, proxmox),
+            (ProviderKind::Hetzner, Box::new(self.hetzner())),
         ])
+    }
+
+    /// Hetzner Cloud.
+    pub fn hetzner(&self) -> HetznerProvider {
+        HetznerProvider::new(Box::new(Secrets(self.store.clone())), self.state_dir.join("hetzner"))
     }
 
     /// How a server is reached; nothing where that is not known.

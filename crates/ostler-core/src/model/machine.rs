@@ -4,7 +4,7 @@ use crate::{
     hint::{Hint, Next, recorded},
     ids::{OperationId, ServerName, StateId},
     secret::Secret,
-    spec::{ImageRef, Network, ProviderOptions, Size, TemplateDigest},
+    spec::{ImageRef, Network, Proto, ProviderOptions, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -30,8 +30,21 @@ pub struct MachineOrder {
     pub seed: Seed,
     /// What only its provider knows.
     pub options: ProviderOptions,
+    /// Public half of the key that Ostler logs in with, as `ssh-ed25519 AAAA...`; `None` where the order only names what is to be removed.
+    pub login_key: Option<String>,
+    /// Ports that everybody may reach, for providers that have a firewall of their own.
+    pub openings: Vec<Opening>,
     /// The provider's record so far: of a creation that came to an end, or what one that did not had kept.
     pub found: Option<MachineRecord>,
+}
+
+/// A port that everybody may reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Opening {
+    /// Its number.
+    pub port: u16,
+    /// Of which protocol.
+    pub proto: Proto,
 }
 
 /// What a machine boots from, as its provider got it: a file on this machine, or something on the provider's side. Only the provider reads
@@ -126,6 +139,45 @@ pub struct Reshape {
     pub changes: Vec<String>,
     /// What stands in the way.
     pub findings: Vec<Finding>,
+}
+
+/// What something costs a month.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Price {
+    /// Without VAT.
+    pub net: f64,
+    /// With VAT, as the account has it.
+    pub gross: f64,
+    /// `EUR`
+    pub currency: String,
+    /// What it is the price of, for people; empty where that is said beside it.
+    pub what: String,
+}
+
+impl std::fmt::Display for Price {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { net, gross, currency, what } = self;
+        write!(f, "{gross:.2} {currency} a month")?;
+        if (gross - net).abs() >= 0.005 {
+            write!(f, " ({net:.2} without VAT)")?;
+        }
+        if what.is_empty() { Ok(()) } else { write!(f, " for {what}") }
+    }
+}
+
+/// Something at a provider's that bears Ostler's mark.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Marked {
+    /// For people: `server 4711 web1 at Hetzner (cx23 in fsn1)`.
+    pub what: String,
+    /// The state directory that it belongs to.
+    pub owner: Option<StateId>,
+    /// The operation that made it; `None`: servers share it, or it outlives them.
+    pub operation: Option<OperationId>,
+    /// A server uses it.
+    pub in_use: bool,
+    /// What it costs, where the provider says so.
+    pub price: Option<Price>,
 }
 
 /// MAC address of a server's network card: locally administered, under QEMU's and KVM's usual prefix 52:54:00, and the

@@ -56,8 +56,8 @@ fn check(spec: &ServerSpec, known: &Known) -> String {
 
 fn short(action: &Action) -> String {
     match action {
-        Action::Create { template: None } => "create".into(),
-        Action::Create { template: Some(template) } => format!("create from {template}"),
+        Action::Create { template: None, .. } => "create".into(),
+        Action::Create { template: Some(template), .. } => format!("create from {template}"),
         Action::Adopt => "adopt".into(),
         Action::ResumeCreate { step } => format!("resume at {step}"),
         Action::Undo => "undo".into(),

@@ -5,12 +5,13 @@
 
 use crate::{
     error::Result,
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Reshape},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Price, Reshape},
     ports::Reporter,
-    spec::{Proto, ProviderOptions, ServerSpec, Size, TemplateDigest},
+    spec::{ProviderOptions, ServerSpec, Size, TemplateDigest},
 };
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+
+pub use crate::model::Opening;
 
 /// Keeps what a provider has chosen before it acts on it, so that it finds after a crash what it may have made. It is the
 /// `found` of the next order for the same machine.
@@ -44,6 +45,16 @@ pub trait Provider: Send + Sync {
 
     /// Lets traffic in before it reaches the machine; `None`: nothing of the provider's stands before its machines.
     fn fence(&self) -> Option<&dyn Fence> {
+        None
+    }
+
+    /// Says what servers cost; `None`: nobody sends a bill for them.
+    fn pricing(&self) -> Option<&dyn Pricing> {
+        None
+    }
+
+    /// Finds what Ostler made, also where no record knows of it; `None`: it can't.
+    fn marks(&self) -> Option<&dyn Marks> {
         None
     }
 
@@ -166,19 +177,24 @@ pub trait Consoles: Send + Sync {
     async fn console_tail(&self, machine: &MachineRecord, lines: usize) -> Result<Vec<String>>;
 }
 
+/// Says what servers cost.
+#[async_trait]
+pub trait Pricing: Send + Sync {
+    /// What the order's server would cost; `None` where nothing of the order can be had. Touches nothing.
+    async fn price(&self, order: &MachineOrder) -> Result<Option<Price>>;
+}
+
+/// Finds what Ostler made.
+#[async_trait]
+pub trait Marks: Send + Sync {
+    /// Everything that bears Ostler's mark where servers with these options are made, whichever Ostler made it. Touches nothing.
+    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>>;
+}
+
 /// The provider's own firewall, in front of its machines.
 #[async_trait]
 pub trait Fence: Send + Sync {
     /// Lets in exactly these ports from everywhere (IPv4 and IPv6), and nothing else, before traffic reaches the machine.
     /// It is enforced when this returns.
     async fn admit(&self, machine: &MachineRecord, openings: &[Opening]) -> Result<()>;
-}
-
-/// A port that everybody may reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Opening {
-    /// Its number.
-    pub port: u16,
-    /// Of which protocol.
-    pub proto: Proto,
 }

@@ -13,6 +13,7 @@ use crate::{
     operation::{self, Outputs, Step},
     ports::{Reporter, Session},
     reach::wait,
+    server::fence,
     spec::{CatalogSource, ServerSpec},
     world::{Context, World},
 };
@@ -119,7 +120,7 @@ async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     }
     let machine = lifecycle.start(&machine, &base.reporter).await?;
     base.update(|record| record.machine = Some(machine)).await?;
-    Ok(())
+    fence::before_run(base).await
 }
 
 async fn await_ssh(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
@@ -220,6 +221,7 @@ async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     }
     ctx.base.update(|record| record.login_user = ctx.base.spec.user.clone()).await?;
     ctx.base.leave_session(session);
+    fence::after_run(&ctx.base).await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use crate::{
     operation::{self, Outputs, Step},
     ports::{Keep, Origin, Provider, Reporter},
     reach::{cloud_init, host_key, wait},
-    server::{adopt, template},
+    server::{adopt, fence, template},
     spec::ServerSpec,
     subject::SubjectKind,
     world::{Context, World, secret_name},
@@ -118,6 +118,8 @@ pub fn order(
         template: spec.template.is_none().then(|| template::contents(world, spec).digest),
         seed,
         options: spec.provider.clone(),
+        login_key: None,
+        openings: fence::openings_at_first(spec, &world.catalog),
         found,
     }
 }
@@ -160,8 +162,9 @@ async fn create_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let lifecycle = ctx.lifecycle()?;
     let Image { image } = outputs.get()?;
     let seed = seed(ctx, lifecycle.needs_guest_agent()).await?;
-    let found = ctx.record().await?.machine;
-    let order = order(ctx.world, &ctx.spec, ctx.operation, seed, found);
+    let record = ctx.record().await?;
+    let mut order = order(ctx.world, &ctx.spec, ctx.operation, seed, record.machine);
+    order.login_key = record.client_key;
     let machine = lifecycle.create(&order, image, &Keeper(ctx), &ctx.reporter).await?;
     ctx.update(|record| record.machine = Some(machine)).await?;
     Ok(())

@@ -10,6 +10,7 @@ pub mod apply;
 pub mod create;
 pub mod destroy;
 pub mod drift;
+pub mod fence;
 pub mod template;
 pub mod up;
 pub mod verify;

@@ -61,6 +61,11 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
     {
         known.template = templates.template(&order).await?;
     }
+    if let Some(pricing) = provider.pricing()
+        && !known.preflight.iter().any(|finding| finding.fatal)
+    {
+        known.price = pricing.price(&order).await?;
+    }
     Ok(known)
 }
 

@@ -34,7 +34,7 @@ pub use host::{Host, url};
 pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, host_fingerprint, shown_fingerprint};
 pub use setup::{Made, Setup, TOKEN, USER};
 
-use crate::image::ImageStore;
+use crate::{Tokens, image::ImageStore};
 use address::{AddressFinder, GuestAddress};
 use async_trait::async_trait;
 use client::Client;
@@ -46,8 +46,7 @@ use ostler_core::{
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{self, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
-    secret::Secret,
-    spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, SecretRef, ServerSpec, Size, TemplateDigest},
+    spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ServerSpec, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -57,13 +56,6 @@ use std::{
     time::Duration,
 };
 use vm::Vm;
-
-/// Resolves the secrets that endpoints name.
-#[async_trait]
-pub trait Tokens: Send + Sync {
-    /// The value of a token.
-    async fn token(&self, reference: &SecretRef) -> Result<Secret>;
-}
 
 /// Proxmox VE.
 pub struct ProxmoxProvider {

@@ -1,5 +1,6 @@
-//! Each provider against what it works with: the real QEMU, a fake node of Proxmox VE, sites of images.
+//! Each provider against what it works with: the real QEMU, fakes of Proxmox VE and Hetzner Cloud, sites of images.
 
+mod hetzner;
 mod image_pull;
 mod local;
 mod local_guest;

@@ -94,6 +94,8 @@ impl Lab {
             },
             options: ProviderOptions::Local(LocalOptions::default()),
             template: None,
+            login_key: None,
+            openings: Vec::new(),
             found: None,
         };
         self.orders.push(order.clone());

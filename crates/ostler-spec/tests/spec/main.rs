@@ -5,6 +5,7 @@ mod access;
 mod apps;
 mod existing;
 mod fixture;
+mod hetzner;
 mod hostile;
 mod index;
 mod proxmox;

@@ -139,7 +139,7 @@ ostler.yaml:2:60: providers.pve1.token: a secret must not be in this file
         ),
         "
 ostler.yaml:2:10: providers.local: `local` is a provider of its own
-  hint: choose another name, such as `pve1`
+  hint: choose another name, such as `pve1` or `hc`
 ostler.yaml:2:80: providers.local.fingerprint: `AB:CD` is not the SHA-256 fingerprint of a certificate
   hint: 32 pairs of hexadecimal digits with colons between; `pvenode cert info` shows them on the node
 ostler.yaml:2:93: providers.local.ca: `fingerprint` and `ca` exclude each other

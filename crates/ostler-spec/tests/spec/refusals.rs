@@ -106,8 +106,7 @@ fn single_values_of_a_server() {
         ),
         (
             "provider: hetzner",
-            "3:15: provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, \
-             Proxmox VE",
+            "3:15: provider: which project of Hetzner Cloud is meant?\n  hint: describe it under `providers`, such as `providers: { hc: { kind: hetzner, token: { secret: hetzner } } }`, and name it here: `provider: hc`",
         ),
         ("provider: exiting", "3:15: provider: there is no provider `exiting`\n  hint: did you mean `existing`?"),
         ("authorized_keys: { exclusive: true }", "3:22: authorized_keys.keys: missing\n  hint: The keys"),

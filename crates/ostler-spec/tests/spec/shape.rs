@@ -92,7 +92,7 @@ ostler.yaml:3:13: servers.web1.size.memroy: unknown key
 ostler.yaml:4:5: servers.web1.authorised_keys: unknown key
   hint: did you mean `authorized_keys`?
 ostler.yaml:5:5: servers.web1.zzz: unknown key
-  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`
+  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`, `hetzner`
 ostler.yaml:6:16: servers.web1.network.ip: unknown key
   hint: known here: `address`, `gateway`, `address6`, `gateway6`, `dns`, `search`, `bridge`, `vlan`
 ");
@@ -168,7 +168,8 @@ ostler.yaml:1:17: catalog.url: not the URL of a Git repository that Ostler can f
   hint: Ostler fetches `https://`, `http://`, `ssh://` and `file://`
 ostler.yaml:3:3: servers.Web_1: not a server name
   hint: 1 to 63 of a-z, 0-9 and `-`; it can't begin or end with `-`
-ostler.yaml:4:15: servers.Web_1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE
+ostler.yaml:4:15: servers.Web_1.provider: which project of Hetzner Cloud is meant?
+  hint: describe it under `providers`, such as `providers: { hc: { kind: hetzner, token: { secret: hetzner } } }`, and name it here: `provider: hc`
 ostler.yaml:5:19: servers.Web_1.size.cpus: 0 is out of range: 1 to 256
 ostler.yaml:5:30: servers.Web_1.size.memory: `2GB` is not a size
   hint: did you mean `2GiB`?

@@ -228,7 +228,7 @@ ostler.yaml:6:25: servers.web1.modules.qemu_guest_agent: expected `true` or `fal
 }
 
 #[test]
-fn what_is_not_supported_yet_is_refused() {
+fn a_provider_is_named_and_not_its_kind() {
     check_server(
         "provider: proxmox",
         "ostler.yaml:3:15: servers.web1.provider: which Proxmox VE is meant?\n  \
@@ -237,7 +237,7 @@ fn what_is_not_supported_yet_is_refused() {
     );
     check_server(
         "provider: hetzner",
-        "ostler.yaml:3:15: servers.web1.provider: `hetzner` is not supported yet; this version knows `local`, `existing` and, under `providers`, Proxmox VE",
+        "ostler.yaml:3:15: servers.web1.provider: which project of Hetzner Cloud is meant?\n  hint: describe it under `providers`, such as `providers: { hc: { kind: hetzner, token: { secret: hetzner } } }`, and name it here: `provider: hc`",
     );
     check_server(
         "ansible: { strategy: free }",

@@ -410,6 +410,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
             (ProviderKind::Local, makes()),
             (ProviderKind::Existing, adopts),
             (ProviderKind::Proxmox, makes()),
+            (ProviderKind::Hetzner, makes()),
         ])),
         remote: fake.clone(),
         engine: fake.clone(),

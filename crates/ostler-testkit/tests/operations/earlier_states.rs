@@ -248,7 +248,7 @@ fn write_state() {
     assert!(Path::new(&state.path("state.sql")).exists());
 }
 
-/// The kinds of servers that the state has are all that there are.
+/// The kinds of servers that the state has are all that there were in its time.
 #[test]
 fn each_provider_has_its_servers() {
     for kind in [ProviderKind::Local, ProviderKind::Existing, ProviderKind::Proxmox] {

@@ -4,10 +4,12 @@ pub mod catalog;
 pub mod completions;
 pub mod destroy;
 pub mod doctor;
+pub mod hetzner;
 pub mod image;
 pub mod key;
 pub mod logs;
 pub mod man;
+pub mod orphans;
 pub mod plan;
 pub mod proxmox;
 pub mod resume;
@@ -45,6 +47,8 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Key(command) => key::run(global, command),
         Command::Secret(command) => secret::run(global, command).await,
         Command::Proxmox(command) => proxmox::run(global, command).await,
+        Command::Hetzner(command) => hetzner::run(global, command).await,
+        Command::Orphans(arguments) => orphans::run(global, arguments).await,
         Command::Catalog(command) => catalog::run(global, command).await,
         Command::Schema(arguments) => schema::run(global, arguments).await,
         Command::Doctor(arguments) => doctor::run(global, &arguments),

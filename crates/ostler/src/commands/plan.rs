@@ -180,8 +180,9 @@ fn plan_text(plan: &ServerPlan) -> String {
 
 fn sentence(action: &Action) -> String {
     match action {
-        Action::Create { template: None } => "create a machine".into(),
-        Action::Create { template: Some(template) } => format!("create a machine, cloned from {template}"),
+        Action::Create { template: Some(template), .. } => format!("create a machine, cloned from {template}"),
+        Action::Create { price: Some(price), .. } => format!("create a machine: {price}"),
+        Action::Create { .. } => "create a machine".into(),
         Action::Adopt => "take over the existing server".into(),
         Action::ResumeCreate { step } => format!("resume creating it at step `{step}`"),
         Action::Undo => "undo its unfinished creation, because the spec now asks for another machine".into(),

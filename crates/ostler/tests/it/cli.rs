@@ -25,7 +25,7 @@ fn a_broken_spec_shows_every_fault_and_touches_nothing() {
     assert_eq!(finished.code, 3, "{}", finished.stderr);
     for (place, words) in [
         ("ostler.yaml:2:3", "Web_1"),
-        ("ostler.yaml:3:15", "not supported yet"),
+        ("ostler.yaml:3:15", "which project of Hetzner Cloud is meant?"),
         ("ostler.yaml:4:13", "did you mean `memory`?"),
         ("ostler.yaml:5:25", "/24"),
         ("ostler.yaml:6:15", "{ env: NAME }"),

@@ -7,6 +7,7 @@ mod cli;
 mod e2e;
 mod earlier;
 mod forgetting;
+mod hetzner;
 mod proxmox;
 mod targets;
 mod wizard;

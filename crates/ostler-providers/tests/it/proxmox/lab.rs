@@ -11,8 +11,9 @@ use ostler_core::{
     spec::{ImageRef, Network, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
 use ostler_providers::{
+    Tokens,
     image::ImageStore,
-    proxmox::{Host, Patience, ProxmoxProvider, Tokens},
+    proxmox::{Host, Patience, ProxmoxProvider},
 };
 use ostler_testkit::pve::FakeNode;
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex, time::Duration};
@@ -164,6 +165,8 @@ impl Lab {
             },
             options: ProviderOptions::Proxmox(self.options()),
             template: None,
+            login_key: None,
+            openings: Vec::new(),
             found: None,
         }
     }

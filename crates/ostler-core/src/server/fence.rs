@@ -1,0 +1,123 @@
+//! What a provider's own firewall lets through: what the server's lets in from outside, for it stands before that and must not be narrower.
+
+use crate::{
+    error::Result,
+    model::Opening,
+    spec::{self, CatalogIndex, Proto, Scope, ServerSpec, Source},
+    world::Context,
+};
+use std::collections::BTreeSet;
+
+/// Ports that everybody may reach once the server is what its spec says, in order.
+///
+/// SSH is among them even where the server's own firewall admits only some: whoever may not come in is refused there, and Ostler itself is
+/// nowhere else.
+pub fn openings(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Opening> {
+    let mut all: BTreeSet<(u16, bool)> = BTreeSet::new();
+    if spec.ssh.enabled {
+        all.insert((spec.ssh.port, true));
+    }
+    match spec::openings(spec, catalog) {
+        Some(openings) => {
+            for opening in openings.into_iter().filter(|opening| is_outside(opening.from)) {
+                let tcp = (opening.proto != Some(Proto::Udp)).then_some(true);
+                let udp = (opening.proto != Some(Proto::Tcp)).then_some(false);
+                let protos = tcp.into_iter().chain(udp);
+                protos.for_each(|tcp| all.extend(opening.ports.clone().map(|port| (port, tcp))));
+            }
+        }
+        None => {
+            let public = spec::app_ports(spec, catalog).filter(|port| port.scope == Scope::Public);
+            all.extend(public.map(|port| (port.port, port.proto == Proto::Tcp)));
+        }
+    }
+    all.into_iter().map(|(port, tcp)| Opening { port, proto: if tcp { Proto::Tcp } else { Proto::Udp } }).collect()
+}
+
+/// Whether anybody there comes over the public network. A rule for some of them opens the port to all here; the server's own firewall
+/// tells them apart.
+fn is_outside(from: Source) -> bool {
+    match from {
+        Source::Anyone => true,
+        Source::Lan => false,
+        Source::Network(network) => match network.addr() {
+            std::net::IpAddr::V4(address) => !address.is_private() && !address.is_link_local(),
+            std::net::IpAddr::V6(address) => !address.is_unique_local() && !address.is_unicast_link_local(),
+        },
+    }
+}
+
+/// The same with the port that SSH is reached by before Ostler has set it up.
+pub fn openings_at_first(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Opening> {
+    with(openings(spec, catalog), 22)
+}
+
+/// Before a run: whatever the run changes, the port by which SSH is reached now and the one by which it will be are open.
+pub(super) async fn before_run(ctx: &Context<'_>) -> Result<()> {
+    if !ctx.spec.provider.fenced() {
+        return Ok(());
+    }
+    let mut all = openings(&ctx.spec, &ctx.world.catalog);
+    if let Some(now) = ctx.observe().await?.ssh {
+        all = with(all, now.port());
+    }
+    admit(ctx, &all).await
+}
+
+/// After a run that was proved: nothing but what the spec says.
+pub(super) async fn after_run(ctx: &Context<'_>) -> Result<()> {
+    admit(ctx, &openings(&ctx.spec, &ctx.world.catalog)).await
+}
+
+async fn admit(ctx: &Context<'_>, openings: &[Opening]) -> Result<()> {
+    match ctx.provider().fence() {
+        Some(fence) if ctx.spec.provider.fenced() => fence.admit(&ctx.machine().await?, openings).await,
+        _ => Ok(()),
+    }
+}
+
+fn with(mut openings: Vec<Opening>, port: u16) -> Vec<Opening> {
+    let ssh = Opening { port, proto: Proto::Tcp };
+    if !openings.contains(&ssh) {
+        openings.push(ssh);
+    }
+    openings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{spec::Value, testing::server};
+    use serde_json::json;
+
+    #[test]
+    fn it_lets_in_what_the_server_itself_lets_in_from_outside() {
+        let apps = json!({ "apps": [
+            { "name": "nginx", "role": "nginx", "ports": [{ "port": 80, "proto": "tcp", "scope": "public" }] },
+            { "name": "db", "role": "db", "ports": [{ "port": 5432, "proto": "tcp", "scope": "lan" }] },
+            { "name": "other", "role": "other", "ports": [{ "port": 81, "proto": "tcp", "scope": "public" }] },
+        ] });
+        let catalog = serde_json::from_value(apps).unwrap();
+        let mut spec = server("web");
+        spec.ssh.port = 2222;
+        spec.apps = vec!["nginx".into(), "db".into()];
+        let shown = |openings: Vec<Opening>| {
+            let word = |it: Opening| format!("{}/{}", it.port, if it.proto == Proto::Tcp { "tcp" } else { "udp" });
+            openings.into_iter().map(word).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(shown(openings(&spec, &catalog)), "80/tcp 2222/tcp");
+        assert_eq!(shown(openings_at_first(&spec, &catalog)), "80/tcp 2222/tcp 22/tcp");
+        let rules = ["53", "9000:9001/udp", "5433/tcp from 10.0.0.0/8", "5434/tcp from 192.0.2.7"];
+        let rules = Value::List(rules.map(|rule| Value::String(rule.into())).into());
+        let settings = [("preset", Value::String("web".into())), ("allow", rules)];
+        let settings = settings.map(|(key, value)| (key.to_owned(), value)).into();
+        spec.modules = [("ufw".to_owned(), Some(settings))].into();
+        let all = "53/udp 53/tcp 80/tcp 443/udp 443/tcp 2222/tcp 5434/tcp 9000/udp 9001/udp";
+        assert_eq!(shown(openings(&spec, &catalog)), all);
+        let lan = [("preset".to_owned(), Value::String("lan-only".into()))].into();
+        spec.modules = [("ufw".to_owned(), Some(lan))].into();
+        assert_eq!(shown(openings(&spec, &catalog)), "2222/tcp", "Ostler is never locked out by it");
+        spec.ssh.enabled = false;
+        assert_eq!(shown(openings(&spec, &catalog)), "");
+    }
+}

@@ -1,0 +1,370 @@
+//! Provider `hetzner`: Hetzner Cloud, through its REST API.
+//!
+//! Everything that is made bears the labels of the state and the operation, and has a name that is unique in its project: so whatever
+//! happens between a request and its answer, the next look finds what is ours, and nothing is made twice. That an operation began is kept
+//! before its first request. The vendor's user-data can be read from inside the server for as long as that lives, so what it carries only
+//! bootstraps: the server makes a host key of its own at the first login.
+
+mod bucket;
+mod client;
+mod create;
+mod error;
+mod firewall;
+mod labels;
+mod marks;
+mod offers;
+mod preflight;
+mod remove;
+mod reshape;
+mod resources;
+mod survey;
+mod wire;
+
+pub use client::Patience;
+pub use error::HetznerError;
+pub use survey::{ImageOffer, LocationOffer, Offers, TypeOffer, TypePrice};
+
+use crate::Tokens;
+use async_trait::async_trait;
+use client::Client;
+use ostler_core::{
+    Failure, Result,
+    error::Blame,
+    ids::{OperationId, ServerName, StateId},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Price, Reshape},
+    ports::{Fence, Keep, Lifecycle, Marks, Opening, Origin, Pricing, Provider, Reporter, Reshaping},
+    spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+use wire::Server;
+
+/// Hetzner Cloud.
+pub struct HetznerProvider {
+    tokens: Box<dyn Tokens>,
+    /// Where requests are counted.
+    buckets: PathBuf,
+    patience: Patience,
+    clients: Mutex<HashMap<String, Client>>,
+}
+
+/// Content of a [`MachineRecord`]. Nothing in it is secret.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Machine {
+    endpoint: HetznerEndpoint,
+    server: ServerName,
+    operation: OperationId,
+    owner: StateId,
+    /// Digest of what the spec says of it.
+    spec: String,
+    /// What is tried, or was chosen; empty before anything is.
+    server_type: String,
+    location: String,
+    /// Id of the server, once it is made.
+    id: Option<u64>,
+    /// Id of the firewall in front of it.
+    firewall: Option<u64>,
+    /// Where it is reached, once it is made: its IPv4 address, or else its first IPv6 one.
+    address: Option<IpAddr>,
+    /// Port of the server that its sshd listens on.
+    ssh: u16,
+}
+
+impl Machine {
+    fn of(order: &MachineOrder, options: &HetznerOptions) -> Self {
+        let what = json!([options.types, options.locations, options.network, options.volumes, order.image_ref]);
+        let digest = Sha256::digest(what.to_string());
+        Self {
+            endpoint: options.endpoint.clone(),
+            server: order.server.clone(),
+            operation: order.operation,
+            owner: order.owner,
+            spec: digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+            server_type: String::new(),
+            location: String::new(),
+            id: None,
+            firewall: None,
+            address: None,
+            ssh: 22,
+        }
+    }
+
+    fn read(record: &MachineRecord) -> Result<Self, HetznerError> {
+        serde_json::from_str(&record.0).map_err(|source| HetznerError::BadRecord { record: record.0.clone(), source })
+    }
+
+    fn record(&self) -> MachineRecord {
+        MachineRecord(serde_json::to_string(self).expect("a machine has only text keys"))
+    }
+
+    /// What the vendor says of it.
+    fn seen(&mut self, server: &Server) {
+        self.id = Some(server.id);
+        self.server_type = server.server_type.name.clone();
+        self.location = server.location.name.clone();
+        self.address = address(server);
+    }
+}
+
+/// IPv4 first: more people have it.
+fn address(server: &Server) -> Option<IpAddr> {
+    let ipv4 = server.public_net.ipv4.as_ref().and_then(|ipv4| ipv4.ip.parse().ok());
+    let first = |network: &wire::PublicIp| {
+        let network: ipnet::Ipv6Net = network.ip.parse().ok()?;
+        Some(IpAddr::V6((u128::from(network.network()) + 1).into()))
+    };
+    ipv4.or_else(|| server.public_net.ipv6.as_ref().and_then(first))
+}
+
+fn options(order: &MachineOrder) -> Result<&HetznerOptions, HetznerError> {
+    order.options.hetzner().ok_or(HetznerError::NoOptions)
+}
+
+impl HetznerProvider {
+    /// Tokens come from `tokens`; requests are counted in files of the folder `buckets`.
+    pub fn new(tokens: Box<dyn Tokens>, buckets: PathBuf) -> Self {
+        Self { tokens, buckets, patience: Patience::default(), clients: Mutex::default() }
+    }
+
+    /// The same with other time-outs.
+    pub fn with_patience(self, patience: Patience) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// What a project can choose from, for people.
+    pub async fn offers(&self, endpoint: &HetznerEndpoint) -> Result<Offers> {
+        Ok(survey::offers(&self.client(endpoint).await?).await?)
+    }
+
+    /// The client of an endpoint; its connections are kept.
+    async fn client(&self, endpoint: &HetznerEndpoint) -> Result<Client> {
+        let key = serde_json::to_string(endpoint).expect("an endpoint has only text keys");
+        let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = lock().get(&key) {
+            return Ok(client.clone());
+        }
+        let token = self.tokens.token(&endpoint.token).await?;
+        let client = Client::new(endpoint, &token, &self.buckets, self.patience)?;
+        lock().insert(key, client.clone());
+        Ok(client)
+    }
+
+    async fn machine(&self, record: &MachineRecord) -> Result<(Machine, Client)> {
+        let machine = Machine::read(record)?;
+        let client = self.client(&machine.endpoint).await?;
+        Ok((machine, client))
+    }
+
+    /// The server of a machine; `None` where there is none any more, or not yet.
+    async fn find(&self, machine: &Machine, client: &Client) -> Result<Option<Server>, HetznerError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            server: Server,
+        }
+        let Some(id) = machine.id else { return create::find(client, machine).await };
+        match client.get::<Answer>(&format!("/servers/{id}")).await {
+            Err(error) if error.code() == "not_found" => Ok(None),
+            answer => answer.map(|Answer { server }| Some(server)),
+        }
+    }
+
+    async fn server(&self, record: &MachineRecord) -> Result<(Machine, Client, Server)> {
+        let (machine, client) = self.machine(record).await?;
+        let server = self.find(&machine, &client).await?;
+        let server = server.ok_or_else(|| HetznerError::Absent(machine.server.clone()))?;
+        Ok((machine, client, server))
+    }
+
+    async fn look(&self, record: &MachineRecord) -> Result<Observed> {
+        let (machine, client) = self.machine(record).await?;
+        let observed = |power, ssh, detail| Observed { power, ssh, detail, forwards: Vec::new(), slowness: 1 };
+        let Some(server) = self.find(&machine, &client).await? else {
+            return Ok(observed(Power::Absent, None, "absent".to_owned()));
+        };
+        let detail = format!("server {}, {} in {}", server.id, server.server_type.name, server.location.name);
+        if !runs(&server) {
+            return Ok(observed(Power::Off, None, format!("{detail}, {}", server.status)));
+        }
+        let ssh = address(&server).map(|address| SocketAddr::new(address, machine.ssh));
+        Ok(observed(Power::On, ssh, detail))
+    }
+}
+
+/// What the vendor calls anything else is some way of running: a new word must not start a server twice.
+fn runs(server: &Server) -> bool {
+    !matches!(server.status.as_str(), "off" | "initializing" | "deleting")
+}
+
+#[async_trait]
+impl Provider for HetznerProvider {
+    fn origin(&self) -> Origin<'_> {
+        Origin::Makes(self)
+    }
+
+    fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn fence(&self) -> Option<&dyn Fence> {
+        Some(self)
+    }
+
+    fn pricing(&self) -> Option<&dyn Pricing> {
+        Some(self)
+    }
+
+    fn marks(&self) -> Option<&dyn Marks> {
+        Some(self)
+    }
+
+    async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        Ok(preflight::order(&client, options, order).await?)
+    }
+
+    fn reached_by(&self, machine: &MachineRecord, spec: &ServerSpec) -> Result<MachineRecord> {
+        let machine = Machine::read(machine)?;
+        let endpoint =
+            spec.provider.hetzner().map_or_else(|| machine.endpoint.clone(), |options| options.endpoint.clone());
+        Ok(Machine { endpoint, ..machine }.record())
+    }
+
+    async fn observe(&self, machines: &[&MachineRecord]) -> Result<Vec<Observed>> {
+        futures::future::try_join_all(machines.iter().map(|machine| self.look(machine))).await
+    }
+
+    async fn route_ssh(&self, machine: &MachineRecord, port: u16) -> Result<MachineRecord> {
+        Ok(Machine { ssh: port, ..Machine::read(machine)? }.record())
+    }
+}
+
+#[async_trait]
+impl Lifecycle for HetznerProvider {
+    /// The vendor has it; its id depends on the processor of the type that can be had.
+    async fn image(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<ImageHandle> {
+        match &order.image_ref {
+            ImageRef::Named(name) => Ok(ImageHandle(name.clone())),
+            _ => Err(Failure::new(Blame::Configuration, "a server of Hetzner boots from one of Hetzner's images")),
+        }
+    }
+
+    async fn create(
+        &self,
+        order: &MachineOrder,
+        image: &ImageHandle,
+        keep: &dyn Keep,
+        reporter: &dyn Reporter,
+    ) -> Result<MachineRecord> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        create::CreateRequest { client: &client, order, image, options, keep, reporter }.make().await
+    }
+
+    async fn start(&self, record: &MachineRecord, _: &dyn Reporter) -> Result<MachineRecord> {
+        let (mut machine, client, server) = self.server(record).await?;
+        if !runs(&server) {
+            let path = format!("/servers/{}/actions/poweron", server.id);
+            client.act(&path, json!({}), &format!("start the server {}", machine.server)).await?;
+        }
+        machine.seen(&server);
+        Ok(machine.record())
+    }
+
+    async fn stop(&self, record: &MachineRecord, grace: Duration) -> Result<()> {
+        let (machine, client) = self.machine(record).await?;
+        let Some(server) = self.find(&machine, &client).await?.filter(runs) else { return Ok(()) };
+        let path = |verb| format!("/servers/{}/actions/{verb}", server.id);
+        if !grace.is_zero() {
+            // The action ends when the button was pressed, not when the guest has heeded it.
+            client.act(&path("shutdown"), json!({}), &format!("shut down the server {}", machine.server)).await?;
+            let begun = Instant::now();
+            while begun.elapsed() < grace {
+                if self.find(&machine, &client).await?.is_none_or(|server| !runs(&server)) {
+                    return Ok(());
+                }
+                tokio::time::sleep(self.patience.poll).await;
+            }
+        }
+        client.act(&path("poweroff"), json!({}), &format!("switch off the server {}", machine.server)).await?;
+        Ok(())
+    }
+
+    /// The vendor serves the same user-data as long as the server lives. What it carries is worthless by now: the server has another host
+    /// key, and it holds no password.
+    async fn scrub_seed(&self, _: &MachineRecord) -> Result<()> {
+        Ok(())
+    }
+
+    async fn remove(&self, order: &MachineOrder) -> Result<()> {
+        // Nothing is made before it is kept.
+        let Some(record) = &order.found else { return Ok(()) };
+        let (machine, client) = self.machine(record).await?;
+        Ok(remove::all(&client, &machine, order.options.hetzner()).await?)
+    }
+
+    async fn left(&self, order: &MachineOrder) -> Vec<String> {
+        let Some(record) = &order.found else { return Vec::new() };
+        match self.machine(record).await {
+            Ok((machine, client)) => remove::left(&client, &machine).await,
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+#[async_trait]
+impl Reshaping for HetznerProvider {
+    async fn preflight_reshape(&self, record: &MachineRecord, _: Size, options: &ProviderOptions) -> Result<Reshape> {
+        let (machine, client) = self.machine(record).await?;
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        match self.find(&machine, &client).await? {
+            Some(server) => Ok(reshape::preflight(&client, &machine, &server, options).await?),
+            None => Ok(Reshape::default()),
+        }
+    }
+
+    async fn reshape(&self, record: &MachineRecord, _: Size, options: &ProviderOptions) -> Result<MachineRecord> {
+        let (mut machine, client, server) = self.server(record).await?;
+        reshape::change(&client, &server, options.hetzner().ok_or(HetznerError::NoOptions)?).await?;
+        machine.seen(&self.server(record).await?.2);
+        Ok(machine.record())
+    }
+}
+
+#[async_trait]
+impl Fence for HetznerProvider {
+    async fn admit(&self, record: &MachineRecord, openings: &[Opening]) -> Result<()> {
+        let (machine, client, server) = self.server(record).await?;
+        Ok(firewall::admit(&client, &machine, server.id, openings).await?)
+    }
+}
+
+#[async_trait]
+impl Pricing for HetznerProvider {
+    async fn price(&self, order: &MachineOrder) -> Result<Option<Price>> {
+        let options = options(order)?;
+        let client = self.client(&options.endpoint).await?;
+        let catalog = offers::Catalog::read(&client).await?;
+        let (bound, _) = resources::bound(&client, options).await?;
+        let candidates = catalog.candidates(options, &bound);
+        let first = candidates.iter().find(|candidate| !candidate.is_sold_out()).or(candidates.first());
+        Ok(first.map(|candidate| catalog.price(candidate, options)))
+    }
+}
+
+#[async_trait]
+impl Marks for HetznerProvider {
+    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>> {
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        Ok(marks::all(&self.client(&options.endpoint).await?).await?)
+    }
+}

@@ -1,0 +1,205 @@
+//! A cloud, a provider that knows it, and an order.
+
+use async_trait::async_trait;
+use ostler_core::{
+    Failure, Result,
+    event::EventKind,
+    ids::{OperationId, ServerName, StateId},
+    model::{ImageHandle, MachineOrder, MachineRecord, Observed, Opening, Seed},
+    ports::{Keep, Lifecycle, Provider, Reporter},
+    secret::Secret,
+    spec::{
+        HetznerAddress, HetznerEndpoint, HetznerOptions, ImageRef, Network, Proto, ProviderOptions, SecretRef, Size,
+    },
+};
+use ostler_providers::{
+    Tokens,
+    hetzner::{HetznerProvider, Patience},
+};
+use ostler_testkit::hcloud::{FakeCloud, Records, TOKEN};
+use serde_json::Value;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKKaEXrwLvhJFzXvJRHpRBhIbqJ1JlzfPlfp+z1ym2m";
+
+/// Impatient, for whoever waits for nothing.
+pub const IMPATIENT: Patience = Patience {
+    connect: Duration::from_secs(5),
+    answer: Duration::from_secs(2),
+    attempts: 3,
+    pause: Duration::from_millis(5),
+    longest_pause: Duration::from_millis(20),
+    waits: Duration::from_secs(5),
+    action: Duration::from_secs(5),
+    poll: Duration::from_millis(10),
+};
+
+/// Keeps what is reported, and what is chosen.
+#[derive(Default)]
+pub struct Log {
+    notices: Mutex<Vec<String>>,
+    kept: Mutex<Vec<MachineRecord>>,
+}
+
+#[async_trait]
+impl Reporter for Log {
+    async fn report(&self, kind: EventKind) {
+        if let EventKind::Notice { message, .. } = kind {
+            self.notices.lock().unwrap().push(message);
+        }
+    }
+}
+
+#[async_trait]
+impl Keep for Log {
+    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
+        self.kept.lock().unwrap().push(chosen.clone());
+        Ok(())
+    }
+}
+
+impl Log {
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap().clone()
+    }
+
+    /// The last that was kept.
+    pub fn kept(&self) -> Option<MachineRecord> {
+        self.kept.lock().unwrap().last().cloned()
+    }
+}
+
+struct Token(String);
+
+#[async_trait]
+impl Tokens for Token {
+    async fn token(&self, _: &SecretRef) -> Result<Secret> {
+        Ok(Secret::new(self.0.clone()))
+    }
+}
+
+pub struct Lab {
+    pub cloud: FakeCloud,
+    pub machines: Arc<Records>,
+    pub dir: tempfile::TempDir,
+    pub provider: HetznerProvider,
+    pub log: Log,
+}
+
+impl Lab {
+    pub async fn new() -> Self {
+        let (cloud, machines) = FakeCloud::start().await.unwrap();
+        cloud.pace(Duration::from_millis(2));
+        let dir = tempfile::tempdir().unwrap();
+        let provider = provider(&dir, TOKEN, IMPATIENT);
+        Self { cloud, machines, dir, provider, log: Log::default() }
+    }
+
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.provider = provider(&self.dir, token, IMPATIENT);
+        self
+    }
+
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.provider = provider(&self.dir, TOKEN, patience);
+        self
+    }
+
+    pub fn options(&self) -> HetznerOptions {
+        HetznerOptions {
+            endpoint: HetznerEndpoint {
+                name: "hc".into(),
+                url: self.cloud.url(),
+                token: SecretRef::Secret("hetzner".into()),
+            },
+            types: vec!["cx23".into()],
+            locations: vec!["fsn1".into()],
+            network: None,
+            volumes: Vec::new(),
+            placement: None,
+            ipv4: HetznerAddress::Own,
+            ipv6: HetznerAddress::Own,
+            backups: false,
+            protect: false,
+            firewall: true,
+        }
+    }
+
+    pub fn order(&self) -> MachineOrder {
+        self.order_with(|_| ())
+    }
+
+    pub fn order_with(&self, change: impl FnOnce(&mut HetznerOptions)) -> MachineOrder {
+        let mut options = self.options();
+        change(&mut options);
+        MachineOrder {
+            server: ServerName::parse("web1").unwrap(),
+            operation: OperationId::new(),
+            owner: StateId::new(),
+            size: Size { cpus: 2, memory: 1 << 30, disk: 10 << 30 },
+            networks: vec![Network::default()],
+            image_ref: ImageRef::Named("debian-13".into()),
+            seed: Seed {
+                meta_data: "instance-id: i-1\n".into(),
+                user_data: "#cloud-config\n# SECRET-KEY\n".into(),
+                network_config: "version: 2\n".into(),
+            },
+            options: ProviderOptions::Hetzner(options),
+            template: None,
+            login_key: Some(KEY.into()),
+            openings: vec![tcp(22), tcp(80)],
+            found: None,
+        }
+    }
+
+    pub async fn findings(&self, order: &MachineOrder) -> Vec<String> {
+        let findings = self.provider.preflight(order).await.unwrap();
+        let text = |finding: &ostler_core::model::Finding| {
+            assert!(!finding.hints.is_empty(), "a finding says what to do: {}", finding.message);
+            format!("{}{}", if finding.fatal { "" } else { "warning: " }, finding.message)
+        };
+        findings.iter().map(text).collect()
+    }
+
+    /// Makes the machine, with what was kept before.
+    pub async fn create(&self, order: &mut MachineOrder) -> Result<MachineRecord> {
+        let record = self.provider.create(order, &ImageHandle("debian-13".into()), &self.log, &self.log).await;
+        order.found = self.log.kept();
+        record
+    }
+
+    pub async fn observe(&self, machine: &MachineRecord) -> Observed {
+        self.provider.observe(&[machine]).await.unwrap().remove(0)
+    }
+
+    /// How many there are of each family of resources that Ostler makes.
+    pub fn left(&self) -> BTreeMap<&'static str, usize> {
+        let families = ["servers", "firewalls", "ssh_keys", "networks", "placement_groups", "volumes", "primary_ips"];
+        let counts = families.into_iter().map(|family| (family, self.cloud.resources(family).len()));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The only server.
+    pub fn server(&self) -> Value {
+        let servers = self.cloud.resources("servers");
+        assert_eq!(servers.len(), 1, "{servers:?}");
+        servers.into_values().next().unwrap()
+    }
+}
+
+pub fn tcp(port: u16) -> Opening {
+    Opening { port, proto: Proto::Tcp }
+}
+
+pub fn provider(dir: &tempfile::TempDir, token: &str, patience: Patience) -> HetznerProvider {
+    HetznerProvider::new(Box::new(Token(token.into())), dir.path().join("hetzner")).with_patience(patience)
+}
+
+/// A failure with its causes, in one line.
+pub fn said(failure: &Failure) -> String {
+    [std::slice::from_ref(&failure.message), failure.causes.as_slice()].concat().join(": ")
+}

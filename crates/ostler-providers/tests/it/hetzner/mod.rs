@@ -1,0 +1,8 @@
+//! Provider `hetzner` against a fake Hetzner Cloud that is held to the vendor's schema.
+
+mod fence;
+mod lab;
+mod living;
+mod making;
+mod preflight;
+mod tokens;
