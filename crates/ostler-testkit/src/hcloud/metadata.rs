@@ -60,6 +60,8 @@ async fn nocloud(
         }
         "user-data" => Ok(hidden.user_data.clone()),
         "vendor-data" => Ok(vendor_data(hidden.root_password.as_deref())),
+        // It has its addresses already; cloud-init would ask for this ten times.
+        "network-config" => Ok(json!({ "version": 2 }).to_string()),
         _ => Err(StatusCode::NOT_FOUND),
     }
 }

@@ -6,7 +6,8 @@
 use super::{
     feed,
     lab::Lab,
-    network::{GATEWAY, HOST, Links, Network},
+    network::{GATEWAY, Links, Network},
+    succeed,
 };
 use ipnet::{Ipv4Net, Ipv6Net};
 use std::{
@@ -113,16 +114,14 @@ impl Lab {
     /// Makes the network of a cloud: once for a lab.
     pub(crate) fn open_cloud(&self) {
         let network = self.network();
-        let (host, gateway) = (network.public_v6(HOST), network.public_v6(GATEWAY));
         let (all_v4, all_v6) = (format!("198.18.{}.0/24", network.0), format!("2001:db8:{:x}::/48", network.0));
-        feed(
-            Command::new("ip").args(["-batch", "-"]),
-            &format!(
-                "address add {host}/64 dev ot{n} nodad\nroute add {all_v4} via {} dev ot{n}\nroute add {all_v6} via {gateway} dev ot{n}\n",
-                network.lan(GATEWAY),
-                n = network.0,
-            ),
-        );
+        let (device, gateway) = (format!("ot{}", network.0), network.lan(GATEWAY).to_string());
+        succeed(Command::new("ip").args(["route", "add", &all_v4, "via", &gateway, "dev", &device]));
+        let gateway = network.public_v6(GATEWAY).to_string();
+        let mut route_v6 = Command::new("ip");
+        route_v6.args(["-6", "route", "add", &all_v6, "via", &gateway, "dev", &device]).stderr(Stdio::null());
+        // Not where this machine has no IPv6.
+        let _ = route_v6.status();
         // Whatever is sent to a server that is off, or to none, is lost without an answer.
         let batch = format!(
             "link add off type veth peer name void\nlink set void up\nlink set off up arp off\n\

@@ -230,6 +230,10 @@ impl Inner {
 
     fn make_network(&mut self) {
         feed(Command::new("ip").args(["-batch", "-"]), &self.network.on_host(self.namespaces));
+        let mut on_host_v6 = Command::new("ip");
+        on_host_v6.args(self.network.on_host_v6()).stderr(Stdio::null());
+        // Not where this machine has no IPv6.
+        let _ = on_host_v6.status();
         feed(self.command("ip").args(["-batch", "-"]), &self.network.in_lab());
         // The gateway sends on what comes in, says of each packet that it rejects it, tells nobody of a shorter way, and connects from
         // whatever address it is told.

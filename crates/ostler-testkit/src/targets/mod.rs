@@ -16,9 +16,9 @@
 //! ```
 //!
 //! Nothing is left when the last [`Target`] and the [`Lab`] are dropped, nor when the test process is killed: see
-//! `keeper.sh`. On this machine a lab `N` adds the network device `otN` with 10.213.N.2/24, cgroups `otN-*`, files below
-//! `target/targets`, and nothing else: its mounts, processes and other devices are in namespaces of their own. Kernel settings
-//! without a namespace (`vm.*`, most of `kernel.*`) are this machine's own: what a target sets there stays.
+//! `keeper.sh`. On this machine a lab `N` adds the network device `otN` with 10.213.N.2/24, 2001:db8:N::2/64 and routes, cgroups
+//! `otN-*`, files below `target/targets`, and nothing else: its mounts, processes and other devices are in namespaces of their own.
+//! Kernel settings without a namespace (`vm.*`, most of `kernel.*`) are this machine's own: what a target sets there stays.
 //!
 //! It needs root and the programs in [`PROGRAMS`]. A test gets `None` where something is missing and should return then;
 //! with `OSTLER_REQUIRE_TARGETS=1` in the environment, as in continuous integration, that is a failure instead.

@@ -65,6 +65,12 @@ impl Network {
         )
     }
 
+    /// Arguments of ip(8) on this machine: its end's address on the internet.
+    pub fn on_host_v6(self) -> [String; 6] {
+        let address = format!("{}/64", self.public_v6(HOST));
+        ["address", "add", &address, "dev", &format!("ot{}", self.0), "nodad"].map(str::to_owned)
+    }
+
     /// Run in the lab's network namespace.
     pub fn in_lab(self) -> String {
         let mut batch =

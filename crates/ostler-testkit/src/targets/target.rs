@@ -257,7 +257,7 @@ impl Target {
         self.lab.network().lan(self.number)
     }
 
-    /// Its public IPv6 address. Not reached from the test process.
+    /// Its public IPv6 address. The test process reaches it where this machine has IPv6.
     pub fn public_v6(&self) -> Ipv6Addr {
         self.lab.network().public_v6(self.number)
     }

@@ -7,7 +7,7 @@ use ostler_testkit::{
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -281,6 +281,14 @@ fn firewalls_close_the_public_network_and_no_other() {
             && fetch("web1", &format!("http://{}", public("db1", true)))
     );
     assert!(!fetch("db1", &format!("http://{}", public("web1", false))));
+    // The test process is outside, too.
+    let here = |port| {
+        [false, true].map(|ipv6| {
+            let to = SocketAddr::new(project.address("web1", ipv6), port);
+            TcpStream::connect_timeout(&to, Duration::from_millis(1500)).is_ok()
+        })
+    };
+    assert_eq!(here(8080), [false; 2]);
     // Private networks are not filtered.
     assert!(fetch("db1", "http://10.0.1.1:8080"));
 
@@ -294,7 +302,7 @@ fn firewalls_close_the_public_network_and_no_other() {
     let other = Source::Internet("198.51.100.8".parse().expect("an address"));
     assert_eq!(project.probe("web1", other, 22), Verdict::Dropped);
     project.python("wait(client.firewalls.get_by_name('fw').remove_from_resources([FirewallResource('server', server=server('web1'))]))");
-    assert_eq!(seen(8080), [Verdict::Open; 2]);
+    assert_eq!((seen(8080), here(8080)), ([Verdict::Open; 2], [true; 2]));
 }
 
 #[test]
