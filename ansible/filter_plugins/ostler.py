@@ -7,6 +7,8 @@ from pathlib import Path
 import yaml
 from ansible.errors import AnsibleFilterError
 
+# Modules of which a server has one.
+FIREWALLS = ("ufw", "iptables")
 MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
@@ -16,15 +18,18 @@ def in_steps(modules, apps, user, ssh, pending, all_facts):
     `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw is applied after the user is set up.
     """
     on = _ordered(name for name, wanted in modules.items() if wanted)
-    off = _ordered(name for name, wanted in modules.items() if not wanted)[::-1]
+    firewalls = [name for name in FIREWALLS if name in on]
+    # A firewall takes over from the other by itself, so that there is no moment without rules.
+    replaced = FIREWALLS if firewalls else ()
+    off = _ordered(name for name, wanted in modules.items() if not wanted and name not in replaced)[::-1]
 
     def apply(roles):
         return [{"tasks": "apply_with_pending" if role in pending else "apply", "role": role} for role in roles]
 
     steps = [{"tasks": "switch_off", "role": role} for role in off]
     steps += apply((["target_user"] if user != "root" else []) + on + (["ssh_policy"] if ssh else []))
-    if ssh and "ufw" in on:
-        steps.append({"tasks": "close_old_port", "role": "ufw"})
+    if ssh:
+        steps += [{"tasks": "close_old_port", "role": name} for name in firewalls]
     if all_facts:
         steps.append({"tasks": "gather_facts"})
     return steps + apply(map(str, apps))

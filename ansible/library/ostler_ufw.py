@@ -5,37 +5,45 @@
 kernel once, and calls ufw only for what differs. Its rules carry the comment `ostler`; other rules are left alone.
 """
 
-import ipaddress
 import json
 import os
 import re
-from collections import namedtuple
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.ostler_firewall import (
+    ANYWHERE,
+    ARGUMENTS,
+    Failed,
+    Rule,
+    applies,
+    command,
+    policy,
+    refuse_docker_without_iptables,
+    refuse_lockout,
+    sshd_ports,
+)
 from ansible.module_utils.ostler_netfilter import Family, brief, foreign_filters, read, unit_states
 
 DOCUMENTATION = r"""
 module: ostler_ufw
 short_description: Keep ufw on, with exactly the wanted rules, or give it back as it was
 description:
-  - Denies incoming and allows outgoing traffic by default, on IPv4 and IPv6, and allows what C(allow) lists.
+  - Denies incoming and allows outgoing traffic by default, on IPv4 and IPv6, and allows what the preset, C(allow) and the apps want.
   - Removes rules with the comment C(ostler) that are no longer listed. Nothing is flushed, and other people's rules stay.
-  - The ports on which sshd listens at this moment stay open whatever is listed. All rules are added before ufw is enabled.
+  - The ports on which sshd listens at this moment stay open whatever is listed, unless C(ssh_open) is off. All rules are added before ufw
+    is enabled.
   - Refuses rules that would lock out the address that this connection comes from, and ufw files that ufw could not load. Nothing is
     touched then.
   - Succeeds when the kernel has the rules for both IP versions, and the next boot will load them. On a failure in between, it restores
     files, kernel and unit.
   - Warns of programs and rulesets that filter beside ufw.
-  - Returns C(tuples), ufw's records of all rules in their order, for each IP version.
+  - Returns C(tuples), ufw's records of all rules in their order, for each IP version; C(barred), ports that must be closed; and whether it
+    C(replaces) the module C(iptables), which is still on.
 options:
-  allow:
-    description:
-      - C(PORT[/PROTO]) or C(any), then optionally C(from ADDRESS); PORT may be a range C(6000:6010); without PROTO it is TCP and UDP.
-      - C(from lan) means the private and link-local ranges of IPv4 and IPv6.
-    type: list
-    elements: str
-    default: []
-  ssh_from: {description: Who can reach the ports of sshd., choices: [any, lan], default: any}
+  settings: {description: Those of the module., type: dict, default: {}}
+  app_ports: {description: Ports of the apps., type: list, elements: dict, default: []}
+  ssh: {description: The policy of SSH., type: dict, default: {}}
+  ssh_open: {description: Whether anybody gets in over SSH from outside., type: bool, default: true}
   state:
     description: C(off) removes the rules, and restores ufw's policy and whether it was on, as before the first run with C(on).
     choices: ["on", "off"]
@@ -48,61 +56,18 @@ CONF, DEFAULTS = "/etc/ufw/ufw.conf", "/etc/default/ufw"
 RECORD = "/var/lib/ostler/ufw.json"
 RULE_FILES = {4: "/etc/ufw/user.rules", 6: "/etc/ufw/user6.rules"}
 PRISTINE = "/usr/share/ufw"
-ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
+# What the module `iptables` has where it is on.
+OTHER = "/etc/ostler-iptables"
 POLICY = {"IPV6": "yes", "DEFAULT_INPUT_POLICY": '"DROP"', "DEFAULT_OUTPUT_POLICY": '"ACCEPT"'}
-# RFC 1918 and IPv4 link-local; unique local and link-local addresses of IPv6.
-LAN = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"]
-RULE = re.compile(r"(?:(?P<any>any)|(?P<port>\d{1,5}(?::\d{1,5})?)(?:/(?P<proto>tcp|udp))?)(?:\s+from\s+(?P<source>\S+))?")
-
-# One rule of ufw. `source` is None for anywhere, which ufw turns into one rule per IP version.
-Rule = namedtuple("Rule", "port proto source")
 
 
 def main():
-    spec = {
-        "allow": {"type": "list", "elements": "str", "default": []},
-        "ssh_from": {"choices": ["any", "lan"], "default": "any"},
-        "state": {"choices": ["on", "off"], "default": "on"},
-    }
-    module = AnsibleModule(argument_spec=spec, supports_check_mode=True)
-    try:
-        wanted = [rule for text in module.params["allow"] for rule in parse(text)]
-    except ValueError as error:
-        module.fail_json(msg=str(error))
+    module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     firewall = Firewall(module)
     if module.params["state"] == "on":
-        firewall.keep_on(wanted, LAN if module.params["ssh_from"] == "lan" else [None])
+        firewall.keep_on(policy(module))
     else:
         firewall.give_back()
-
-
-def parse(text):
-    match = RULE.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"`{text}` is not a firewall rule: write it like `8080/tcp`, `53`, `6000:6010/udp` or `5432/tcp from 10.0.0.0/8`")
-    port, proto, source = match["port"] or "any", match["proto"] or "any", match["source"]
-    if port != "any":
-        numbers = [int(number) for number in port.split(":")]
-        if not all(0 < number < 65536 for number in numbers) or numbers != sorted(set(numbers)):
-            raise ValueError(f"`{text}`: {port} is not a port or a range of ports (1 to 65535)")
-        if len(numbers) == 2 and proto == "any":
-            raise ValueError(f"`{text}`: a range of ports needs a protocol, like `{port}/tcp`")
-    elif source is None:
-        raise ValueError("`any` opens everything to everyone: say from where, like `any from lan`")
-    return [Rule(port, proto, address) for address in sources(text, source)]
-
-
-def sources(text, source):
-    if source is None or source == "any":
-        return [None]
-    if source == "lan":
-        return LAN
-    try:
-        network = ipaddress.ip_network(source, strict=False)
-    except ValueError:
-        raise ValueError(f"`{text}`: {source} is not an address, a network or `lan`") from None
-    # ufw writes a single host without a prefix length.
-    return [str(network.network_address if network.num_addresses == 1 else network)]
 
 
 class Firewall:
@@ -116,24 +81,23 @@ class Firewall:
         # The last line counts, as in a shell.
         self.conf_on = re.findall(r"(?m)^ENABLED=(.*)$", read(CONF))[-1:] == ["yes"]
 
-    def keep_on(self, wanted, ssh_sources):
+    def keep_on(self, policy):
         if not self.installed and not self.module.check_mode:
             self.module.fail_json(msg="ufw is not installed")
-        ports = self.sshd_ports()
-        # SSH comes first, so it is allowed before anything else happens.
-        wanted = list(dict.fromkeys([Rule(port, "tcp", source) for port in ports for source in ssh_sources] + wanted))
-        keys = {version: {self.key(rule, version) for rule in wanted if self.applies(rule, version)} for version in self.versions}
-        missing = [rule for rule in wanted if any(not self.decided(rule, v) for v in self.versions if self.applies(rule, v))]
+        wanted = policy.rules
+        keys = {version: {self.key(rule, version) for rule in wanted if applies(rule, version)} for version in self.versions}
+        missing = [rule for rule in wanted if any(not self.decided(rule, v) for v in self.versions if applies(rule, v))]
         stale = self.ours(lambda key, version: key not in keys[version])
-        self.refuse_lockout(keys, stale, ports)
+        refuse_lockout(self.module, "ufw", self.versions, lambda version: self.allowed(version, keys, stale))
+        refuse_docker_without_iptables(self.module)
         self.refuse_unloadable()
-        for warning in foreign_filters(self.module.run_command, self.families):
+        for warning in foreign_filters(self.module.run_command, self.families, "ufw"):
             self.module.warn(f"ufw: {warning}")
-        policy = self.edited(DEFAULTS, POLICY)
+        defaults = self.edited(DEFAULTS, POLICY)
         loaded = self.conf_on and all(family.is_complete() for family in self.families)
         unit_wants = self.unit_wants()
 
-        before = self.state("on" if loaded else "off", policy is None, stale=[], missing=[])
+        before = self.state("on" if loaded else "off", defaults is None, stale=[], missing=[])
         after = self.state("on", True, stale, missing)
         before.insert(0, "unit: enabled and active" if not unit_wants else "unit: needs " + " and ".join(unit_wants))
         after.insert(0, "unit: enabled and active")
@@ -143,16 +107,16 @@ class Firewall:
             was = Snapshot(self) if changed else None
             try:
                 if changed:
-                    self.change(policy, missing, stale, loaded, unit_wants)
+                    self.change(defaults, missing, stale, loaded, unit_wants)
                 self.prove()
             except Failed as failed:
                 rest = was.restore() if was else "nothing was changed"
                 self.module.fail_json(msg=f"{failed}; {rest}")
-        self.finish(changed, before, after, stale, missing)
+        self.finish(changed, before, after, stale, missing, policy.barred)
 
-    def change(self, policy, missing, stale, loaded, unit_wants):
-        if policy is not None:
-            self.write(DEFAULTS, policy)
+    def change(self, defaults, missing, stale, loaded, unit_wants):
+        if defaults is not None:
+            self.write(DEFAULTS, defaults)
         if self.conf_on and not loaded:
             # The files say on, but the kernel lacks the rules (stopped, flushed, or only one IP version). With ENABLED=no, ufw only edits
             # its files, so the rules are complete when `enable` loads them all at once.
@@ -162,7 +126,7 @@ class Firewall:
                 # Without this file, ufw can't add a rule.
                 put(path, contents(f"{PRISTINE}/{os.path.basename(path)}") or contents(f"{PRISTINE}/iptables/{os.path.basename(path)}"))
         for rule in missing:
-            lacking = [v for v in self.versions if self.applies(rule, v) and not self.has(rule, v)]
+            lacking = [v for v in self.versions if applies(rule, v) and not self.has(rule, v)]
             for one in self.for_versions(rule, lacking):
                 self.ufw("allow", *words(one), "comment", COMMENT)
         self.delete(stale)
@@ -172,10 +136,10 @@ class Firewall:
             for family in self.families:
                 family.forget_chains()
             self.ufw("--force", "enable")
-        elif policy is not None:
+        elif defaults is not None:
             self.ufw("reload")
         for verb in unit_wants:
-            self.command("systemctl", verb, "ufw.service")
+            command(self.module, "systemctl", verb, "ufw.service")
 
     def prove(self):
         """Fails unless the firewall is as wanted, in the kernel and after the next boot."""
@@ -202,7 +166,7 @@ class Firewall:
         record = self.recorded()
         stays_on = record.get("enabled", self.conf_on)
         # If the firewall stays on, so do the rules for SSH: sshd may now listen on another port than the user's own rules allow.
-        ssh = {port for port in self.sshd_ports() if stays_on}
+        ssh = {port for port in sshd_ports(self.module.run_command) if stays_on}
         stale = self.ours(lambda key, _: not (key[2] in ssh and key[1] == "tcp"))
         policy = self.edited(DEFAULTS, record.get("policy", {}))
         before = self.state("on" if self.conf_on else "off", policy is None, stale=[], missing=[])
@@ -220,30 +184,32 @@ class Firewall:
                         if stays_on:
                             self.ufw("reload")
                     if record.get("masked"):
-                        self.command("systemctl", "mask", "ufw.service")
+                        command(self.module, "systemctl", "mask", "ufw.service")
                 except Failed as failed:
                     self.module.fail_json(msg=f"{failed}; {was.restore()}")
             if os.path.exists(RECORD):
                 os.remove(RECORD)
         self.finish(changed, before, after, stale, missing=[])
 
-    def finish(self, changed, before, after, stale, missing):
+    def finish(self, changed, before, after, stale, missing, barred=()):
         self.module.exit_json(
             changed=changed,
+            barred=list(barred),
+            replaces=self.module.params["state"] == "on" and self.iptables_is_on(),
             tuples={str(version): self.records_after(version, stale, missing) for version in self.versions},
             diff={"before": text(before), "after": text(after), "before_header": "ufw", "after_header": "ufw"},
         )
 
     def state(self, switch, policy_is_right, stale, missing):
         present = [key for version in self.versions for key in self.rules[version] if (version, key) not in stale]
-        new = [self.key(rule, version) for rule in missing for version in self.versions if self.applies(rule, version)]
+        new = [self.key(rule, version) for rule in missing for version in self.versions if applies(rule, version)]
         policy = "as wanted" if policy_is_right else "differs"
         return [f"firewall: {switch}", f"policy: {policy}", *sorted({show(key) for key in present + new})]
 
     def records_after(self, version, stale, missing):
         """What `records` will be after the change. ufw appends new rules."""
         kept = [record for key, _, record in self.records[version] if not key or (version, key) not in stale]
-        new = [self.key(rule, version) for rule in missing if self.applies(rule, version) and not self.decided(rule, version)]
+        new = [self.key(rule, version) for rule in missing if applies(rule, version) and not self.decided(rule, version)]
         anywhere = ANYWHERE[version]
         return kept + [f"{action} {proto} {port} {anywhere} any {source} in" for action, proto, port, source in new]
 
@@ -265,16 +231,13 @@ class Firewall:
         os.makedirs(os.path.dirname(RECORD), mode=0o755, exist_ok=True)
         self.write(RECORD, json.dumps(record) + "\n")
 
-    def refuse_lockout(self, keys, stale, ports):
-        client = connected_from()
-        if client is None or client.is_loopback or client.version not in self.versions or not ports:
-            return
-        kept = {key for key in self.rules[client.version] if key[0] in ("allow", "limit") and (client.version, key) not in stale}
-        if not any(lets_in(key, client, ports) for key in kept | keys[client.version]):
-            self.module.fail_json(
-                msg=f"these rules would lock out {client}, which Ostler is connected from: "
-                f"allow it (`{ports[0]}/tcp from {client}` in `ufw.allow`), or choose another preset than `lan-only`"
-            )
+    def allowed(self, version, keys, stale):
+        """What lets in after the change: rules of the user count, too."""
+        kept = {key for key in self.rules[version] if key[0] in ("allow", "limit") and (version, key) not in stale}
+        return [key[1:] for key in kept | keys[version]]
+
+    def iptables_is_on(self):
+        return os.path.exists(OTHER) or any("-N ostler-input" in family.rules() for family in self.families)
 
     def ours(self, wanted):
         rules = [(v, key) for v in self.versions for key, comment in self.rules[v].items() if comment == COMMENT and key[0] == "allow"]
@@ -307,9 +270,6 @@ class Firewall:
             self.module.warn(f"ufw: a rule of your own stays in the way of `{show(('allow', *what))}`: `{show((present[0], *what))}`")
         return bool(present)
 
-    def applies(self, rule, version):
-        return rule.source is None or (":" in rule.source) == (version == 6)
-
     def key(self, rule, version):
         return ("allow", rule.proto, rule.port, rule.source or ANYWHERE[version])
 
@@ -340,19 +300,6 @@ class Firewall:
         wants = ["unmask", "enable"] if enabled and enabled.startswith("masked") else ["enable"] if enabled != "enabled" else []
         return wants + (["start"] if active != "active" else [])
 
-    def sshd_ports(self):
-        """The ports of the running sshd. While the port is being changed, they differ from those in its configuration."""
-        _, out, _ = self.module.run_command(["ss", "-Hltnp"])
-        listening = [(fields[3], fields[5]) for fields in map(str.split, out.splitlines()) if len(fields) >= 6]
-        addresses = [address for address, process in listening if '("sshd",' in process]
-        if any('("systemd",' in process for _, process in listening):
-            # systemd may listen on behalf of sshd. `show` prints lines like `Listen=[::]:22 (Stream)`.
-            _, out, _ = self.module.run_command(["systemctl", "show", "ssh.socket", "--property=ActiveState", "--property=Listen"])
-            if "ActiveState=active" in out:
-                addresses += re.findall(r"(?m)^Listen=(\S+) \(Stream\)$", out)
-        addresses = [address.rpartition(":") for address in addresses if not address.startswith(("127.", "[::1]"))]
-        return list(dict.fromkeys(port for _, _, port in addresses))
-
     def edited(self, path, settings):
         """The content of a shell-style file with these settings, or None if it already has them."""
         content = old = read(path)
@@ -371,16 +318,7 @@ class Firewall:
         self.module.atomic_move(temporary, path)
 
     def ufw(self, *arguments):
-        self.command("ufw", *arguments)
-
-    def command(self, *command):
-        code, out, err = self.module.run_command(list(command))
-        if code != 0:
-            raise Failed(f"`{' '.join(command)}` failed: {brief(err or out)}")
-
-
-class Failed(Exception):
-    """Its message says in a sentence what went wrong."""
+        command(self.module, "ufw", *arguments)
 
 
 class Snapshot:
@@ -448,30 +386,6 @@ def put(path, file):
         os.fchmod(new.fileno(), file[1])
         new.write(file[0])
     os.replace(path + ".ostler", path)
-
-
-def connected_from():
-    """The remote address of this connection, from the environment of the sshd session that this process descends from. None without one."""
-    process = os.getpid()
-    while process > 1:
-        try:
-            with open(f"/proc/{process}/environ", "rb") as file:
-                found = re.search(rb"(?:^|\0)SSH_CONNECTION=(\S+) ", file.read())
-            if found:
-                return ipaddress.ip_address(found[1].decode().partition("%")[0])
-            with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as file:
-                process = int(file.read().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            return None
-    return None
-
-
-def lets_in(key, client, ports):
-    """Whether a rule that allows or limits lets this address reach one of these TCP ports."""
-    _, proto, port, source = key
-    first, _, last = port.partition(":")
-    numbers = port == "any" or any(int(first) <= int(number) <= int(last or first) for number in ports if first.isdigit())
-    return proto in ("any", "tcp") and numbers and client in ipaddress.ip_network(source, strict=False)
 
 
 def words(rule):

@@ -7,6 +7,7 @@ built-in chains somebody has flushed. `ufw enable` then says "active" and loads 
 import json
 import os
 import re
+import shutil
 from collections import Counter
 
 DIRECTORY = "/etc/ufw"
@@ -22,6 +23,10 @@ FIREWALLS = {
     "arno-iptables-firewall": "arno-iptables-firewall",
 }
 NFTABLES_CONF = "/etc/nftables.conf"
+# Units after which each of our firewalls is loaded again, whenever they are started.
+OUTLASTED = {"ufw": (), "iptables": ("nftables", "netfilter-persistent")}
+# The first of each firewall's own rules in INPUT that decides.
+FIRST_JUMP = {"ufw": r"-j ufw6?-", "iptables": r"-j ostler-input$"}
 
 
 class Family:
@@ -108,41 +113,45 @@ class Family:
         return f"ufw{self.suffix}-{name}"
 
 
-def foreign_filters(run, families):
-    """Sentences about other people's rules that override ufw's, now or when they are loaded again."""
+def foreign_filters(run, families, firewall):
+    """Sentences about other people's rules that override those of `firewall`, now or when they are loaded again."""
     units = unit_states(run, ["nftables", *FIREWALLS])
     for unit, name in FIREWALLS.items():
         state = " and ".join(state for state in units.get(unit, ()) if state in ("active", "enabled"))
-        if state:
+        if state and unit not in OUTLASTED[firewall]:
             yield (
-                f"{name} ({unit}.service is {state}) loads rules of its own beside ufw's: what it drops stays closed whatever ufw allows, and it "
-                f"may remove ufw's rules when it is started. Use one of the two: `systemctl disable --now {unit}` leaves ufw"
+                f"{name} ({unit}.service is {state}) loads rules of its own beside {firewall}'s: what it drops stays closed whatever {firewall} "
+                f"allows, and it may remove {firewall}'s rules when it is started. Use one of the two: `systemctl disable --now {unit}` "
+                f"leaves {firewall}"
             )
     flush = flushing_line()
-    if flush and {"active", "enabled"} & set(units.get("nftables", ())):
+    if flush and {"active", "enabled"} & set(units.get("nftables", ())) and "nftables" not in OUTLASTED[firewall]:
         yield (
-            f"nftables.service loads {flush[0]}, and its line {flush[1]}, `flush ruleset`, removes all of ufw's rules whenever that "
-            "service is started or reloaded, at boot too if it comes after ufw. Take that line out, or leave the firewall to ufw by "
-            "`systemctl disable --now nftables` (fail2ban needs its package, not its service)"
+            f"nftables.service loads {flush[0]}, and its line {flush[1]}, `flush ruleset`, removes all of {firewall}'s rules whenever that "
+            f"service is started or reloaded, at boot too if it comes after {firewall}. Take that line out, or leave the firewall to "
+            f"{firewall} by `systemctl disable --now nftables` (fail2ban needs its package, not its service)"
         )
     for chain in dropping_chains(run):
         table = f"{chain['family']} {chain['table']}"
         source = f" (from {NFTABLES_CONF})" if re.search(rf"\btable\s+{chain['family']}\s+{chain['table']}\b", read(NFTABLES_CONF)) else ""
         yield (
             f"another ruleset filters what comes in: the chain `{chain['name']}` of nftables' table `{table}`{source} drops what it does not let "
-            f"in itself, whatever ufw allows. `nft list table {table}` shows it"
+            f"in itself, whatever {firewall} allows. `nft list table {table}` shows it"
         )
     for family in families:
         own = [line for line in family.rules() if line.startswith("-A INPUT ")]
-        before = own[: next((i for i, line in enumerate(own) if f"-j ufw{family.suffix}-" in line), 0)]
+        before = own[: next((i for i, line in enumerate(own) if re.search(FIRST_JUMP[firewall], line)), len(own))]
         closed = [line for line in before if re.fullmatch(r"-A INPUT -j (DROP|REJECT.*)", line)]
         if closed:
-            yield f"{family.binary} has a rule before ufw's, `{closed[0]}`, which closes everything that ufw would allow"
+            yield f"{family.binary} has a rule before {firewall}'s, `{closed[0]}`, which closes everything that {firewall} would allow"
+        if "-A INPUT -j ACCEPT" in before:
+            yield f"{family.binary} has a rule before {firewall}'s, `-A INPUT -j ACCEPT`, which opens everything that {firewall} would close"
     legacy = [name for name in ("ip_tables_names", "ip6_tables_names") if "filter" in read(f"/proc/net/{name}").split()]
-    if legacy and run(["iptables", "--version"])[1].rstrip().endswith("(nf_tables)"):
+    # In check mode, iptables may not be installed yet.
+    if legacy and shutil.which("iptables") and run(["iptables", "--version"])[1].rstrip().endswith("(nf_tables)"):
         yield (
-            "the kernel also holds a filter table of the old kind, which ufw does not see: what its rules drop stays closed whatever ufw "
-            "allows. `iptables-legacy -S` and `ip6tables-legacy -S` show it"
+            f"the kernel also holds a filter table of the old kind, which {firewall} does not see: what its rules drop stays closed whatever "
+            f"{firewall} allows. `iptables-legacy -S` and `ip6tables-legacy -S` show it"
         )
 
 

@@ -30,6 +30,7 @@ pub fn roles_id() -> &'static str {
 /// [`AnsibleError::Metadata`] if a role says something that this version does not know; a test keeps that out of builds.
 pub fn module_catalog() -> Result<Vec<ModuleMeta>, AnsibleError> {
     serde_json::from_str(MODULES)
+        .map(ModuleMeta::share_settings)
         .map_err(|source| AnsibleError::Metadata { what: "meta/ostler.yml of the modules", source })
 }
 
@@ -44,11 +45,16 @@ pub fn catalog_index() -> Result<CatalogIndex, AnsibleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ostler_core::spec::FIREWALLS;
 
     #[test]
     fn every_module_and_app_has_metadata_that_this_version_reads() {
         let modules = module_catalog().unwrap();
-        assert!(modules.iter().any(|module| module.name == "ufw"));
+        let of = |name: &str| &modules.iter().find(|module| module.name == name).unwrap().settings;
+        assert!(!of("ufw").is_empty());
+        for firewall in FIREWALLS {
+            assert_eq!(of(firewall), of("ufw"), "all firewalls have the same settings");
+        }
         let index = catalog_index().unwrap();
         assert!(!index.apps.is_empty());
     }

@@ -9,7 +9,7 @@ use super::{
     hetzner, proxmox, rsa, rules,
     walk::Found,
 };
-use crate::{CatalogIndex, ServerName};
+use crate::{CatalogIndex, FIREWALLS, ServerName};
 use ipnet::{IpNet, Ipv6Net};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -375,7 +375,16 @@ impl Converter<'_> {
         })
     }
 
-    fn modules(&self, found: &Found) -> Option<BTreeMap<String, Option<Settings>>> {
+    fn modules(&mut self, found: &Found) -> Option<BTreeMap<String, Option<Settings>>> {
+        let is_on =
+            |name: &&&str| found.get(name).is_some_and(|module| module.bool() != Some(false) && !module.is_null());
+        if let [first, second, ..] = FIREWALLS.iter().filter(is_on).collect::<Vec<_>>()[..] {
+            let problem = Problem::new(format!("a server has one firewall, and `{first}` is on already"));
+            let hint = format!(
+                "take one of the two out: they have the same settings, and `{second}` takes over from `{first}` by itself"
+            );
+            self.faults.extend(found.get(second).map(|module| module.fault(problem.hint(hint))));
+        }
         let switched = found.map()?.iter().map(|(name, found)| {
             let settings = match found.bool() {
                 Some(false) => None,

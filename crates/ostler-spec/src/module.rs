@@ -32,6 +32,24 @@ pub struct ModuleMeta {
     /// Its settings.
     #[serde(default)]
     pub settings: BTreeMap<String, Setting>,
+    /// Name of the module that has the same settings, and declares them for both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings_of: Option<String>,
+}
+
+impl ModuleMeta {
+    /// Gives each module the settings that another one declares for it.
+    #[must_use]
+    pub fn share_settings(mut modules: Vec<Self>) -> Vec<Self> {
+        let declared: BTreeMap<String, _> =
+            modules.iter().map(|meta| (meta.name.clone(), meta.settings.clone())).collect();
+        for meta in &mut modules {
+            if let Some(settings) = meta.settings_of.as_ref().and_then(|name| declared.get(name)) {
+                meta.settings.clone_from(settings);
+            }
+        }
+        modules
+    }
 }
 
 /// One setting of a module.
@@ -108,6 +126,6 @@ pub enum TextFormat {
     Network,
     /// The name of a Debian package.
     Package,
-    /// A rule of module `ufw`.
+    /// A rule of the modules that are firewalls.
     FirewallRule,
 }

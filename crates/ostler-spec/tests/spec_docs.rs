@@ -2,7 +2,7 @@
 
 use ostler_spec::{ModuleMeta, Spec, SpecContext, plain_yaml};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -14,14 +14,15 @@ fn root() -> PathBuf {
 fn shipped_modules() -> Vec<ModuleMeta> {
     let roles = fs::read_dir(root().join("ansible/roles/modules")).unwrap();
     let metas = roles.map(|role| role.unwrap().path().join("meta/ostler.yml")).filter(|path| path.exists());
-    metas
+    let metas = metas
         .map(|path| {
             let value =
                 plain_yaml(&path, &fs::read_to_string(&path).unwrap()).unwrap_or_else(|faults| panic!("{faults}"));
             let meta = serde_json::from_value(serde_json::to_value(value).unwrap());
             meta.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         })
-        .collect()
+        .collect();
+    ModuleMeta::share_settings(metas)
 }
 
 fn read(path: &Path) -> Spec {
@@ -46,6 +47,17 @@ fn every_example_is_accepted() {
         if path.extension().is_some_and(|end| end == "yaml") {
             assert!(!read(&path).servers.is_empty());
         }
+    }
+}
+
+#[test]
+fn the_defaults_of_a_role_are_those_that_it_declares() {
+    for module in shipped_modules() {
+        let path = root().join("ansible/roles/modules").join(&module.name).join("defaults/main.yml");
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        let value = serde_json::to_value(plain_yaml(&path, &text).unwrap()).unwrap();
+        let declared: BTreeMap<_, _> = module.settings.iter().map(|(key, setting)| (key, &setting.default)).collect();
+        assert_eq!(value[&module.name], serde_json::to_value(declared).unwrap(), "{}", path.display());
     }
 }
 

@@ -13,6 +13,7 @@ const FILES: &[(&str, &str)] = &[
     ("/var/lib/ostler/rollback/rollback", include_str!("scripts/guard/driver.sh")),
     ("/var/lib/ostler/rollback/files", include_str!("scripts/guard/files.sh")),
     ("/var/lib/ostler/rollback/guard.d/fail2ban", include_str!("scripts/guard/fail2ban.sh")),
+    ("/var/lib/ostler/rollback/guard.d/iptables", include_str!("scripts/guard/iptables.sh")),
     ("/var/lib/ostler/rollback/guard.d/ssh", include_str!("scripts/guard/ssh.sh")),
     ("/var/lib/ostler/rollback/guard.d/sysctl", include_str!("scripts/guard/sysctl.sh")),
     ("/var/lib/ostler/rollback/guard.d/ufw", include_str!("scripts/guard/ufw.sh")),

@@ -25,7 +25,7 @@ use std::{
 
 const FACTS: &str = include_str!("scripts/access_facts.sh");
 /// Roles whose changes put a promise in doubt.
-const ROLES: [&str; 4] = ["ssh_policy", "target_user", "ufw", "iptables"];
+const ROLES: [&str; 4] = ["iptables", "ssh_policy", "target_user", "ufw"];
 /// Name of the secret that says what was proved last.
 const PROVED: &str = "promises-proved";
 /// How long one login may take, where the machine is not emulated.

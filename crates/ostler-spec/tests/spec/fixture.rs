@@ -16,6 +16,7 @@ pub fn modules() -> Vec<ModuleMeta> {
                 "auto_allow_app_ports": { "type": "bool", "default": true, "help": "Open the ports of the apps" },
             },
         },
+        { "name": "iptables", "title": "Another firewall", "summary": "The same", "order": 41, "settings_of": "ufw" },
         {
             "name": "fail2ban", "title": "Ban attackers", "summary": "Bans addresses", "order": 50,
             "settings": {
@@ -40,7 +41,7 @@ pub fn modules() -> Vec<ModuleMeta> {
         },
         { "name": "qemu_guest_agent", "title": "Guest agent", "summary": "Clean shutdown", "order": 60 },
     ]);
-    serde_json::from_value(metas).unwrap()
+    ModuleMeta::share_settings(serde_json::from_value(metas).unwrap())
 }
 
 pub fn catalog() -> CatalogIndex {

@@ -1,6 +1,7 @@
 //! Faults of single values, and of networks, images, ports and modules.
 
 use crate::fixture::{check, check_server, good, server};
+use ostler_spec::Value;
 
 #[test]
 fn impossible_sizes() {
@@ -225,6 +226,20 @@ ostler.yaml:5:43: servers.web1.modules.fail2ban.ban_time: `forever` does not hav
 ostler.yaml:6:25: servers.web1.modules.qemu_guest_agent: expected `true` or `false` or a mapping, found a text
 ",
     );
+}
+
+#[test]
+fn a_server_has_one_firewall() {
+    check_server(
+        "modules:\n  iptables: { preset: web }\n  ufw: true",
+        "
+ostler.yaml:4:17: servers.web1.modules.iptables: a server has one firewall, and `ufw` is on already
+  hint: take one of the two out: they have the same settings, and `iptables` takes over from `ufw` by itself
+",
+    );
+    let spec = good(&server("modules: { ufw: false, iptables: { preset: web } }"));
+    let settings = spec.servers[0].modules["iptables"].as_ref().unwrap();
+    assert_eq!(settings["auto_allow_app_ports"], Value::Bool(true), "as ufw declares it");
 }
 
 #[test]

@@ -14,10 +14,13 @@ use ostler_testkit::targets::{Lab, Source, Target, TargetOptions, Verdict};
 use serde_json::{Value, json};
 use std::{
     fs, io,
-    net::{SocketAddr, TcpListener},
+    net::{IpAddr, SocketAddr, TcpListener},
     path::Path,
     process::{Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -72,7 +75,14 @@ impl Bench {
 
     /// One run for all these servers, in check mode or not; what came of it, for each.
     fn run_on(&self, targets: &[&Target], modules: Value, others: Value, check: bool) -> Vec<Ran> {
-        let hosts = targets.iter().map(|target| self.host(target, host_vars(modules.clone(), others.clone())));
+        let each: Vec<_> = targets.iter().map(|target| (*target, modules.clone())).collect();
+        self.run_each(&each, others, check)
+    }
+
+    /// The same where each server has modules of its own.
+    fn run_each(&self, servers: &[(&Target, Value)], others: Value, check: bool) -> Vec<Ran> {
+        let hosts =
+            servers.iter().map(|(target, modules)| self.host(target, host_vars(modules.clone(), others.clone())));
         let request = RunRequest {
             playbook: Playbook::Site,
             catalog: None,
@@ -85,7 +95,7 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let summary = runtime.block_on(self.engine.run(request, &observer)).unwrap();
         let reports = observer.0.into_inner().unwrap();
-        targets.iter().map(|target| Ran::new(target.name(), &reports, &summary)).collect()
+        servers.iter().map(|(target, _)| Ran::new(target.name(), &reports, &summary)).collect()
     }
 
     fn host(&self, target: &Target, vars: Value) -> RunHost {
@@ -197,9 +207,19 @@ impl RunObserver for Observer {
 
 /// Who gets through to this port: the internet by IPv4 and IPv6, the LAN by IPv4 and by unique local IPv6.
 fn reached(target: &Target, port: u16) -> [bool; 4] {
-    Source::ALL.map(|source| target.probe(source, port) != Dropped)
+    verdicts(target, port).map(|verdict| verdict != Dropped)
 }
 
+/// What becomes of a connection from each source, all at once.
+fn verdicts(target: &Target, port: u16) -> [Verdict; 4] {
+    thread::scope(|scope| {
+        let probes = Source::ALL.map(|source| scope.spawn(move || target.probe(source, port)));
+        probes.map(|probe| probe.join().expect("a probe does not panic"))
+    })
+}
+
+/// The modules that are firewalls.
+const FIREWALLS: [&str; 2] = ["ufw", "iptables"];
 const EVERYBODY: [bool; 4] = [true; 4];
 const NOBODY: [bool; 4] = [false; 4];
 const LAN: [bool; 4] = [false, false, true, true];
@@ -208,25 +228,52 @@ const LAN: [bool; 4] = [false, false, true, true];
 #[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 fn each_preset_of_the_firewall_lets_in_whom_its_table_says() {
     let Some(bench) = Bench::start() else { return };
-    let target = bench.boot(TargetOptions::new("walled"));
+    let targets = bench.boot_all(FIREWALLS.map(TargetOptions::new));
     let port = |port: u16, scope: &str| json!({ "app": "shop", "port": port, "proto": "tcp", "scope": scope });
     let apps = json!({ "ostler_app_ports": [port(8001, "public"), port(8002, "lan"), port(8003, "local")] });
-    // SSH, 80, another port, and those of an app: public, lan, local.
+    let run = |settings: Value, others: &Value, check: bool| -> Vec<Vec<String>> {
+        let each: Vec<_> =
+            targets.iter().zip(FIREWALLS).map(|(target, name)| (target, json!({ name: settings.clone() }))).collect();
+        bench.run_each(&each, others.clone(), check).into_iter().map(Ran::well).collect()
+    };
+    let see = |ports: [u16; 7], expected: [[bool; 4]; 7], when: &str| {
+        thread::scope(|scope| {
+            let looks: Vec<_> =
+                targets.iter().map(|target| scope.spawn(move || ports.map(|port| reached(target, port)))).collect();
+            for (look, name) in looks.into_iter().zip(FIREWALLS) {
+                assert_eq!(look.join().expect("a look does not panic"), expected, "{name}: {when}");
+            }
+        });
+    };
+    for changes in run(json!({}), &apps, true) {
+        let task = "Keep the firewall on, with exactly the wanted rules";
+        assert!(changes.iter().any(|change| change == task), "a bare server can be looked at: {changes:?}");
+    }
+    // SSH, 80, another port, those of an app (public, lan, local), and one of a rule.
+    let ports = [22, 80, 9000, 8001, 8002, 8003, 7000];
     let table = [
-        ("server-minimal", [EVERYBODY, NOBODY, NOBODY, EVERYBODY, LAN, NOBODY]),
-        ("web", [EVERYBODY, EVERYBODY, NOBODY, EVERYBODY, LAN, NOBODY]),
-        ("custom", [EVERYBODY, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY]),
-        ("lan-only", [LAN; 6]),
+        ("server-minimal", [EVERYBODY, NOBODY, NOBODY, EVERYBODY, LAN, NOBODY, EVERYBODY]),
+        ("web", [EVERYBODY, EVERYBODY, NOBODY, EVERYBODY, LAN, NOBODY, EVERYBODY]),
+        ("custom", [EVERYBODY, NOBODY, NOBODY, NOBODY, NOBODY, NOBODY, EVERYBODY]),
+        ("lan-only", [LAN, LAN, LAN, LAN, LAN, LAN, EVERYBODY]),
     ];
     for (preset, expected) in table {
-        let modules = json!({ "ufw": { "preset": preset, "allow": ["7000/tcp"] } });
-        bench.apply(&target, modules.clone(), apps.clone());
-        assert_eq!([22, 80, 9000, 8001, 8002, 8003].map(|port| reached(&target, port)), expected, "{preset}");
-        assert_eq!(reached(&target, 7000), EVERYBODY, "{preset}");
-        assert!(bench.apply(&target, modules, apps.clone()).is_empty(), "a second run changes something: {preset}");
+        let settings = json!({ "preset": preset, "allow": ["7000/tcp"] });
+        run(settings.clone(), &apps, false);
+        see(ports, expected, preset);
+        assert_eq!(run(settings, &apps, false), [[""; 0]; 2], "a second run changes something: {preset}");
     }
-    bench.apply(&target, json!({ "ufw": true }), json!({}));
-    assert_eq!(reached(&target, 8001), NOBODY, "the port of an app that is gone stays open");
+    // The port of an app that is gone is closed. SSH is closed whatever else lets it in, and the server itself gets in.
+    for target in &targets {
+        target.exec("iptables -I INPUT -p tcp --dport 22 -j ACCEPT").ok();
+    }
+    let settings = json!({ "allow": ["22/tcp", "any from lan"] });
+    run(settings, &json!({ "ostler_ssh_open": false }), false);
+    see(ports, [NOBODY, LAN, LAN, LAN, LAN, LAN, LAN], "SSH is closed");
+    for target in &targets {
+        let greeting = target.exec("bash -c 'exec 3<>/dev/tcp/127.0.0.1/22; head -c 8 <&3'").ok().stdout;
+        assert_eq!(greeting, "SSH-2.0-", "{}", target.name());
+    }
 }
 
 #[test]
@@ -235,7 +282,7 @@ fn switched_off_gives_back_what_was_there() {
     let Some(bench) = Bench::start() else { return };
     let target = bench.boot(TargetOptions::new("before").package("ufw"));
     let off = json!({
-        "accounts": false, "audit": false, "baseline_tools": false, "fail2ban": false, "qemu_guest_agent": false,
+        "accounts": false, "audit": false, "baseline_tools": false, "fail2ban": false, "iptables": false, "qemu_guest_agent": false,
         "sysctl_hardening": false, "time_sync": false, "ufw": false, "unattended_upgrades": false,
     });
     assert!(bench.apply(&target, off.clone(), json!({})).is_empty(), "where nothing was on, something changes");
@@ -404,7 +451,7 @@ fn published_ports_of_containers_obey_the_firewall() {
                  iptables -I DOCKER-USER -s 203.0.113.66 -j DROP";
     target.exec(start).ok();
     let see = |expected: [[bool; 4]; 3], when: &str| {
-        let table = || [8080, 8081, 443].map(|port| Source::ALL.map(|source| target.probe(source, port) == Open));
+        let table = || [8080, 8081, 443].map(|port| verdicts(&target, port).map(|verdict| verdict == Open));
         let open = |table: [[bool; 4]; 3]| {
             table.iter().flatten().zip(expected.iter().flatten()).all(|(open, expected)| *open || !expected)
         };
@@ -416,6 +463,24 @@ fn published_ports_of_containers_obey_the_firewall() {
         assert_eq!(table(), expected, "{when}");
     };
     see([EVERYBODY; 3], "Docker opens them");
+    // A metadata service, one hop away.
+    let cloud = "ip netns add cloud && ip link add cloud0 type veth peer name eth0 netns cloud && \
+                 ip addr add 169.254.169.1/24 dev cloud0 && ip link set cloud0 up && \
+                 ip -n cloud addr add 169.254.169.254/24 dev eth0 && ip -n cloud link set eth0 up && \
+                 ip -n cloud route add default via 169.254.169.1 && ip netns exec cloud busybox httpd -p 80";
+    target.exec(cloud).ok();
+    let metadata = || {
+        let ask = "wget -T 3 -q -O /dev/null http://169.254.169.254/ 2>&1 | grep -q 404";
+        target.exec(&format!("busybox {ask}")).ok();
+        target
+            .exec(&format!(
+                "docker exec $(docker ps -q | head -1) /bin/busybox sh -c '/bin/busybox {}'",
+                ask.replace("grep", "/bin/busybox grep")
+            ))
+            .code
+            == 0
+    };
+    assert!(metadata(), "nothing holds it back yet");
 
     // A port that a container publishes is taken, unless an earlier run gave it to that app.
     let front = json!({ "app": "front", "packages": ["nginx"], "port": 8080, "proto": "tcp", "scope": "public" });
@@ -435,11 +500,67 @@ fn published_ports_of_containers_obey_the_firewall() {
         target.address()
     );
     assert_eq!(target.exec(&outbound).ok().stdout, "SSH-2.0-", "what a container sends is held up");
+    assert!(!metadata(), "a container reaches the metadata service");
     target.exec("ufw reload && systemctl restart docker").ok();
     see(expected, "after a reload and a restart");
     assert!(target.exec("iptables -S DOCKER-USER").ok().stdout.contains("203.0.113.66"), "a rule of the user is gone");
     target.reboot();
     see(expected, "after a reboot");
-    bench.apply(&target, json!({ "ufw": false }), json!({}));
+
+    // In place of ufw, at no moment without rules.
+    target.exec(&format!("{cloud}; iptables -A DOCKER-USER -s 203.0.113.66 -j DROP")).ok();
+    let modules = json!({ "ufw": false, "iptables": { "preset": "web", "allow": ["8080/tcp from lan"] } });
+    while_closed(&bench, &target, &[8081, 9000], || {
+        bench.apply(&target, modules.clone(), json!({}));
+        see(expected, "by iptables");
+        target.exec("systemctl restart docker").ok();
+        see(expected, "by iptables, after a restart of Docker");
+    });
+    assert!(target.exec("ufw status").ok().stdout.contains("inactive"), "ufw is off");
+    let rules = target.exec("iptables -S").ok().stdout;
+    assert!(rules.contains("203.0.113.66") && !rules.contains("-A ufw"), "{rules}");
+    assert!(bench.apply(&target, modules, json!({})).is_empty(), "a second run of iptables changes something");
+    assert!(!metadata(), "a container reaches the metadata service past iptables");
+    target.reboot();
+    see(expected, "by iptables, after a reboot");
+    target.write("/etc/docker/daemon.json", r#"{"firewall-backend": "nftables"}"#);
+    let fault = bench.run_on(&[&target], json!({ "iptables": true }), json!({}), false).remove(0).fault();
+    assert!(fault.contains(r#"set `"firewall-backend": "iptables"` in /etc/docker/daemon.json"#), "{fault}");
+    bench.apply(&target, json!({ "iptables": false }), json!({}));
     see([EVERYBODY; 3], "switched off");
+    let left = target.exec("iptables-save; ip6tables-save").ok().stdout;
+    assert!(!left.contains("ostler"), "{left}");
+}
+
+/// Connects to these ports from outside, again and again, until the work is done; none of them may answer at any moment.
+fn while_closed(bench: &Bench, target: &Target, ports: &[u16], work: impl FnOnce()) {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (done, answers) = (AtomicBool::new(false), Mutex::new(Vec::new()));
+    let addresses: [IpAddr; 2] = [target.address().into(), target.public_v6().into()];
+    thread::scope(|scope| {
+        for (source, address) in [Source::PublicV4, Source::PublicV6].into_iter().zip(addresses) {
+            // Several at a time, for each waits for its answer.
+            for port in ports.repeat(4) {
+                let (done, answers) = (&done, &answers);
+                scope.spawn(move || {
+                    while !done.load(Ordering::Relaxed) {
+                        let tried =
+                            bench.lab.connect(source, SocketAddr::new(address, port), Duration::from_millis(200));
+                        if !tried.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+                            answers.lock().unwrap().push((source, port, tried.map(drop)));
+                        }
+                    }
+                });
+            }
+        }
+        let _stop = Stop(&done);
+        work();
+    });
+    let answers = answers.into_inner().unwrap();
+    assert!(answers.is_empty(), "{answers:?}");
 }

@@ -2,7 +2,7 @@
 
 use super::{MODULES, choices, defaults, picked, target::Target};
 use crate::wizard::{dialog::Dialog, prompt::Ask, talk::Step};
-use ostler_core::spec::{ModuleMeta, QuestionKind, Value};
+use ostler_core::spec::{FIREWALLS, ModuleMeta, QuestionKind, Value};
 
 /// Asks.
 pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {
@@ -16,9 +16,20 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<()> {
     let meaning =
         |name: &str| modules.iter().find(|meta| meta.name == name).map_or(String::new(), |meta| meta.summary.clone());
     // A new machine is hardened unless somebody minds; one that is there already is somebody's.
-    let offered: Vec<usize> = if matches!(target, Target::Existing) { Vec::new() } else { (0..names.len()).collect() };
+    let offered: Vec<usize> = match target {
+        Target::Existing => Vec::new(),
+        _ => (0..names.len()).filter(|index| !FIREWALLS[1..].contains(&names[*index].as_str())).collect(),
+    };
+    let one_firewall = |chosen: &[usize]| {
+        let firewalls = chosen.iter().filter(|index| FIREWALLS.contains(&names[**index].as_str()));
+        if firewalls.count() > 1 {
+            Err(format!("a server has one firewall: {}", FIREWALLS.join(" or ")))
+        } else {
+            Ok(())
+        }
+    };
     let ask = Ask { question: "What should Ostler take care of?", help: "" };
-    let chosen = dialog.talk.choose_many("modules", ask, &choices(&names, meaning), &offered, |_| Ok(()))?;
+    let chosen = dialog.talk.choose_many("modules", ask, &choices(&names, meaning), &offered, one_firewall)?;
     let chosen = picked(&names, &chosen);
     for name in &chosen {
         dialog.put(&["modules", name], Value::Bool(true));

@@ -186,7 +186,7 @@ const CALL: &str = "sh /var/lib/ostler/rollback/rollback";
 const UNDONE: &str = "cd /var/lib/ostler/rollback; test -e armed -o -e restoring";
 
 /// Everything that says who gets in; whatever was only staged would be among it.
-const SUMS: &str = "find -L /etc/ssh /etc/ufw/*.rules /etc/ufw/ufw.conf /etc/default/ufw /etc/security/access.conf /opt/sshd* /etc/sysctl.d \
+const SUMS: &str = "find -L /etc/ssh /etc/ostler-iptables /etc/ufw/*.rules /etc/ufw/ufw.conf /etc/default/ufw /etc/security/access.conf /opt/sshd* /etc/sysctl.d \
     -type f ! -name 'ssh_host_*' -exec sha256sum {} + 2>/dev/null | sort -k2; test -s /etc/ssh/sshd_config";
 
 const STATE: &str = "cd /var/lib/ostler/rollback; ls; cat log; cat saved/ssh/reached; ss -Hltnp; iptables -S INPUT; \
@@ -205,6 +205,7 @@ fn install(target: &Target) {
         ("driver.sh", "rollback"),
         ("files.sh", "files"),
         ("fail2ban.sh", "guard.d/fail2ban"),
+        ("iptables.sh", "guard.d/iptables"),
         ("ssh.sh", "guard.d/ssh"),
         ("sysctl.sh", "guard.d/sysctl"),
         ("ufw.sh", "guard.d/ufw"),

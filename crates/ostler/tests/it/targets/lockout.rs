@@ -6,6 +6,7 @@ use ostler_testkit::{
     targets::{Lab, Source, Target, Verdict},
 };
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -100,6 +101,45 @@ fn a_firewall_that_drops_us() {
     assert!(is_open(&target, 22));
     target.exec("sed -i '/--syn -j DROP/d' /etc/ufw/before.rules").ok();
     resumes(&environment, &target);
+}
+
+/// From ufw to an iptables that drops us; and back to ufw by itself, at no moment without rules.
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn a_change_of_firewall_that_drops_us() {
+    let Some(lab) = Lab::start() else { return };
+    let (environment, target) = managed(&lab);
+    up(&environment).ok();
+    let modules = "    ssh: { port: 2200 }\n    modules: { iptables: { preset: server-minimal } }\n";
+    environment.write("ostler.yaml", &spec(&[server(&target, modules)]));
+    // Comes to life when Ostler starts the unit.
+    let broken = "/etc/systemd/system/ostler-iptables.service.d/broken.conf";
+    target.exec("mkdir -p /etc/systemd/system/ostler-iptables.service.d; systemd-run -q --unit=web python3 -m http.server 9000").ok();
+    target.write(broken, "[Service]\nExecStartPost=/usr/sbin/iptables -I ostler-input -p tcp --syn -j DROP\n");
+    let done = AtomicBool::new(false);
+    let failed = thread::scope(|scope| {
+        let prober = scope.spawn(|| {
+            let mut answers = 0;
+            while !done.load(Ordering::Relaxed) {
+                let to = (target.address(), 9000).into();
+                answers += usize::from(lab.connect(Source::Lan, to, Duration::from_millis(50)).is_ok());
+            }
+            answers
+        });
+        let failed = up(&environment);
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(prober.join().expect("the prober does not panic"), 0, "a closed port answered");
+        failed
+    });
+    assert_eq!(failed.code, 5, "{}", failed.stderr);
+    assert!(failed.stderr.contains("restored its old SSH and firewall settings"), "{}", failed.stderr);
+    assert!(is_open(&target, 2200));
+    let rules = target.exec("ufw status; iptables-save; ls /etc").ok().stdout;
+    assert!(rules.contains("Status: active") && !rules.contains("ostler-i"), "{rules}");
+    target.exec(&format!("rm {broken}")).ok();
+    resumes(&environment, &target);
+    assert!(target.exec("ufw status; iptables -S INPUT").ok().stdout.starts_with("Status: inactive"));
+    assert_eq!(target.probe(Source::Lan, 9000), Verdict::Dropped);
 }
 
 #[test]

@@ -188,6 +188,33 @@ const CHANGES: &[Part] = &[
     ),
 ];
 
+/// The rules of the module `iptables`, and what a run does to them.
+const IPTABLES: Part = (
+    "iptables",
+    "for tool in iptables ip6tables; do $tool -N ostler-input; $tool -A ostler-input -i lo -j ACCEPT; \
+         $tool -A ostler-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT; \
+         $tool -A ostler-input -p tcp --dport $port -j ACCEPT; $tool -A ostler-input -j DROP; $tool -A INPUT -j ostler-input; done; \
+         mkdir /etc/ostler-iptables; echo rules >/etc/ostler-iptables/rules",
+);
+const CHANGES_OF_IPTABLES: &[Part] = &[
+    (
+        "iptables without SSH",
+        "iptables -N ostler-input 2>/dev/null || iptables -F ostler-input; iptables -A ostler-input -j DROP; \
+         iptables -C INPUT -j ostler-input 2>/dev/null || iptables -A INPUT -j ostler-input; \
+         mkdir -p /etc/ostler-iptables; echo wrong >/etc/ostler-iptables/rules; echo new >/etc/ostler-iptables/rules6",
+    ),
+    (
+        "iptables switched off",
+        "iptables -D INPUT -j ostler-input; iptables -F ostler-input; iptables -X ostler-input; rm -rf /etc/ostler-iptables; \
+         iptables -P INPUT DROP",
+    ),
+    (
+        "ufw in place of iptables",
+        "ufw default deny; ufw --force enable; for tool in iptables ip6tables; do $tool -D INPUT -j ostler-input; \
+         $tool -F ostler-input; $tool -X ostler-input; done; rm -r /etc/ostler-iptables",
+    ),
+];
+
 /// What one draw is made of.
 pub struct Draw {
     /// Repeats it.
@@ -233,8 +260,15 @@ impl Draw {
         if boots && (pending.0 == "ufw rule" || firewall.0 == "ufw on disk only") {
             pending = PENDING[0];
         }
-        let parts = if boots && firewall.0 == "ufw on disk only" { parts[..5].to_vec() } else { parts };
-        Self { seed, port, death, socket, masked, parts, pending, change: chance.one(CHANGES) }
+        let mut parts = if boots && firewall.0 == "ufw on disk only" { parts[..5].to_vec() } else { parts };
+        let mut change = chance.one(CHANGES);
+        // Drawn last, so that seeds which found a fault draw the same as then.
+        if chance.once_in(3) {
+            parts.truncate(5);
+            parts.push(IPTABLES);
+            change = chance.one(CHANGES_OF_IPTABLES);
+        }
+        Self { seed, port, death, socket, masked, parts, pending, change }
     }
 
     /// Whether its disk is filled.

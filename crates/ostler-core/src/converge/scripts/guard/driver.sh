@@ -110,7 +110,7 @@ finish() {
 # After a boot, what systemd is about to start gets its chance first.
 await_boot() {
   tries=60
-  while [ $tries -gt 0 ] && timeout 10 systemctl --no-legend list-jobs 2>/dev/null | grep -qE ' (ssh|ufw|systemd-sysctl)\.'; do
+  while [ $tries -gt 0 ] && timeout 10 systemctl --no-legend list-jobs 2>/dev/null | grep -qE ' (ssh|ufw|ostler-iptables|systemd-sysctl)\.'; do
     tries=$((tries - 1))
     sleep 1
   done
