@@ -131,7 +131,7 @@ class Firewall:
         self.finish(after, loaded, self.unit_wants(after), self.load)
 
     def load(self, changed, settled, unit_wants):
-        was = {family: [line for line in family.rules() if ours(line)] for family in self.families}
+        was_loaded = any(map(ours, (line for family in self.families for line in family.rules())))
         try:
             for path in changed:
                 write_file(path, self.after[path])
@@ -140,8 +140,8 @@ class Firewall:
             for verb in unit_wants:
                 command(self.module, "systemctl", *verb)
             self.prove()
-        except Failed as failed:
-            self.module.fail_json(msg=f"{failed}; {self.put_back(changed, any(was.values()))}")
+        except (Failed, OSError) as failed:
+            self.module.fail_json(msg=f"{failed}; {self.put_back(changed, was_loaded)}")
 
     def prove(self):
         """Fails unless the kernel has all chains and consults them; keeps what it shows."""
@@ -155,14 +155,17 @@ class Firewall:
     def put_back(self, changed, was_loaded):
         """Restores files and kernel. Returns the end of a sentence that says whether it worked."""
         try:
-            command(self.module, "sh", "-s", "stop", data=LOADER_TEXT) if not was_loaded else None
+            has_systemd = os.path.isdir("/run/systemd/system")
+            if has_systemd and self.before[UNIT_FILE] is None:
+                # Fails where it was not enabled yet.
+                self.module.run_command(["systemctl", "disable", "--now", UNIT])
+            if not was_loaded:
+                command(self.module, "sh", "-s", "stop", data=LOADER_TEXT)
             for path in changed:
                 write_file(path, self.before[path])
             if was_loaded and self.before[LOADER]:
                 command(self.module, LOADER, "start")
-            if UNIT_FILE in changed and os.path.isdir("/run/systemd/system"):
-                if self.before[UNIT_FILE] is None:
-                    self.module.run_command(["systemctl", "disable", "--now", UNIT])
+            if has_systemd and UNIT_FILE in changed:
                 command(self.module, "systemctl", "daemon-reload")
         except (Failed, OSError) as failed:
             return f"and the firewall could not be put back as it was before ({failed})"

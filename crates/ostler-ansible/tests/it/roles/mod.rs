@@ -263,6 +263,13 @@ fn each_preset_of_the_firewall_lets_in_whom_its_table_says() {
         see(ports, expected, preset);
         assert_eq!(run(settings, &apps, false), [[""; 0]; 2], "a second run changes something: {preset}");
     }
+    for (target, name) in targets.iter().zip(FIREWALLS) {
+        let meta = module_catalog().unwrap().into_iter().find(|meta| meta.name == name).unwrap();
+        assert!(!meta.promises.is_empty());
+        for promise in meta.promises {
+            target.exec(&promise.check).ok();
+        }
+    }
     // The port of an app that is gone is closed. SSH is closed whatever else lets it in, and the server itself gets in.
     for target in &targets {
         target.exec("iptables -I INPUT -p tcp --dport 22 -j ACCEPT").ok();
@@ -432,6 +439,9 @@ fn sshd_obeys_whatever_is_configured_already() {
     let verdicts = [22, 2022].map(|port| Source::ALL.map(|source| target.probe(source, port)));
     let listening = target.exec("ss -Hltnp").stdout;
     assert_eq!(verdicts, [[Dropped; 4], [Open; 4]], "{changed:?}\n{listening}");
+    // And back, under the firewall that takes over.
+    bench.apply(&target, json!({ "iptables": true }), ssh(22));
+    assert_eq!([22, 2022].map(|port| self::verdicts(&target, port)), [[Open; 4], [Dropped; 4]]);
 }
 
 #[test]

@@ -116,21 +116,7 @@ fn a_change_of_firewall_that_drops_us() {
     let broken = "/etc/systemd/system/ostler-iptables.service.d/broken.conf";
     target.exec("mkdir -p /etc/systemd/system/ostler-iptables.service.d; systemd-run -q --unit=web python3 -m http.server 9000").ok();
     target.write(broken, "[Service]\nExecStartPost=/usr/sbin/iptables -I ostler-input -p tcp --syn -j DROP\n");
-    let done = AtomicBool::new(false);
-    let failed = thread::scope(|scope| {
-        let prober = scope.spawn(|| {
-            let mut answers = 0;
-            while !done.load(Ordering::Relaxed) {
-                let to = (target.address(), 9000).into();
-                answers += usize::from(lab.connect(Source::Lan, to, Duration::from_millis(50)).is_ok());
-            }
-            answers
-        });
-        let failed = up(&environment);
-        done.store(true, Ordering::Relaxed);
-        assert_eq!(prober.join().expect("the prober does not panic"), 0, "a closed port answered");
-        failed
-    });
+    let failed = never_answering(&lab, &target, 9000, || up(&environment));
     assert_eq!(failed.code, 5, "{}", failed.stderr);
     assert!(failed.stderr.contains("restored its old SSH and firewall settings"), "{}", failed.stderr);
     assert!(is_open(&target, 2200));
@@ -140,6 +126,31 @@ fn a_change_of_firewall_that_drops_us() {
     resumes(&environment, &target);
     assert!(target.exec("ufw status; iptables -S INPUT").ok().stdout.starts_with("Status: inactive"));
     assert_eq!(target.probe(Source::Lan, 9000), Verdict::Dropped);
+
+    let modules = "    ssh: { port: 2200 }\n    modules: { ufw: { preset: server-minimal }, iptables: false }\n";
+    environment.write("ostler.yaml", &spec(&[server(&target, modules)]));
+    never_answering(&lab, &target, 9000, || up(&environment).ok());
+    let rules = target.exec("ufw status; iptables-save; ls /etc /etc/systemd/system").ok().stdout;
+    assert!(rules.contains("Status: active") && !rules.contains("ostler-i"), "{rules}");
+    assert_eq!(target.probe(Source::Lan, 9000), Verdict::Dropped);
+}
+
+/// Connects to a port while the work goes on, which must not answer at any moment.
+fn never_answering<T>(lab: &Lab, target: &Target, port: u16, work: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let prober = scope.spawn(|| {
+            let (to, mut answers) = ((target.address(), port).into(), 0);
+            while !done.load(Ordering::Relaxed) {
+                answers += usize::from(lab.connect(Source::Lan, to, Duration::from_millis(50)).is_ok());
+            }
+            answers
+        });
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        done.store(true, Ordering::Relaxed);
+        assert_eq!(prober.join().expect("the prober does not panic"), 0, "a closed port answered");
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[test]
