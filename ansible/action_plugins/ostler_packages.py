@@ -18,12 +18,13 @@ class ActionModule(ActionBase):
         done = set(task_vars.get(DONE, []))
         missing = set(task_vars.get(MISSING, []))
 
-        if names and names <= done:
+        again = bool(self._task.args.get("newest"))
+        if names and names <= done and not again:
             return result | {"changed": False, "installed": [], "msg": "done before in this run"}
 
         # The run decides how long to wait for other package managers, unless the task does.
         patience = {"lock_timeout": task_vars["ostler_lock_timeout"]} if "ostler_lock_timeout" in task_vars else {}
-        arguments = patience | self._task.args | {"name": sorted(names - done)}
+        arguments = patience | self._task.args | {"name": sorted(names if again else names - done)}
         result |= self._execute_module(module_args=arguments, task_vars=task_vars)
         if not result.get("failed"):
             result["ansible_facts"] = {

@@ -31,13 +31,17 @@ description:
   - Does not wait for another package manager if nothing is missing.
   - Records the packages that it installed in C(/var/lib/ostler/packages), and returns that record as the fact C(ostler_own_packages).
   - Sets the facts C(ostler_installed_packages) and C(ostler_missing_packages); the latter is empty except in check mode.
-  - Does not check a package again that an earlier task of the run has checked.
+  - Does not check a package again that an earlier task of the run has checked, unless C(newest) is set.
 options:
   name: {description: Package names., type: list, elements: str, required: true}
   gather_reloads:
     description:
       - Lets systemd reload its units only before a unit is used and at the end, not whenever a package asks for it. A dozen packages with
         services ask 12 times, and each reload costs as much as unpacking a package.
+    type: bool
+    default: false
+  newest:
+    description: Also brings what is installed to the newest version that apt's preferences allow. Never goes back to an older one.
     type: bool
     default: false
   index_age: {description: Seconds after which the index is old., type: int, default: 86400}
@@ -95,6 +99,7 @@ def main():
         argument_spec={
             "name": {"type": "list", "elements": "str", "required": True},
             "gather_reloads": {"type": "bool", "default": False},
+            "newest": {"type": "bool", "default": False},
             "index_age": {"type": "int", "default": 86400},
             "lock_timeout": {"type": "int", "default": 300},
         },
@@ -122,12 +127,15 @@ class Packages:
     def run(self):
         before = self.versions()
         missing = self.missing(before)
+        if self.module.params["newest"] and not self.module.check_mode and not self.index_is_fresh():
+            self.refresh_index()
+        newer = self.newer(before)
         own = self.recorded()
         after, finished = before, False
         if self.module.check_mode:
             finished = interrupted()
-            after = {**before, **dict.fromkeys(missing, "(new)")}
-        elif missing or interrupted():
+            after = {**before, **dict.fromkeys(missing, "(new)"), **newer}
+        elif missing or newer or interrupted():
             self.reload_if_pending()
             self.await_prefetch()
             self.await_others()
@@ -135,11 +143,12 @@ class Packages:
             # The other package manager may have installed it.
             before = self.versions()
             missing = self.missing(before)
-            if missing:
+            newer = self.newer(before)
+            if missing or newer:
                 # Recorded first, because the installation may be interrupted. What could not be installed is removed from the record.
                 self.record(sorted({*own, *missing}))
                 try:
-                    self.install(missing)
+                    self.install([*missing, *newer])
                 finally:
                     own = sorted({*own, *set(missing).intersection(self.versions())})
                     self.record(own)
@@ -157,6 +166,17 @@ class Packages:
 
     def missing(self, installed):
         return sorted({names[0] for names in self.wanted if not any(name in installed for name in names)})
+
+    def newer(self, installed):
+        """The installed packages that apt has newer versions of, with these versions."""
+        if not self.module.params["newest"] or not installed:
+            return {}
+        _, out, _ = self.module.run_command(["apt-cache", "policy", *sorted(installed)])
+        found = dict(re.findall(r"^(\S+):\n  Installed: .*\n  Candidate: (\S+)$", out, re.MULTILINE))
+        # A candidate is older only where somebody's preferences ask for that.
+        compare = ["dpkg", "--compare-versions"]
+        is_newer = lambda name: self.module.run_command([*compare, found[name], "gt", installed[name]])[0] == 0
+        return {name: found[name] for name in installed if found.get(name, installed[name]) not in (installed[name], "(none)") and is_newer(name)}
 
     def recorded(self):
         try:

