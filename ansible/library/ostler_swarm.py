@@ -25,8 +25,10 @@ options:
   advertise: {description: The address by which other nodes reach this one. By default that of a private network or of the default route., type: str}
   pool: {description: Where a new swarm takes the addresses of its overlay networks from., type: str, required: true}
   role: {description: What it is in the swarm., choices: [manager, worker], default: manager}
-  managers: {description: "C(HOST:PORT) of managers of the swarm to join. None: it begins a swarm.", type: list, elements: str}
+  join: {description: "The server whose swarm it joins, as people call it. Without it, it begins a swarm.", type: str}
+  manager: {description: The address by which that server is known to its swarm., type: str}
   token: {description: What lets it join., type: str}
+  fault: {description: Why address and token are not there., type: str}
   timeout: {description: Seconds until it has to be ready., type: int, default: 90}
 """
 
@@ -42,8 +44,10 @@ def main():
             "advertise": {"type": "str"},
             "pool": {"type": "str", "required": True},
             "role": {"choices": ["manager", "worker"], "default": "manager"},
-            "managers": {"type": "list", "elements": "str", "default": []},
+            "join": {"type": "str"},
+            "manager": {"type": "str"},
             "token": {"type": "str", "no_log": True},
+            "fault": {"type": "str"},
             "timeout": {"type": "int", "default": 90},
         },
         supports_check_mode=True,
@@ -82,12 +86,17 @@ class Swarm:
         address = self.address()
         if self.module.check_mode:
             self.module.exit_json(changed=True, address=address, diff=self.diff())
+        wanted = self.params["join"]
+        if wanted and not (self.params["manager"] and self.params["token"]):
+            self.fail(msg=f"this server can't join the swarm of {wanted}: {self.params['fault'] or wanted + ' says nothing'}")
         self.record(ABOUT_TO)
         # It listens everywhere: an address that comes up late must not keep Docker from starting. Nobody gets anywhere without the swarm's TLS.
         common = {"ListenAddr": "0.0.0.0:2377" if ipaddress.ip_address(address).version == 4 else "[::]:2377", "AdvertiseAddr": address}
-        if self.params["managers"]:
-            joining = {"RemoteAddrs": self.params["managers"], "JoinToken": self.params["token"] or ""}
-            self.ask("POST", "/swarm/join", {**common, **joining}, "join the swarm of " + ", ".join(self.params["managers"]))
+        if wanted:
+            manager = self.params["manager"]
+            remote = f"[{manager}]:2377" if ":" in manager else f"{manager}:2377"
+            joining = {"RemoteAddrs": [remote], "JoinToken": self.params["token"]}
+            self.ask("POST", "/swarm/join", {**common, **joining}, f"join the swarm of {wanted} at {remote}")
         else:
             pool = {"DefaultAddrPool": [self.params["pool"]], "SubnetSize": 24}
             self.ask("POST", "/swarm/init", {**common, **pool, "Spec": {}}, "begin a swarm")
@@ -188,7 +197,7 @@ class Swarm:
         os.replace(RECORD + ".new", RECORD)
 
     def diff(self):
-        of = "the swarm of " + ", ".join(self.params["managers"]) if self.params["managers"] else "a swarm of its own"
+        of = f"the swarm of {self.params['join']}" if self.params["join"] else "a swarm of its own"
         return {"before": "no node of a swarm\n", "after": f"{self.params['role']} of {of}\n"}
 
 

@@ -46,9 +46,26 @@ pub struct AppMeta {
     /// What holds on a server once the role has run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub promises: Vec<Promise>,
+    /// What the role has to hear from another server first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Peer>,
     /// JSON Schema of its parameters; an object schema.
     #[serde(default)]
     pub params: Option<serde_json::Value>,
+}
+
+/// Another server that has to say something before the role of an app can run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// The app's parameter that names the server; without it, or with an empty text, none is asked.
+    pub param: String,
+    /// Script for `sh`, run as root on that server. Each line `WORD TEXT` of its output becomes the variable `APP_peer_WORD`. With another
+    /// status than 0 there is no answer, and the last line of its standard error says why.
+    pub asks: String,
+    /// The words whose texts anybody may see. All others are secrets.
+    #[serde(default)]
+    pub plain: Vec<String>,
 }
 
 /// Facts that are gathered before a role runs.

@@ -91,6 +91,11 @@ fn shape() -> Shape {
             "what tries it there as root, and exits with 0 where it holds",
         ),
     ]);
+    let peer = Shape::object(vec![
+        Field::new("param", text("a parameter"), Required, "the parameter that names another server"),
+        Field::new("asks", text("a script for `sh`"), Required, "what is run there as root for the role to hear"),
+        Field::new("plain", list(text("a word")), empty(), "the words whose texts anybody may see"),
+    ]);
     let app = Shape::object(vec![
         Field::new("name", Shape::Text(rules::app_name()), Required, "what specs call it"),
         Field::new(
@@ -108,6 +113,7 @@ fn shape() -> Shape {
         Field::new("facts", choice(&["all", "release"]), word("all"), ""),
         Field::new("template", Shape::Bool, Presence::Default(Value::Bool(false)), ""),
         Field::new("promises", list(promise), empty(), ""),
+        Field::new("peer", peer, null(), ""),
         Field::new("params", Shape::Any, null(), ""),
     ]);
     Shape::object(vec![Field::new("apps", list(app), Required, "`\"apps\": []` is a catalog without any")])

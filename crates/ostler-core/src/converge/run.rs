@@ -1,7 +1,7 @@
 //! A run: what Ansible is asked for, and what becomes of its reports while it lasts.
 
 use crate::{
-    converge::{host_vars, leftovers},
+    converge::{host_vars, leftovers, peer},
     error::Result,
     event::{AnsibleReport, EventKind, TaskOutcome},
     ids::RunId,
@@ -20,10 +20,16 @@ pub(crate) async fn request(
     transport: Transport,
     check: bool,
 ) -> Result<RunRequest> {
+    let mut host = host(ctx, record, transport).await?;
+    if !check {
+        let answers = peer::ask(ctx).await?;
+        host.vars.extend(answers.plain);
+        host.secret_vars.extend(answers.secret);
+    }
     Ok(RunRequest {
         playbook: Playbook::Site,
         run: RunId::new(),
-        hosts: vec![host(ctx, record, transport).await?],
+        hosts: vec![host],
         strategy: strategy(ctx),
         catalog: ctx.world.catalog_tree.clone(),
         check,

@@ -335,7 +335,7 @@ pub(crate) async fn for_cloud_init(ctx: &Context<'_>) -> Result<()> {
 const CLOUD_INIT_WAIT: &str = "command -v cloud-init >/dev/null || exit 127\n\
     cloud-init status --wait --format json 2>/dev/null";
 
-async fn pause(ctx: &Context<'_>, length: Duration) -> Result<()> {
+pub(crate) async fn pause(ctx: &Context<'_>, length: Duration) -> Result<()> {
     tokio::select! {
         () = tokio::time::sleep(length) => Ok(()),
         () = ctx.world.interrupt.wait() => Err(Interrupt::failure()),

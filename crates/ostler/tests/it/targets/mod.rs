@@ -18,3 +18,4 @@ mod secrets;
 mod server_draw;
 mod support;
 mod verify;
+mod swarm;

@@ -1,0 +1,91 @@
+//! A Docker Swarm of three servers of one spec.
+
+use super::support::{PASSWORD, environment, prepared, server, spec};
+use ostler_testkit::targets::{Lab, Target, TargetOptions};
+use std::process::Command;
+
+/// A web server of a few kilobytes on every node, on a network that spans them.
+const EVERYWHERE: &str = "docker network create --driver overlay --attachable span >/dev/null && \
+    docker service create --detach --quiet --no-resolve-image --name everywhere --mode global --endpoint-mode dnsrr --network span \
+    --hostname '{{.Node.Hostname}}' box /busybox httpd -f -p 8000 -h /";
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn three_servers_of_a_spec_are_one_swarm() {
+    let Some(lab) = Lab::start() else { return };
+    let environment = environment();
+    let node = |name: &str| prepared(TargetOptions::new(name).password(PASSWORD).docker());
+    let targets = lab.boot(["web1", "web2", "web3"].map(node));
+    // The one that others join comes last, so that they have to wait for it.
+    let servers = |more: &str| {
+        let joins = ["{}", "{ join: web1, role: worker }", "{ join: web1 }"];
+        let rest = |swarm: &str| {
+            format!(
+                "    modules: {{ ufw: {{ preset: web }} }}\n    apps: [ swarm ]\n    \
+                 app_params: {{ docker: {{ source: debian }}, swarm: {swarm} }}\n{more}"
+            )
+        };
+        let servers = targets.iter().zip(joins).rev();
+        spec(&servers.map(|(target, swarm)| server(target, &rest(swarm))).collect::<Vec<_>>())
+    };
+    environment.write("ostler.yaml", &servers(""));
+
+    // One that has no swarm keeps nobody waiting, once nobody works on it.
+    let alone = environment.run(&["up", "ostler.yaml", "web2"]);
+    assert_ne!(alone.code, 0, "{}", alone.stdout);
+    assert!(
+        alone.stderr.contains("this server can't join the swarm of web1: there is no server `web1`"),
+        "{}",
+        alone.stderr
+    );
+
+    let first = environment.run(&["up", "ostler.yaml"]).ok();
+    let nodes =
+        targets[0].exec("docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}' | sort").ok().stdout;
+    assert_eq!(nodes, "web1 Ready Leader\nweb2 Ready \nweb3 Ready Reachable\n");
+    each_reaches_each(&targets);
+    let second = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!(second.changes(), [""; 0]);
+
+    // What lets others join is nowhere but in the swarm itself.
+    let logs =
+        ["web1", "web2", "web3"].map(|name| environment.run(&["logs", name, "--all", "--output", "json"]).ok().stdout);
+    for said in [&first.stdout, &first.stderr, &second.stdout].into_iter().chain(&logs) {
+        assert!(!said.contains("SWMTKN"), "a token is shown");
+    }
+    let mut grep = Command::new("grep");
+    grep.args(["--recursive", "--files-with-matches", "--text", "SWMTKN"]).arg(environment.path());
+    let found = grep.output().expect("grep runs");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "a token is on this machine's disk");
+
+    // A member is converged though the one that it joined is gone.
+    targets[0].cut();
+    environment.run(&["up", "ostler.yaml", "web2"]).ok();
+    targets[0].heal();
+}
+
+/// Tasks on all nodes reach one another through the firewalls.
+fn each_reaches_each(targets: &[Target]) {
+    for target in targets {
+        let busybox = "apt-get install -qq -y --no-install-recommends busybox-static >/dev/null 2>&1";
+        target.exec(&format!("{busybox}; tar -c -C /bin busybox | docker import - box")).ok();
+    }
+    targets[0].exec(EVERYWHERE).ok();
+    let task = "$(docker ps --quiet --filter name=everywhere)";
+    let running = format!("for i in $(seq 600); do [ -z \"{task}\" ] || exit 0; sleep 0.1; done; exit 1");
+    let addresses = targets.iter().map(|target| {
+        target.exec(&running).ok();
+        target
+            .exec(&format!("docker inspect --format '{{{{.NetworkSettings.Networks.span.IPAddress}}}}' {task}"))
+            .ok()
+            .stdout
+    });
+    for (address, of) in addresses.collect::<Vec<_>>().iter().zip(targets) {
+        for from in targets {
+            let fetch =
+                format!("docker exec {task} /busybox wget -T 5 -qO- http://{}:8000/etc/hostname", address.trim());
+            let answer = from.exec(&format!("for i in $(seq 50); do {fetch} && exit; sleep 0.1; done; exit 1")).ok();
+            assert_eq!(answer.stdout, format!("{}\n", of.name()), "from {}", from.name());
+        }
+    }
+}
