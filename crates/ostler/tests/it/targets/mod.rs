@@ -17,5 +17,5 @@ mod scale;
 mod secrets;
 mod server_draw;
 mod support;
-mod verify;
 mod swarm;
+mod verify;
