@@ -61,7 +61,7 @@ pub fn live(environment: &TestEnvironment) -> String {
     let pid = rustix::process::Pid::from_raw(pid).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("a signal");
     wait_until(|| status(environment)["power"] == "off");
-    environment.write("ostler.yaml", &spec("7GiB", LITTLE));
+    environment.write("ostler.yaml", &spec("memory: 1GiB, disk: 7GiB", LITTLE));
     let plan = environment.run(&["plan", "ostler.yaml"]).ok().stdout;
     assert!(plan.contains("disk"), "{plan}");
     assert_eq!(environment.run(&up).ok().changes(), Vec::<String>::new());

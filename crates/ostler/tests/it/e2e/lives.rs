@@ -11,7 +11,7 @@ use std::thread;
 fn two_lives_with_one_end() {
     let [calm, disturbed] = [(); 2].map(|()| {
         let environment = environment();
-        environment.write("ostler.yaml", &spec("6GiB", LITTLE));
+        environment.write("ostler.yaml", &spec("memory: 1GiB, disk: 6GiB", LITTLE));
         environment
     });
     let (undisturbed, disturbed) = thread::scope(|scope| {

@@ -15,32 +15,29 @@ use std::{
     time::Duration,
 };
 
-/// Every module, and an app that shows a page.
+/// Every module.
 pub const EVERYTHING: &str = "    modules:
       baseline_tools: true
       unattended_upgrades: { scope: security, auto_reboot: false }
-      ufw: { preset: web }
+      iptables: { preset: web }
       fail2ban: true
       qemu_guest_agent: true
       sysctl_hardening: true
       time_sync: true
       accounts: true
       audit: true
-    apps: [ nginx ]
-    app_params: { nginx: { worker_connections: 1024 } }
-    local: { forward: { auto: 80 } }
 ";
 
 /// Two small modules, for tests of something else: packages to install, a service, and files of their own. `hardened` has all modules
 /// on a virtual machine, and `roles` has them on targets.
 pub const LITTLE: &str = "    modules: { fail2ban: true, sysctl_hardening: true }\n";
 
-/// A server of provider `local` with this much disk; `rest` says what is on it. It has one CPU: an emulated guest takes less time then,
+/// A server of provider `local` with this much memory and disk; `rest` says what is on it. It has one CPU: an emulated guest takes less time then,
 /// for its CPUs need not wait for each other. The test on Proxmox VE has two.
-pub fn spec(disk: &str, rest: &str) -> String {
+pub fn spec(hardware: &str, rest: &str) -> String {
     format!(
         "servers:\n  web1:\n    provider: local\n    image: debian-13\n    \
-         size: {{ cpus: 1, memory: 1GiB, disk: {disk} }}\n    user: ops\n    authorized_keys: [ id_ed25519.pub ]\n{rest}"
+         size: {{ cpus: 1, {hardware} }}\n    user: ops\n    authorized_keys: [ id_ed25519.pub ]\n{rest}"
     )
 }
 
