@@ -4,7 +4,7 @@ use ostler_core::{
     Result,
     ids::ServerName,
     server::{
-        destroy, template,
+        destroy, rebuild, template,
         up::{self, OnFailure, Resumed},
     },
     spec::ServerSpec,
@@ -25,6 +25,8 @@ pub enum Request {
     Resume(ServerName),
     /// All that was made for it is undone.
     Destroy(ServerName),
+    /// It is made anew in its place.
+    Rebuild(ServerName),
     /// It is made a template, by a spec of [`template::server_for`].
     Template(Box<ServerSpec>),
 }
@@ -34,7 +36,7 @@ impl Request {
     pub fn server(&self) -> &ServerName {
         match self {
             Self::Up { spec, .. } | Self::Template(spec) => &spec.name,
-            Self::Resume(server) | Self::Destroy(server) => server,
+            Self::Resume(server) | Self::Destroy(server) | Self::Rebuild(server) => server,
         }
     }
 
@@ -44,6 +46,7 @@ impl Request {
             Self::Up { .. } => "up",
             Self::Resume(_) => "resume",
             Self::Destroy(_) => "destroy",
+            Self::Rebuild(_) => "rebuild",
             Self::Template(_) => "template build",
         }
     }
@@ -54,6 +57,7 @@ impl Request {
             Self::Up { spec, on_failure } => up::up(world, spec, *on_failure).await.map(Resumed::Up),
             Self::Resume(server) => up::resume(world, server).await,
             Self::Destroy(server) => destroy::destroy(world, server).await.map(|()| Resumed::Destroyed),
+            Self::Rebuild(server) => rebuild::rebuild(world, server).await.map(Resumed::Up),
             Self::Template(spec) => template::build(world, spec).await,
         }
     }

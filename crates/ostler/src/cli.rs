@@ -1,8 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, resume, schema,
-    secret, ssh, status, up, verify, wizard,
+    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild, resume,
+    schema, secret, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -73,6 +73,8 @@ pub enum Command {
     Verify(verify::Arguments),
     /// Go on with a failed or interrupted operation, with the plan that it recorded.
     Resume(resume::Arguments),
+    /// Make a server anew in its place: the same address, an empty disk.
+    Rebuild(rebuild::Arguments),
     /// Undo everything that was created for a server.
     Destroy(destroy::Arguments),
     /// Show what happened to a server.

@@ -82,6 +82,8 @@ pub enum OperationKind {
     Create,
     /// Makes it what its spec says. A reconciler: no undo.
     Apply,
+    /// Makes it anew in its place, with an empty disk.
+    Rebuild,
     /// Makes a template of it, which is undone with its creation.
     Template,
 }

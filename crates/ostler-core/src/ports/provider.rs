@@ -33,6 +33,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Makes machines anew in their place; `None`: it can't.
+    fn rebuilding(&self) -> Option<&dyn Rebuilding> {
+        None
+    }
+
     /// Makes templates; `None`: every machine is made from its image.
     fn templates(&self) -> Option<&dyn Templates> {
         None
@@ -157,6 +162,14 @@ pub trait Reshaping: Send + Sync {
     /// Gives it this size and these provider options. The machine must be off, and disks only grow. The file system grows
     /// at the next boot.
     async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord>;
+}
+
+/// Makes machines anew in their place.
+#[async_trait]
+pub trait Rebuilding: Send + Sync {
+    /// Gives the machine of the order an empty disk with the order's image, and boots it from the order's seed, and from no other. It keeps its
+    /// address and what is attached to it. Its sshd listens on the port that a fresh system has.
+    async fn rebuild(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord>;
 }
 
 /// Makes templates of machines, and makes machines from them.

@@ -161,8 +161,9 @@ async fn get_image(ctx: &Context<'_>, _: &Outputs) -> Result<Image> {
 async fn create_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let lifecycle = ctx.lifecycle()?;
     let Image { image } = outputs.get()?;
-    let seed = seed(ctx, lifecycle.needs_guest_agent()).await?;
     let record = ctx.record().await?;
+    let host_key = record.host_keys.first().map_or("", String::as_str);
+    let seed = seed(ctx, host_key, lifecycle.needs_guest_agent()).await?;
     let mut order = order(ctx.world, &ctx.spec, ctx.operation, seed, record.machine);
     order.login_key = record.client_key;
     let machine = lifecycle.create(&order, image, &Keeper(ctx), &ctx.reporter).await?;
@@ -181,14 +182,10 @@ impl Keep for Keeper<'_, '_> {
     }
 }
 
-/// What cloud-init is told.
-async fn seed(ctx: &Context<'_>, needs_guest_agent: bool) -> Result<Seed> {
-    let record = ctx.record().await?;
-    let host_key = KeyPair {
-        private: ctx.secret(secret_name::BOOTSTRAP_HOST_KEY).await?,
-        public: record.host_keys.first().cloned().unwrap_or_default(),
-    };
-    let client_key = record.client_key.unwrap_or_default();
+/// What cloud-init is told. `host_key`: the public half of the key that bootstraps trust.
+pub(super) async fn seed(ctx: &Context<'_>, host_key: &str, needs_guest_agent: bool) -> Result<Seed> {
+    let host_key = KeyPair { private: ctx.secret(secret_name::BOOTSTRAP_HOST_KEY).await?, public: host_key.to_owned() };
+    let client_key = ctx.record().await?.client_key.unwrap_or_default();
     Ok(cloud_init::seed(&ctx.spec, ctx.world.owner, ctx.operation, &host_key, &client_key, needs_guest_agent))
 }
 
@@ -208,7 +205,7 @@ pub(super) async fn left(world: &World, server: &ServerName) -> Vec<String> {
     lifecycle.left(&order).await
 }
 
-async fn boot(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn boot(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     let machine = ctx.lifecycle()?.start(&ctx.machine().await?, &ctx.reporter).await?;
     ctx.update(|record| {
         record.machine = Some(machine);
@@ -229,28 +226,28 @@ async fn say_slowness(ctx: &Context<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn await_address(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn await_address(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     wait::for_address(ctx).await
 }
 
-async fn await_ssh(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn await_ssh(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     wait::for_login(ctx).await?.close().await;
     Ok(())
 }
 
-async fn await_cloud_init(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn await_cloud_init(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     wait::for_cloud_init(ctx).await?;
     ctx.update(|record| record.phase = Phase::Access).await?;
     Ok(())
 }
 
-async fn replace_host_key(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn replace_host_key(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     host_key::replace(ctx).await?;
     ctx.world.store.remove_secret(Some(ctx.subject), secret_name::BOOTSTRAP_HOST_KEY).await?;
     Ok(())
 }
 
-async fn scrub_seed(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
+pub(super) async fn scrub_seed(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
     ctx.lifecycle()?.scrub_seed(&ctx.machine().await?).await
 }
 

@@ -52,6 +52,11 @@ pub fn openings_at_first(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Openi
     with(openings(spec, catalog), 22)
 }
 
+/// For a system that is as fresh as the seed made it.
+pub(super) async fn at_first(ctx: &Context<'_>) -> Result<()> {
+    admit(ctx, &openings_at_first(&ctx.spec, &ctx.world.catalog)).await
+}
+
 /// Before a run: whatever the run changes, the port by which SSH is reached now and the one by which it will be are open.
 pub(super) async fn before_run(ctx: &Context<'_>) -> Result<()> {
     if !ctx.spec.provider.fenced() {

@@ -1,4 +1,4 @@
-//! The operations of servers: create, adopt, apply and destroy one, make a template of it; `up`, which decides between them; and a
+//! The operations of servers: create, adopt, apply, rebuild and destroy one, make a template of it; `up`, which decides between them; and a
 //! look at what `up` would change.
 //!
 //! Each file has the same sections in the same order: plan, steps, implementations; what a step finds out stands above its function.
@@ -11,6 +11,7 @@ pub mod create;
 pub mod destroy;
 pub mod drift;
 pub mod fence;
+pub mod rebuild;
 pub mod template;
 pub mod up;
 pub mod verify;
@@ -21,6 +22,7 @@ pub fn operations() -> Vec<Definition> {
         Definition::new("create", OperationKind::Create, &create::steps()),
         Definition::new("adopt", OperationKind::Create, &adopt::steps()),
         Definition::new("apply", OperationKind::Apply, &apply::steps()),
+        Definition::new("rebuild", OperationKind::Rebuild, &rebuild::steps()),
         Definition::new("template", OperationKind::Template, &template::steps()),
     ]
 }

@@ -8,7 +8,7 @@ use crate::{
     operation::Driver,
     plan::{Action, Known, ServerPlan, plan},
     ports::Session,
-    server::{adopt, apply, create, destroy, template},
+    server::{adopt, apply, create, destroy, rebuild, template},
     spec::ServerSpec,
     subject::Subject,
     world::{Context, World},
@@ -39,6 +39,7 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
     let mut known = Known { adopts: provider.origin().adopts(), ..Known::default() };
     if let Some(record) = world.store.server(&spec.name).await? {
         let record = reached_by(world, spec, record)?;
+        rebuild::refuse_half_done(world, &record).await?;
         known.observed = look_at_machine(world, &record).await?;
         if let (Some(machine), Some(reshaping)) = (&record.machine, provider.reshaping()) {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
@@ -222,6 +223,9 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
         }
         OperationState::Succeeded => {}
     }
+    if let Some(mut operation) = rebuild::unfinished(world, &record).await? {
+        return Ok(Resumed::Up(rebuild::finish(world, &mut operation).await?));
+    }
     let mut operation = match latest_apply(world, record.subject()).await? {
         Some(latest) if latest.state == OperationState::Succeeded => {
             if look_at_machine(world, &record).await?.is_some_and(|seen| seen.power == Power::On) {
@@ -262,7 +266,11 @@ async fn run_create(world: &World, operation: &mut OperationRecord) -> Result<Op
 }
 
 /// Returns how many tasks changed something. `session` is a login that there is already.
-async fn run_apply(world: &World, operation: &mut OperationRecord, session: Option<Box<dyn Session>>) -> Result<usize> {
+pub(super) async fn run_apply(
+    world: &World,
+    operation: &mut OperationRecord,
+    session: Option<Box<dyn Session>>,
+) -> Result<usize> {
     let plan: apply::Plan = operation.read_plan()?;
     let base = Context::new(world, operation.subject, operation.id, plan.spec.clone());
     if let Some(session) = session {

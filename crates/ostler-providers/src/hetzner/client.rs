@@ -61,7 +61,7 @@ pub struct Client {
     endpoint: HetznerEndpoint,
     token: Secret,
     authorization: HeaderValue,
-    bucket: Bucket,
+    bucket: Option<Bucket>,
     /// Its patience.
     pub patience: Patience,
 }
@@ -70,11 +70,11 @@ pub struct Client {
 const PER_PAGE: &str = "50";
 
 impl Client {
-    /// For an endpoint, with the value of its token; requests are counted in this folder.
+    /// For an endpoint, with the value of its token; requests are counted in this folder, if there is one.
     pub fn new(
         endpoint: &HetznerEndpoint,
         token: &Secret,
-        buckets: &Path,
+        buckets: Option<&Path>,
         patience: Patience,
     ) -> Result<Self, HetznerError> {
         static PROVIDER: Once = Once::new();
@@ -95,7 +95,7 @@ impl Client {
             .timeout(patience.answer)
             .build()
             .map_err(HetznerError::Client)?;
-        let bucket = Bucket::of(buckets, token.expose());
+        let bucket = buckets.map(|buckets| Bucket::of(buckets, token.expose()));
         Ok(Self { http, endpoint: endpoint.clone(), token, authorization, bucket, patience })
     }
 
@@ -185,7 +185,9 @@ impl Client {
         let what = format!("{method} {}", path.split('?').next().unwrap_or(path));
         let (begun, mut attempt) = (Instant::now(), 1);
         loop {
-            self.bucket.take().await?;
+            if let Some(bucket) = &self.bucket {
+                bucket.take().await?;
+            }
             let error = match self.attempt(&method, path, &what, &body).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
@@ -219,8 +221,8 @@ impl Client {
         }
         let response = request.send().await.map_err(|source| self.failed(what, source))?;
         let status = response.status().as_u16();
-        if let Some(remaining) = remaining(&response) {
-            self.bucket.heard(remaining)?;
+        if let (Some(bucket), Some(remaining)) = (&self.bucket, remaining(&response)) {
+            bucket.heard(remaining)?;
         }
         let bytes = response.bytes().await.map_err(|source| self.failed(what, source))?;
         if (200..300).contains(&status) {

@@ -20,7 +20,13 @@ use ostler_core::{
 use serde_json::{Value, json};
 
 /// Bytes of user-data that the vendor takes.
-pub const MOST_USER_DATA: usize = 32 << 10;
+const MOST_USER_DATA: usize = 32 << 10;
+
+/// Refuses more than that before anything is asked for.
+pub fn check_user_data(order: &MachineOrder) -> Result<(), HetznerError> {
+    let (server, bytes) = (order.server.clone(), order.seed.user_data.len());
+    if bytes > MOST_USER_DATA { Err(HetznerError::TooMuchUserData { server, bytes }) } else { Ok(()) }
+}
 
 /// One server that is to be made.
 pub struct CreateRequest<'a> {
@@ -44,10 +50,7 @@ struct Parts {
 impl CreateRequest<'_> {
     /// Makes it, or finds what an earlier attempt made.
     pub async fn make(&self) -> Result<MachineRecord> {
-        let (server, bytes) = (self.order.server.clone(), self.order.seed.user_data.len());
-        if bytes > MOST_USER_DATA {
-            return Err(HetznerError::TooMuchUserData { server, bytes }.into());
-        }
+        check_user_data(self.order)?;
         let mut machine = match &self.order.found {
             Some(record) => Machine::read(record)?,
             None => Machine::of(self.order, self.options),

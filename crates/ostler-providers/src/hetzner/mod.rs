@@ -14,6 +14,7 @@ mod labels;
 mod marks;
 mod offers;
 mod preflight;
+mod rebuild;
 mod remove;
 mod reshape;
 mod resources;
@@ -32,7 +33,7 @@ use ostler_core::{
     error::Blame,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Price, Reshape},
-    ports::{Fence, Keep, Lifecycle, Marks, Opening, Origin, Pricing, Provider, Reporter, Reshaping},
+    ports::{Fence, Keep, Lifecycle, Marks, Opening, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
     spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
 };
 use serde::{Deserialize, Serialize};
@@ -153,7 +154,7 @@ impl HetznerProvider {
             return Ok(client.clone());
         }
         let token = self.tokens.token(&endpoint.token).await?;
-        let client = Client::new(endpoint, &token, &self.buckets, self.patience)?;
+        let client = Client::new(endpoint, &token, Some(&self.buckets), self.patience)?;
         lock().insert(key, client.clone());
         Ok(client)
     }
@@ -211,6 +212,10 @@ impl Provider for HetznerProvider {
     }
 
     fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn rebuilding(&self) -> Option<&dyn Rebuilding> {
         Some(self)
     }
 
@@ -337,6 +342,18 @@ impl Reshaping for HetznerProvider {
         reshape::change(&client, &server, options.hetzner().ok_or(HetznerError::NoOptions)?).await?;
         machine.seen(&self.server(record).await?.2);
         Ok(machine.record())
+    }
+}
+
+#[async_trait]
+impl Rebuilding for HetznerProvider {
+    async fn rebuild(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord> {
+        let options = options(order)?;
+        let record = order.found.as_ref().ok_or_else(|| HetznerError::Absent(order.server.clone()))?;
+        let (machine, client, server) = self.server(record).await?;
+        let image = self.image(order, reporter).await?;
+        rebuild::make(&client, &server, order, &image, options).await?;
+        Ok(Machine { ssh: 22, ..machine }.record())
     }
 }
 

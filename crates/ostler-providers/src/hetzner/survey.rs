@@ -1,11 +1,12 @@
 //! What a project can choose from, for people: server types with prices, locations, images.
 
 use super::{
-    client::Client,
+    client::{Client, Patience},
     error::HetznerError,
     offers::Catalog,
     wire::{Deprecation, Image},
 };
+use ostler_core::{secret::Secret, spec::HetznerEndpoint};
 use serde::Serialize;
 
 /// All of it.
@@ -79,6 +80,13 @@ pub struct ImageOffer {
     pub architectures: Vec<String>,
     /// The day from which on it can't be used any more.
     pub ends: Option<String>,
+}
+
+impl Offers {
+    /// Of a project that a token leads to, before there is a state to count requests in.
+    pub async fn of(endpoint: &HetznerEndpoint, token: &Secret) -> Result<Self, HetznerError> {
+        offers(&Client::new(endpoint, token, None, Patience::default())?).await
+    }
 }
 
 impl TypeOffer {

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
-    ports::{Adoption, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
+    ports::{Adoption, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates},
     spec::{LocalOptions, ProviderOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
@@ -40,6 +40,10 @@ impl Provider for Maker {
     }
 
     fn reshaping(&self) -> Option<&dyn Reshaping> {
+        Some(self)
+    }
+
+    fn rebuilding(&self) -> Option<&dyn Rebuilding> {
         Some(self)
     }
 
@@ -219,6 +223,22 @@ impl Reshaping for Maker {
                 let local = LocalOptions { forward: options.forward().to_vec() };
                 self.dir.put_machine(&Machine { size, local, ..found });
                 Ok(machine.clone())
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Rebuilding for Maker {
+    async fn rebuild(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
+        self.faults
+            .around("provider.rebuild", async {
+                let machine = MachineRecord(order.server.to_string());
+                let found = self.get(&machine)?;
+                let (seed, guest) = (Some(order.seed.clone()), Some(first_boot(&order.seed.user_data)));
+                self.dir.say(&format!("rebuilt {}", found.name));
+                self.dir.put_machine(&Machine { on: true, seed, guest, ..found });
+                Ok(machine)
             })
             .await
     }

@@ -13,7 +13,7 @@ use ostler_core::{
     server::{
         destroy,
         drift::{self, Check},
-        template,
+        rebuild, template,
         up::{self, OnFailure},
     },
     spec::*,
@@ -46,6 +46,8 @@ pub enum Verb {
     Together(Vec<ServerSpec>),
     Resume,
     Destroy,
+    /// Makes it anew in its place.
+    Rebuild,
     /// Makes a template of it.
     Template(Box<ServerSpec>),
     /// Looks at what `Up` would change.
@@ -452,6 +454,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
             Verb::Template(spec) => template::build(&world, spec).await.map(drop),
             Verb::Resume => up::resume(&world, &name).await.map(drop),
             Verb::Destroy => destroy::destroy(&world, &name).await,
+            Verb::Rebuild => rebuild::rebuild(&world, &name).await.map(drop),
             Verb::Plan(spec) => {
                 check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?, &|_| ()).await);
                 Ok(())
@@ -470,6 +473,7 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
         Verb::Up(_) | Verb::UpOrNothing(_) | Verb::Together(_) => "up",
         Verb::Resume => "resume",
         Verb::Destroy => "destroy",
+        Verb::Rebuild => "rebuild",
         Verb::Template(_) => "template",
         Verb::Plan(_) => "plan",
     };

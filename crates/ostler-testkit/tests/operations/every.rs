@@ -9,9 +9,11 @@ use crate::{
     templates::template,
 };
 use ostler_core::{
+    event::EventKind,
+    ids::EventNumber,
     model::{OperationKind, OperationRecord, StepState},
     operation::Definition,
-    ports::Store,
+    ports::{EventFilter, Store},
     server::operations,
 };
 use ostler_testkit::world::{Effect, Moment, set_step};
@@ -39,6 +41,7 @@ fn scenario(operation: &Definition) -> Scenario {
             let verb = Verb::Up(Box::new(with_module(web(), "fail2ban")));
             Scenario { start: finished(), verb, made: 1..=1, owned }
         }
+        "rebuild" => Scenario { start: finished(), verb: Verb::Rebuild, made: 1..=1, owned },
         "template" => {
             // Its server is made and applied already.
             let start = empty();
@@ -81,6 +84,17 @@ async fn journal(bench: &Bench, operation: &Definition) -> Option<OperationRecor
     let server = store.server(&web().name).await.unwrap();
     let found = match server {
         Some(server) if operation.kind == OperationKind::Create => store.operation(server.created_by).await.unwrap(),
+        // It is followed by another.
+        Some(_) if operation.kind == OperationKind::Rebuild => {
+            let events = store.events(EventNumber(0), &EventFilter::default(), u32::MAX).await.unwrap();
+            let begun = events.into_iter().rev().find(|event| {
+                matches!(event.kind, EventKind::OperationStarted { operation_kind: OperationKind::Rebuild, .. })
+            });
+            match begun.and_then(|event| event.operation) {
+                Some(id) => store.operation(id).await.unwrap(),
+                None => None,
+            }
+        }
         Some(server) => store.latest_operation(server.subject()).await.unwrap(),
         None => None,
     };

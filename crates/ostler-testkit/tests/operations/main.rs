@@ -17,6 +17,7 @@ mod journals;
 mod leases;
 mod looking;
 mod outputs;
+mod rebuilding;
 mod service;
 mod steps;
 mod templates;

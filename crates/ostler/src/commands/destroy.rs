@@ -34,18 +34,18 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "destroy").await?;
     together::must_be_known(&session, &names, destroy::unknown).await?;
     if !arguments.yes {
-        confirm(global, &names)?;
+        confirm(global, "destroy", &names)?;
     }
     let requests = names.into_iter().map(Request::Destroy).collect();
     together::work_on(&session, global.output, requests, arguments.parallel).await
 }
 
 /// Asks for the names, so that nobody answers out of habit.
-fn confirm(global: &Global, names: &[ServerName]) -> Result<()> {
+pub(super) fn confirm(global: &Global, command: &str, names: &[ServerName]) -> Result<()> {
     let names = names.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
     if global.non_interactive || !std::io::stdin().is_terminal() {
         return Err(Failure::new(Blame::User, format!("{names} and all data on it would be destroyed"))
-            .with_hint(format!("`ostler destroy {names} --yes` does it without asking")));
+            .with_hint(format!("`ostler {command} {names} --yes` does it without asking")));
     }
     let question = format!("{names} and all data on it will be destroyed. Type `{names}` to go on: ");
     let _ = std::io::stderr().write_all(question.as_bytes()); // where nobody reads it, nobody answers
@@ -54,5 +54,5 @@ fn confirm(global: &Global, names: &[ServerName]) -> Result<()> {
     if read.is_ok() && answer.split_whitespace().eq(names.split(' ')) {
         return Ok(());
     }
-    Err(Failure::new(Blame::User, format!("{names}: not destroyed, because this was not typed")))
+    Err(Failure::new(Blame::User, format!("{names}: nothing is done, because this was not typed")))
 }

@@ -12,6 +12,7 @@ pub mod man;
 pub mod orphans;
 pub mod plan;
 pub mod proxmox;
+pub mod rebuild;
 pub mod resume;
 pub mod schema;
 pub mod secret;
@@ -40,6 +41,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Verify(arguments) => verify::run(global, arguments).await,
         Command::Status(arguments) => status::run(global, arguments).await,
         Command::Resume(arguments) => resume::run(global, arguments).await,
+        Command::Rebuild(arguments) => rebuild::run(global, arguments).await,
         Command::Destroy(arguments) => destroy::run(global, arguments).await,
         Command::Logs(arguments) => logs::run(global, arguments).await,
         Command::Ssh(arguments) => ssh::run(global, arguments).await,

@@ -189,6 +189,7 @@ fn sentence(operation: &LastOperation) -> String {
     let kind = match operation.kind {
         OperationKind::Create => "create",
         OperationKind::Apply => "apply",
+        OperationKind::Rebuild => "rebuild",
         OperationKind::Template => "template",
     };
     let state = match operation.state {

@@ -178,6 +178,8 @@ impl Human {
         let verb = match (kind, at) {
             (OperationKind::Create, None) => "creating",
             (OperationKind::Create, _) => "resuming its creation",
+            (OperationKind::Rebuild, None) => "rebuilding",
+            (OperationKind::Rebuild, _) => "resuming to rebuild it",
             (OperationKind::Template, None) => "making it a template",
             (OperationKind::Template, _) => "resuming to make it a template",
             (OperationKind::Apply, None) => "applying its spec",

@@ -3,7 +3,7 @@
 use super::lab::{Lab, said, tcp};
 use ostler_core::{
     model::Power,
-    ports::{Lifecycle, Marks, Pricing, Provider, Reshaping},
+    ports::{Lifecycle, Marks, Pricing, Provider, Rebuilding, Reshaping},
     spec::{HetznerAddress, HetznerNetwork, HetznerVolume, Size},
 };
 use serde_json::json;
@@ -180,4 +180,25 @@ async fn what_is_not_there_any_more_is_said() {
     let failure = lab.provider.start(&machine, &lab.log).await.unwrap_err();
     assert_eq!(said(&failure), "the server `web1` is not there");
     lab.provider.stop(&machine, Duration::ZERO).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rebuild_keeps_the_address_and_serves_no_old_seed() {
+    let lab = Lab::new().await;
+    let mut order = lab.order_with(|options| options.protect = true);
+    let machine = lab.create(&mut order).await.unwrap();
+    let machine = lab.provider.start(&machine, &lab.log).await.unwrap();
+    let moved = lab.provider.route_ssh(&machine, 2222).await.unwrap();
+    let before = lab.observe(&machine).await;
+    order.found = Some(moved);
+    order.seed.user_data = "#cloud-config\n# NEW-KEY\n".into();
+    let rebuilt = lab.provider.rebuild(&order, &lab.log).await.unwrap();
+    assert_eq!(lab.observe(&rebuilt).await, before, "a fresh system listens where it did at first");
+    let server = lab.server();
+    assert_eq!(server["protection"]["rebuild"], true);
+    let made = lab.machines.machine(server["id"].as_u64().unwrap()).unwrap();
+    assert_eq!(made.user_data, order.seed.user_data);
+    order.seed.user_data = "x".repeat((32 << 10) + 1);
+    lab.provider.rebuild(&order, &lab.log).await.unwrap_err();
+    assert_eq!(lab.cloud.requests_for("POST /servers/{id}/actions/rebuild").len(), 1);
 }

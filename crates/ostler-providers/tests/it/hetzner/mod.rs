@@ -1,7 +1,7 @@
 //! Provider `hetzner` against a fake Hetzner Cloud that is held to the vendor's schema.
 
 mod fence;
-mod lab;
+pub mod lab;
 mod living;
 mod making;
 mod preflight;

@@ -4,7 +4,7 @@ mod addresses;
 mod crashing;
 mod failing;
 mod inventory;
-mod lab;
+pub mod lab;
 mod living;
 mod preflight;
 mod setup;
