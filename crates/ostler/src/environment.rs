@@ -19,6 +19,13 @@ pub const KEEP_EVENTS_DAYS: &str = "OSTLER_KEEP_EVENTS_DAYS";
 const USUAL_DAYS: u64 = 90;
 /// Where Debian's images are pulled from instead of <https://cloud.debian.org/images/cloud>: a mirror of one's own.
 pub const IMAGE_SITE: &str = "OSTLER_IMAGE_SITE";
+/// Where the wizard and `ostler hetzner` find Hetzner's API instead of at its own address: a stand-in.
+pub const HETZNER_ENDPOINT: &str = "OSTLER_HETZNER_ENDPOINT";
+
+/// Where Hetzner's API is, if not at its own address.
+pub fn hetzner_endpoint() -> Option<String> {
+    std::env::var(HETZNER_ENDPOINT).ok().filter(|url| !url.is_empty())
+}
 
 /// How long the events of operations that ended are kept; `None`: for ever. Fails where the user said something else than a number of days.
 pub fn keep_events() -> Result<Option<Duration>> {

@@ -5,9 +5,10 @@ use ostler_core::{
     Result,
     ports::Store,
     secret::Secret,
-    spec::{CatalogIndex, ModuleMeta, ProxmoxEndpoint},
+    spec::{CatalogIndex, HetznerEndpoint, ModuleMeta, ProxmoxEndpoint},
     text::plain,
 };
+use ostler_providers::hetzner;
 use ostler_providers::proxmox::{Host, Inventory, Offers, host_fingerprint, shown_fingerprint};
 use ostler_store::SeaStore;
 use std::{
@@ -26,6 +27,8 @@ pub struct Surroundings {
     pub folder: PathBuf,
     /// This machine.
     pub host: Host,
+    /// Where Hetzner's API is, if not at its own address.
+    pub hetzner: Option<String>,
     /// All modules.
     pub modules: Vec<ModuleMeta>,
     /// All apps.
@@ -45,6 +48,7 @@ pub struct Surroundings {
 pub struct Found {
     fingerprints: RefCell<HashMap<String, String>>,
     inventories: RefCell<HashMap<String, Inventory>>,
+    offers: RefCell<HashMap<String, hetzner::Offers>>,
 }
 
 impl Surroundings {
@@ -126,6 +130,17 @@ impl Surroundings {
     /// Whether no VM has a VMID.
     pub fn is_free(&self, place: &Place, vmid: u32) -> Result<bool> {
         Ok(self.runtime.block_on(self.offers(place)?.is_free(vmid))?)
+    }
+
+    /// What a project of Hetzner Cloud can choose from.
+    pub fn hetzner_offers(&self, endpoint: &HetznerEndpoint, token: &Secret) -> Result<hetzner::Offers> {
+        let key = format!("{} {}", endpoint.url, token.expose());
+        if let Some(known) = self.found.offers.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let offers = self.runtime.block_on(hetzner::Offers::of(endpoint, token))?;
+        self.found.offers.borrow_mut().insert(key, offers.clone());
+        Ok(offers)
     }
 
     /// Names of secrets that are kept already.

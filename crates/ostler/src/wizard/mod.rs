@@ -136,6 +136,7 @@ async fn surroundings(global: &Global, catalog: Option<String>) -> Result<Surrou
         folder: std::env::current_dir()
             .map_err(|error| Failure::new(Blame::User, error.to_string()).because_of("this folder can't be told"))?,
         host: Host::new(environment::search_path()),
+        hetzner: environment::hetzner_endpoint(),
         modules: ostler_ansible::module_catalog()?,
         catalog,
         catalog_url: url,

@@ -5,7 +5,10 @@ mod script;
 
 use ostler_core::{Blame, secret::Secret, spec::Address};
 use ostler_providers::proxmox::Host;
-use ostler_testkit::pve::FakeNode;
+use ostler_testkit::{
+    hcloud::{self, FakeCloud},
+    pve::FakeNode,
+};
 use script::{
     Act::{self, CtrlC, Enter, Esc},
     Acts, Desk, KEY, give,
@@ -554,4 +557,45 @@ async fn a_long_spec_is_read_in_pages_and_one_can_still_change_it() {
     assert_eq!(outcome.file, Path::new("other.yaml"));
     assert!(seen.refusals[0].starts_with("there is no folder"), "{:?}", seen.refusals);
     assert!(seen.texts.iter().any(|line| line == "    provider: local"), "{:?}", seen.texts);
+}
+
+#[tokio::test]
+async fn a_server_of_hetzner_from_the_projects_own_types_and_prices() {
+    let mut desk = Desk::new();
+    let (cloud, _) = FakeCloud::start().await.unwrap();
+    desk.hetzner = Some(cloud.url());
+    cloud.sell_out("cx33", "hel1");
+    let acts = vec![
+        ("Where", give("Hetzner Cloud")),
+        ("API token", give("nobodys-token")),
+        ("API token", give(hcloud::TOKEN)),
+        ("Name", Enter),
+        ("Server type", give("cx33")),
+        ("Location", give("nbg1")),
+        ("Backups", give("yes")),
+    ];
+    let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
+    let expected = format!(
+        "\
+providers:
+  hc:
+    kind: hetzner
+    token: {{ secret: hetzner }}
+    endpoint: \"{}\"
+servers:
+  web1:
+    provider: hc
+    image: debian-13
+    hetzner: {{ type: cx33, location: nbg1, backups: true }}
+",
+        cloud.url()
+    );
+    assert!(outcome.text.starts_with(&expected), "{}", outcome.text);
+    assert_eq!(outcome.secrets, [("hetzner".to_owned(), Secret::new(hcloud::TOKEN))]);
+    assert_eq!(desk.server(&outcome).provider.hetzner().unwrap().types, ["cx33"]);
+    let offered = |label: &str| seen.choices.iter().find(|(name, _)| name == label).map(|(_, help)| help.as_str());
+    assert_eq!(offered("cx33"), Some("4 cores, 8 GB, disk 80 GB, x86, 6.53 EUR a month"));
+    assert_eq!((offered("nbg1"), offered("hel1")), (Some("Nuremberg, DE; 6.53 EUR a month"), None));
+    assert_eq!((offered("cx22"), offered("cpx11").is_some_and(|it| it.ends_with("until 2099-12-31"))), (None, true));
+    assert!(seen.notices.join("\n").contains("does not accept the token"), "{:?}", seen.notices);
 }

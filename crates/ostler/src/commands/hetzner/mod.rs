@@ -33,7 +33,7 @@ struct Project {
     #[arg(long, value_name = "NAME", default_value = "hetzner")]
     token: String,
     /// Where the API is, if not at Hetzner's own address
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = crate::environment::HETZNER_ENDPOINT, hide_env_values = true)]
     endpoint: Option<String>,
 }
 

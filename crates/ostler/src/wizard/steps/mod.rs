@@ -1,6 +1,7 @@
 //! The screens, in their order. Each asks for its part of the spec.
 
 pub mod apps;
+pub mod hetzner;
 pub mod modules;
 pub mod network;
 pub mod server;

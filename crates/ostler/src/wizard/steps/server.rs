@@ -1,7 +1,7 @@
 //! What the server is made of, or where it is already.
 
 use super::{
-    SERVER,
+    SERVER, hetzner,
     network::address_of_node,
     target::{Proxmox, Target},
     text,
@@ -26,6 +26,10 @@ pub fn ask(dialog: &mut Dialog<'_>, target: &Target) -> Step<Vec<BridgeOffer>> {
     dialog.put(&["provider"], text(target.provider()));
     if let Target::Existing = target {
         existing(dialog)?;
+        return Ok(Vec::new());
+    }
+    if let Target::Hetzner(hetzner) = target {
+        hetzner::ask(dialog, hetzner)?;
         return Ok(Vec::new());
     }
     image(dialog)?;

@@ -13,7 +13,10 @@ use ostler_core::{
     secret::Secret,
     spec::{PROVIDER_KINDS, ProxmoxEndpoint, ProxmoxTrust, SecretRef, Value},
 };
-use ostler_providers::proxmox::{self, Inventory};
+use ostler_providers::{
+    hetzner::Offers,
+    proxmox::{self, Inventory},
+};
 
 /// Where the server comes from.
 #[derive(Clone, Debug)]
@@ -24,6 +27,17 @@ pub enum Target {
     Local,
     /// A server that is there already.
     Existing,
+    /// A server of Hetzner Cloud.
+    Hetzner(Box<Hetzner>),
+}
+
+/// A project of Hetzner Cloud.
+#[derive(Clone, Debug)]
+pub struct Hetzner {
+    /// Its name under `providers`.
+    pub provider: String,
+    /// What it can choose from.
+    pub offers: Offers,
 }
 
 /// A Proxmox VE.
@@ -46,6 +60,7 @@ impl Target {
             Target::Proxmox(proxmox) => &proxmox.provider,
             Target::Local => "local",
             Target::Existing => "existing",
+            Target::Hetzner(hetzner) => &hetzner.provider,
         }
     }
 
@@ -66,6 +81,7 @@ pub fn ask(dialog: &mut Dialog<'_>) -> Step<Target> {
         Choice::new("Proxmox VE elsewhere", "a virtual machine on a node that you have a token for"),
         Choice::new("this computer", "a virtual machine by QEMU"),
         Choice::new("a server that is there", "any Debian 13 that SSH reaches"),
+        Choice::new("Hetzner Cloud", "a server in a project that you have a token for"),
     ];
     if let Some(node) = &node {
         choices.insert(0, Choice::new("this Proxmox VE host", format!("a virtual machine on {node}")));
@@ -77,7 +93,8 @@ pub fn ask(dialog: &mut Dialog<'_>) -> Step<Target> {
         (node, chosen) => match chosen - usize::from(node.is_some()) {
             0 => elsewhere(dialog),
             1 => Ok(Target::Local),
-            _ => Ok(Target::Existing),
+            2 => Ok(Target::Existing),
+            _ => super::hetzner::project(dialog),
         },
     }
 }
@@ -126,7 +143,8 @@ fn elsewhere(dialog: &mut Dialog<'_>) -> Step<Target> {
     if !dialog.talk.confirm(&id, ask, "trust this certificate, and no other", "another URL", true)? {
         return Err(Stop::Again(2, "nothing was sent there".to_owned()));
     }
-    let (kept, token) = token(dialog)?;
+    let help = format!("{TOKEN}; `ostler proxmox setup` on the node makes one");
+    let (kept, token) = token(dialog, TOKEN, &help)?;
     let endpoint = ProxmoxEndpoint {
         name: url.clone(),
         url: url.clone(),
@@ -153,9 +171,9 @@ fn url(dialog: &mut Dialog<'_>) -> Step<String> {
 }
 
 /// A token that is kept, by its name, or one that is typed; and its value.
-fn token(dialog: &mut Dialog<'_>) -> Step<(Option<String>, Secret)> {
+pub(super) fn token(dialog: &mut Dialog<'_>, form: &str, help: &str) -> Step<(Option<String>, Secret)> {
     let names = dialog.around.secrets()?;
-    let mut choices = vec![Choice::new("type it", TOKEN)];
+    let mut choices = vec![Choice::new("type it", form)];
     choices.extend(names.iter().map(|name| Choice::new(name.clone(), "a secret that is kept here")));
     if choices.len() > 1 {
         let chosen = dialog.talk.choose("token", Ask { question: "API token:", help: "" }, &choices, 0)?;
@@ -165,8 +183,7 @@ fn token(dialog: &mut Dialog<'_>) -> Step<(Option<String>, Secret)> {
             return Ok((Some(name), secret));
         }
     }
-    let help = format!("{TOKEN}; `ostler proxmox setup` on the node makes one");
-    let typed = dialog.talk.secret("token.value", Ask { question: "API token:", help: &help }, false)?;
+    let typed = dialog.talk.secret("token.value", Ask { question: "API token:", help }, false)?;
     Ok((None, typed))
 }
 
@@ -202,7 +219,7 @@ fn provider_name(name: &str) -> String {
 }
 
 /// A failure in the lines of a notice.
-fn told(failure: &Failure) -> String {
+pub(super) fn told(failure: &Failure) -> String {
     let causes = failure.causes.iter().map(|cause| format!(": {cause}"));
     let message = std::iter::once(failure.message.clone()).chain(causes).collect::<String>();
     hints::of(failure).fold(message, |text, hint| format!("{text}\n  hint: {hint}"))

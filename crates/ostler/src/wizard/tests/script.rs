@@ -167,6 +167,7 @@ pub struct Desk {
     pub modules: Vec<ModuleMeta>,
     pub catalog: CatalogIndex,
     pub host: Host,
+    pub hetzner: Option<String>,
 }
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBA ann@desk";
@@ -181,6 +182,7 @@ impl Desk {
             host: Host::with_cluster_files(dir.path().join("nowhere"), ""),
             modules: ostler_ansible::module_catalog().unwrap(),
             catalog: ostler_ansible::catalog_index().unwrap(),
+            hetzner: None,
             dir,
         }
     }
@@ -191,6 +193,7 @@ impl Desk {
         let around = Surroundings {
             home: Some(self.dir.path().join("home")),
             folder: self.dir.path().join("work"),
+            hetzner: self.hetzner.clone(),
             host: self.host.clone(),
             modules: self.modules.clone(),
             catalog: self.catalog.clone(),

@@ -407,7 +407,7 @@ fn plain_questions_for_who_can_not_see_a_list_move() {
     let Some(desk) = Desk::sit_down(&environment, 80, 24, &["wizard"], &[("ACCESSIBLE", "1")]) else { return };
     desk.sees("Number [1]:", "30-plain");
     desk.line("9");
-    desk.waits_for("a number from 1 to 3, please");
+    desk.waits_for("a number from 1 to 4, please");
     desk.line("2");
     desk.says("Name [web1]:", "back");
     desk.says("Number [2]:", "");
