@@ -1,4 +1,4 @@
-//! Ostler against real servers that are there already: systemd-nspawn machines of the test kit.
+//! Ostler against real servers, most of them there already: systemd-nspawn machines of the test kit.
 //!
 //! They need root and are slow for unit tests, so they are ignored by default; `cargo xtask test` runs them.
 
@@ -7,6 +7,7 @@ mod catalogs;
 mod disturbed;
 mod draws;
 mod faults;
+mod hetzner;
 mod lockout;
 mod logins;
 mod names;

@@ -1,0 +1,148 @@
+//! Hetzner Cloud from a token to hardened servers and back: its API is a fake, and the servers are real, with real cloud-init and a real
+//! firewall in front of them.
+
+use super::support::environment;
+use ostler_testkit::{
+    environment::TestEnvironment,
+    hcloud::{FakeCloud, Fault, TOKEN, TargetMachines},
+    targets::{Source, Verdict},
+};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    process::{Command, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+const FAMILIES: [&str; 6] = ["servers", "firewalls", "networks", "ssh_keys", "primary_ips", "placement_groups"];
+/// What a server listens on that nobody has let in.
+const HIDDEN: u16 = 8080;
+
+/// Somebody with a project, in which something is already.
+struct Customer {
+    environment: TestEnvironment,
+    cloud: FakeCloud,
+    machines: Arc<TargetMachines>,
+}
+
+impl Customer {
+    fn of(machines: Arc<TargetMachines>) -> Self {
+        let cloud = FakeCloud::on_a_thread(Arc::clone(&machines) as _).expect("a cloud");
+        let environment = environment();
+        environment.write("token", &format!("{TOKEN}\n"));
+        Self { environment, cloud, machines }
+    }
+
+    /// A spec of servers with their modules.
+    fn writes(&self, servers: &[(&str, &str)]) {
+        let server = |(name, rest): &(&str, &str)| {
+            format!(
+                "  {name}:\n    provider: hc\n    hetzner: {{ type: [ cx23, cax11 ], location: [ fsn1, nbg1 ] }}\n    user: ops\n    \
+                 authorized_keys: [ id_ed25519.pub ]\n{rest}"
+            )
+        };
+        let servers: String = servers.iter().map(server).collect();
+        let endpoint = self.cloud.url();
+        self.environment.write(
+            "ostler.yaml",
+            &format!(
+                "providers:\n  hc: {{ kind: hetzner, endpoint: \"{endpoint}\", token: {{ file: token }} }}\nservers:\n{servers}"
+            ),
+        );
+    }
+
+    /// Debian's command line client.
+    #[track_caller]
+    fn hcloud(&self, line: &str) {
+        let mut hcloud = Command::new("hcloud");
+        hcloud.args(line.split_whitespace()).current_dir(self.environment.path()).env_clear();
+        hcloud.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.environment.path());
+        hcloud.env("HCLOUD_ENDPOINT", self.cloud.url()).env("HCLOUD_TOKEN", TOKEN).stdin(Stdio::null());
+        let output = hcloud.output().expect("hcloud runs");
+        assert!(output.status.success(), "hcloud {line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Ids of all that the project holds.
+    fn holds(&self) -> BTreeMap<&str, Vec<u64>> {
+        FAMILIES.into_iter().map(|family| (family, self.cloud.resources(family).into_keys().collect())).collect()
+    }
+
+    /// What becomes of connections to a port of a server, from the internet by IPv4 and IPv6.
+    #[track_caller]
+    fn seen(&self, name: &str, port: u16) -> [Verdict; 2] {
+        let servers = self.cloud.resources("servers");
+        let net = servers.values().find(|server| server["name"] == name).expect("the server")["public_net"].clone();
+        let ipv4 = net["ipv4"]["ip"].as_str().and_then(|ip| ip.parse().ok()).expect("an address");
+        let network = net["ipv6"]["ip"].as_str().and_then(|ip| ip.strip_suffix("/64")).expect("a network");
+        let ipv6 = format!("{network}1").parse().expect("an address");
+        [(Source::PublicV4, ipv4), (Source::PublicV6, ipv6)]
+            .map(|(source, to)| self.machines.lab().probe(source, SocketAddr::new(to, port)))
+    }
+}
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn from_a_token_to_hardened_servers_and_back() {
+    if Command::new("hcloud").arg("version").output().is_err() {
+        let required = std::env::var_os("OSTLER_REQUIRE_HCLOUD").is_some_and(|value| value == "1");
+        assert!(!required, "hcloud is not there, and OSTLER_REQUIRE_HCLOUD is 1");
+        return eprintln!("skipped: hcloud is not there (Debian: hcloud-cli)");
+    }
+    let Some(machines) = TargetMachines::start() else { return };
+    let customer = Customer::of(machines);
+    let ostler = &customer.environment;
+    customer.hcloud("ssh-key create --name mine --public-key-from-file id_ed25519.pub");
+    customer.hcloud("firewall create --name mine");
+    customer.hcloud("network create --name mine --ip-range 10.9.0.0/16");
+    let before = (customer.holds(), customer.machines.traces());
+
+    // The first choice is sold out.
+    customer.cloud.sell_out("cx23", "fsn1");
+    let modules = "    modules: { time_sync: true, unattended_upgrades: { scope: security } }\n";
+    customer.writes(&[("web1", modules)]);
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(ostler.run(&["ssh", "web1", "--", "hostname; id -un"]).ok().stdout, "web1\nops\n");
+    let server = customer.cloud.resources("servers").into_values().next().expect("a server");
+    assert_eq!((&server["name"], &server["server_type"]["name"]), (&"web1".into(), &"cx23".into()));
+    assert_eq!(server["location"]["name"], "nbg1");
+
+    // Whoever reads the user data learns no host key that is in use.
+    let inside = |script: &str| customer.machines.exec("web1", script).ok().stdout;
+    let user_data = inside("curl -sSf http://169.254.169.254/hetzner/v1/userdata");
+    let host_key = inside("cut -d' ' -f2 /etc/ssh/ssh_host_ed25519_key.pub");
+    assert!(user_data.contains("ssh-ed25519 ") && !user_data.contains(host_key.trim()), "{user_data}");
+
+    // What is not let in is closed before it reaches the server.
+    inside(&format!(
+        "systemd-run --quiet python3 -m http.server --bind :: {HIDDEN}; until curl -sfo /dev/null localhost:{HIDDEN}; do sleep 0.1; done"
+    ));
+    assert_eq!(customer.seen("web1", 22), [Verdict::Open; 2]);
+    assert_eq!(customer.seen("web1", HIDDEN), [Verdict::Dropped; 2]);
+    let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+
+    // Killed while the server is made, and the answer is lost: it is found again, and there is one.
+    customer.writes(&[("web1", modules), ("web2", "")]);
+    let requests = customer.cloud.requests_for("POST /servers").len();
+    customer.cloud.fail("POST /servers", Fault::ActAndStall);
+    let running = ostler.start(&["up", "ostler.yaml", "web2"]);
+    let begun = Instant::now();
+    while customer.cloud.requests_for("POST /servers").len() == requests {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no server is asked for");
+        thread::sleep(Duration::from_millis(20)); // awaits the condition above
+    }
+    running.kill();
+    ostler.run(&["up", "ostler.yaml", "web2"]).ok();
+    assert_eq!(ostler.run(&["ssh", "web2", "--", "hostname"]).ok().stdout, "web2\n");
+    assert_eq!(customer.holds()["servers"].len(), 2, "{:?}", customer.holds());
+
+    ostler.run(&["destroy", "web1", "web2", "--yes"]).ok();
+    assert_eq!(customer.holds(), before.0);
+    let begun = Instant::now();
+    while customer.machines.traces() != before.1 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", customer.machines.traces());
+        thread::sleep(Duration::from_millis(50)); // awaits the condition above: the kernel removes namespaces in its own time
+    }
+}
