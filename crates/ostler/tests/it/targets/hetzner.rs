@@ -82,6 +82,11 @@ impl Customer {
     }
 }
 
+/// Rows of a table, with one space between columns.
+fn rows(table: &str) -> Vec<String> {
+    table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
 #[test]
 #[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 fn from_a_token_to_hardened_servers_and_back() {
@@ -100,7 +105,7 @@ fn from_a_token_to_hardened_servers_and_back() {
 
     // The first choice is sold out.
     customer.cloud.sell_out("cx23", "fsn1");
-    let modules = "    modules: { time_sync: true, unattended_upgrades: { scope: security } }\n";
+    let modules = "    modules: { time_sync: true, ufw: { preset: web } }\n";
     customer.writes(&[("web1", modules)]);
     ostler.run(&["up", "ostler.yaml"]).ok();
     assert_eq!(ostler.run(&["ssh", "web1", "--", "hostname; id -un"]).ok().stdout, "web1\nops\n");
@@ -116,12 +121,30 @@ fn from_a_token_to_hardened_servers_and_back() {
 
     // What is not let in is closed before it reaches the server.
     inside(&format!(
-        "systemd-run --quiet python3 -m http.server --bind :: {HIDDEN}; until curl -sfo /dev/null localhost:{HIDDEN}; do sleep 0.1; done"
+        "systemd-run --quiet python3 -m http.server --bind $(hostname -I | tr ' ' '\\n' | grep ^2001) {HIDDEN}; \
+         until ss -Htln sport = {HIDDEN} | grep -q .; do sleep 0.1; done"
     ));
     assert_eq!(customer.seen("web1", 22), [Verdict::Open; 2]);
     assert_eq!(customer.seen("web1", HIDDEN), [Verdict::Dropped; 2]);
     let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+
+    // A hole in the server's own firewall is closed by the vendor's; one in both is found, on the one family where it is.
+    inside(&format!("ufw allow {HIDDEN}/tcp >/dev/null"));
+    let says = format!("{HIDDEN}/tcp is closed");
+    let kept = ostler.run(&["verify", "web1"]).ok().stdout;
+    assert!(rows(&kept).contains(&format!("web1 kept ports {says}")), "{kept}");
+    let firewalls = customer.cloud.resources("firewalls");
+    let ours = firewalls.values().find(|firewall| firewall["name"] != "mine").expect("the server's firewall");
+    let ours = ours["name"].as_str().expect("a name");
+    customer.hcloud(&format!("firewall remove-from-resource {ours} --type server --server web1"));
+    assert_eq!(customer.seen("web1", HIDDEN), [Verdict::Refused, Verdict::Open]);
+    let broken = ostler.run(&["verify", "web1"]);
+    assert_eq!(broken.code, 5, "{}{}", broken.stdout, broken.stderr);
+    let row = format!("web1 BROKEN ports {says}: it is open at 2001:db8:");
+    assert!(rows(&broken.stdout).iter().any(|found| found.starts_with(&row)), "{}", broken.stdout);
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(customer.seen("web1", HIDDEN), [Verdict::Dropped; 2]);
 
     // Killed while the server is made, and the answer is lost: it is found again, and there is one.
     customer.writes(&[("web1", modules), ("web2", "")]);
