@@ -43,6 +43,8 @@ enum Comparison {
     Eight,
     /// A template on Proxmox VE, with the image.
     Template,
+    /// A bare server to a Swarm, with a shell script.
+    Vps,
 }
 
 const OSTLER: &str = "target/release/ostler";
@@ -71,6 +73,13 @@ pub fn run_bench(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>
             figures.push(from_template()?);
         } else {
             eprintln!("a template is not measured: that needs root");
+        }
+    }
+    if wanted(Comparison::Vps) {
+        if rustix::process::geteuid().is_root() {
+            figures.push(bare_to_swarm(arguments.rounds)?);
+        } else {
+            eprintln!("a bare server to a Swarm is not measured: that needs root");
         }
     }
     println!("{}", report::table(&figures));
@@ -183,6 +192,24 @@ fn from_template() -> Result<Figure, Box<dyn std::error::Error>> {
         unit: "",
         limit: 0.6,
     })
+}
+
+/// Compares a bare server to a verified Swarm behind Traefik with the same by a shell script, as a ratio of time.
+fn bare_to_swarm(rounds: usize) -> Result<Figure, Box<dyn std::error::Error>> {
+    setup::run_setup(setup::For::Tests)?;
+    let vps = ["run", "--quiet", "--release", "--package", "ostler", "--example", "vps", "--", OSTLER];
+    let lines = output(Command::new(env!("CARGO")).args(vps).arg(rounds.to_string()))?;
+    let mut ratios = Vec::new();
+    for line in lines.lines() {
+        let took: serde_json::Value = serde_json::from_str(line)?;
+        let [script, first, again, login] =
+            ["script", "first", "again", "login"].map(|key| took[key].as_f64().unwrap_or(f64::NAN));
+        println!(
+            "bare server to Swarm: {script:.1} s by a script, {first:.1} s ostler; no change {again:.1} s, a bare login {login:.1} s"
+        );
+        ratios.push(first / script);
+    }
+    Ok(Figure { name: "bare server to Swarm, of a script".into(), value: median(ratios), unit: "", limit: 1.3 })
 }
 
 fn ratio(ostler: Duration, stock: Duration) -> f64 {
