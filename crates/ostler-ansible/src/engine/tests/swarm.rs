@@ -150,3 +150,72 @@ async fn broken_image_is_rolled_back(server: &Server) {
     assert!(failed.said.contains("the update of Traefik failed (rollback_completed)"), "{:?}", failed.failures());
     await_shop(server);
 }
+
+/// Stands for Docker's repository, which tests can't reach: packages with a `docker` that only says its version, and what runs.
+const REPOSITORY: &str = r#"
+set -e
+mkdir -p /srv/docker-ce/linux/debian && cd /srv/docker-ce/linux/debian
+package() {
+    mkdir -p build/DEBIAN build/usr/bin build/usr/share/$1
+    echo "$2" >build/usr/share/$1/version
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody\nDescription: stand-in\n' "$1" "$2" >build/DEBIAN/control
+    case $1 in
+    docker-ce)
+        mkdir -p build/usr/lib/systemd/system
+        printf '[Service]\nExecStart=/usr/bin/dockerd\nExecReload=/bin/true\n[Install]\nWantedBy=multi-user.target\n' >build/usr/lib/systemd/system/docker.service
+        printf '#!/bin/sh\ncase "$1" in\n--validate) ! grep -q firewall-backend /etc/docker/daemon.json || [ %s -ge 29 ] ;;\n*) exec sleep infinity ;;\nesac\n' "${3}" >build/usr/bin/dockerd
+        printf '#!/bin/sh\ncase "$1" in\nversion) echo %s ;;\nps) cat /srv/running 2>/dev/null ;;\nexec) cat /srv/traefik ;;\ninfo) echo {} ;;\nesac\n' "${2#*:}" >build/usr/bin/docker
+        chmod +x build/usr/bin/* ;;
+    esac
+    dpkg-deb --root-owner-group --build build . >/dev/null
+    rm -r build
+}
+for version in 28.5.1 28.5.2 29.0.3 29.4.1 30.0.0; do package docker-ce 5:$version ${version%%.*}; package docker-ce-cli 5:$version 0; done
+for name in containerd.io docker-buildx-plugin docker-compose-plugin; do package $name 2.1.0 0; done
+mkdir -p dists/trixie/stable/binary-amd64
+for file in *.deb; do
+    dpkg-deb --field $file
+    printf 'Filename: %s\nSize: %s\nSHA256: %s\n\n' $file $(stat -c %s $file) $(sha256sum $file | cut -d' ' -f1)
+done >dists/trixie/stable/binary-amd64/Packages
+printf 'Suite: trixie\nCodename: trixie\nComponents: stable\nArchitectures: amd64\nSHA256:\n %s %s stable/binary-amd64/Packages\n' \
+    $(sha256sum dists/trixie/stable/binary-amd64/Packages | cut -d' ' -f1) $(stat -c %s dists/trixie/stable/binary-amd64/Packages) \
+    >dists/trixie/Release
+echo 'deb [trusted=yes] file:/srv/docker-ce/linux/debian trixie stable' >/etc/apt/sources.list.d/stand-in.list
+apt-get update -qq
+apt-get install -qq -y docker-ce=5:28.5.1 docker-ce-cli=5:28.5.1 containerd.io
+"#;
+
+#[tokio::test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+async fn docker_moves_within_its_major_version_and_further_only_when_told() {
+    let Some(server) = Server::start("moves", None) else { return };
+    server.tell(REPOSITORY);
+    let version = || server.tell("dpkg-query --show --showformat='${Version}' docker-ce");
+    let daemon = || server.target.read("/etc/docker/daemon.json");
+
+    server.play(&["docker"], json!({}), false).await.well();
+    assert_eq!(version(), "5:28.5.2", "it keeps its major version");
+    assert!(!daemon().contains("firewall-backend"), "{}", daemon());
+    assert_eq!(server.play(&["docker"], json!({}), false).await.well().changes(), [""; 0]);
+
+    let leap = server.play(&["docker"], json!({ "docker_major": 30 }), false).await;
+    assert!(leap.failures()[0].contains("one major version at a time"), "{:?}", leap.failures());
+    // A Traefik that the next one would not answer.
+    server.target.write("/srv/running", "abc traefik:v3.5 \"/entrypoint.sh trae\"\n");
+    server.target.write("/srv/traefik", "Version:      3.5.4\nCodename:     cheddar\n");
+    let old = server.play(&["docker"], json!({ "docker_major": 29 }), false).await;
+    assert!(
+        old.failures()[0].contains("Traefik 3.5.4 runs on this server, and can't speak to Docker 29"),
+        "{:?}",
+        old.failures()
+    );
+    assert_eq!(version(), "5:28.5.2");
+    server.target.write("/srv/traefik", "Version:      3.6.1\nCodename:     ramequin\n");
+    let foretold = server.play(&["docker"], json!({ "docker_major": 29 }), true).await.well();
+    assert!(!foretold.changes().is_empty());
+    server.play(&["docker"], json!({ "docker_major": 29 }), false).await.well();
+    assert_eq!(version(), "5:29.4.1");
+    assert!(daemon().contains("\"firewall-backend\": \"iptables\""), "{}", daemon());
+    // Told or not, that is its major version now.
+    assert_eq!(server.play(&["docker"], json!({}), false).await.well().changes(), [""; 0]);
+}
