@@ -432,16 +432,13 @@ fn sshd_obeys_whatever_is_configured_already() {
     assert_eq!(target.read("/etc/ssh/sshd_config.d/00-ostler.conf"), before);
     target.exec("rm /etc/ssh/sshd_config.d/90-his.conf").ok();
 
-    // The port moves under the firewall, from a socket of systemd's.
+    // The port moves under a firewall that takes over from another, from a socket of systemd's.
     bench.apply(&target, json!({ "ufw": true }), ssh(22));
     target.exec("systemctl disable --now ssh.service; systemctl enable --now ssh.socket").ok();
-    let changed = bench.apply(&target, json!({ "ufw": true }), ssh(2022));
+    let changed = bench.apply(&target, json!({ "iptables": true }), ssh(2022));
     let verdicts = [22, 2022].map(|port| Source::ALL.map(|source| target.probe(source, port)));
     let listening = target.exec("ss -Hltnp").stdout;
     assert_eq!(verdicts, [[Dropped; 4], [Open; 4]], "{changed:?}\n{listening}");
-    // And back, under the firewall that takes over.
-    bench.apply(&target, json!({ "iptables": true }), ssh(22));
-    assert_eq!([22, 2022].map(|port| self::verdicts(&target, port)), [[Open; 4], [Dropped; 4]]);
 }
 
 #[test]

@@ -113,16 +113,19 @@ fn a_change_of_firewall_that_drops_us() {
     let modules = "    ssh: { port: 2200 }\n    modules: { iptables: { preset: server-minimal } }\n";
     environment.write("ostler.yaml", &spec(&[server(&target, modules)]));
     // Comes to life when Ostler starts the unit.
-    let broken = "/etc/systemd/system/ostler-iptables.service.d/broken.conf";
-    target.exec("mkdir -p /etc/systemd/system/ostler-iptables.service.d; systemd-run -q --unit=web python3 -m http.server 9000").ok();
-    target.write(broken, "[Service]\nExecStartPost=/usr/sbin/iptables -I ostler-input -p tcp --syn -j DROP\n");
+    let broken = "/etc/systemd/system/ostler-iptables.service.d";
+    target.exec(&format!("mkdir {broken}; systemd-run -q --unit=web python3 -m http.server 9000")).ok();
+    target.write(
+        &format!("{broken}/broken.conf"),
+        "[Service]\nExecStartPost=/usr/sbin/iptables -I ostler-input -p tcp --syn -j DROP\n",
+    );
     let failed = never_answering(&lab, &target, 9000, || up(&environment));
     assert_eq!(failed.code, 5, "{}", failed.stderr);
     assert!(failed.stderr.contains("restored its old SSH and firewall settings"), "{}", failed.stderr);
     assert!(is_open(&target, 2200));
     let rules = target.exec("ufw status; iptables-save; ls /etc").ok().stdout;
     assert!(rules.contains("Status: active") && !rules.contains("ostler-i"), "{rules}");
-    target.exec(&format!("rm {broken}")).ok();
+    target.exec(&format!("rm -r {broken}")).ok();
     resumes(&environment, &target);
     assert!(target.exec("ufw status; iptables -S INPUT").ok().stdout.starts_with("Status: inactive"));
     assert_eq!(target.probe(Source::Lan, 9000), Verdict::Dropped);
