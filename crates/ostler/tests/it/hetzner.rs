@@ -219,6 +219,10 @@ fn a_server_that_never_boots_is_listed_and_destroyed_where_that_is_asked_for() {
         row[0]["power"] == "on" && row[0]["detail"].as_str().is_some_and(|it| it.contains("cx23 in nbg1")),
         "{row}"
     );
+    let asked = user.runs(&["rebuild", "web1"]);
+    assert!(asked.code == 2 && asked.stderr.contains("`ostler rebuild web1 --yes`"), "{}", asked.stderr);
+    let refused = user.runs(&["rebuild", "web1", "--yes"]);
+    assert!(refused.code == 2 && refused.stderr.contains("web1 is not made to its end"), "{}", refused.stderr);
     user.destroys();
     assert_eq!(left_at(&cloud), [].into());
     let failed = user.gets_to_ssh(&[UP, &["--on-failure", "destroy"]].concat());
