@@ -23,7 +23,8 @@ fn the_index_that_ships_is_good() {
     let text = include_str!("../../../../ansible/catalog/index.json");
     // Web servers of their own kind: a spec that names both is refused.
     let said = said(text);
-    assert!(said.starts_with("warning: ") && said.lines().count() == 1 && said.contains("port 80"), "{said}");
+    let warned = said.contains(": port 80/tcp is also that of app `nginx`\n  hint: ") && said.lines().count() == 2;
+    assert!(said.starts_with("warning: ") && warned, "{said}");
     let index = read_index(text).index.expect("an index");
     let nginx = index.apps.iter().find(|app| app.name == "nginx").expect("nginx");
     let parameters = app_parameters(nginx).expect("a good schema");
