@@ -12,7 +12,7 @@ FIREWALLS = ("ufw", "iptables")
 MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
-def in_steps(modules, apps, user, ssh, pending, all_facts):
+def in_steps(modules, apps, user, ssh, pending, all_facts, tunnel=False):
     """All steps of a run, in order: a file of tasks/ and the role that it handles.
 
     `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw is applied after the user is set up.
@@ -30,6 +30,8 @@ def in_steps(modules, apps, user, ssh, pending, all_facts):
     steps += apply((["target_user"] if user != "root" else []) + on + (["ssh_policy"] if ssh else []))
     if ssh:
         steps += [{"tasks": "close_old_port", "role": name} for name in firewalls]
+    if tunnel:
+        steps += apply(["cloudflared"])
     if all_facts:
         steps.append({"tasks": "gather_facts"})
     return steps + apply(map(str, apps))

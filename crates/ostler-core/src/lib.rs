@@ -10,6 +10,7 @@
 //! - `operation`: the rules of the journal, the driver of steps, and what each of them finds out
 //! - `world`: the ports and options that every operation works with
 //! - `reach`: the way to a server
+//! - `tunnel`: a tunnel in place of the open SSH port
 //! - `converge`: a run of Ansible, and what keeps the server whole around it
 //! - `server`: the operations of servers
 //!
@@ -30,6 +31,7 @@ pub mod subject;
 #[cfg(test)]
 mod testing;
 pub mod text;
+mod tunnel;
 pub mod world;
 
 pub use error::{Blame, Classify, Failure, Result};

@@ -23,6 +23,7 @@ pub fn server(name: &str) -> ServerSpec {
         catalog: None,
         apps: Vec::new(),
         app_params: Default::default(),
+        tunnel: None,
         ansible: AnsibleOptions::default(),
         template: None,
     }

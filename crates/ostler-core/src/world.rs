@@ -4,9 +4,9 @@ use crate::{
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     ids::{OperationId, ServerName, StateId},
-    model::{MachineRecord, Observed, Power, ServerRecord},
+    model::{MachineRecord, Observed, Power, ServerRecord, TunnelRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
-    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Session, Store},
+    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Session, Store, Through, Tunnels},
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
@@ -35,6 +35,8 @@ pub struct World {
     pub leaser: Arc<Leaser>,
     /// Where servers come from.
     pub providers: Arc<Providers>,
+    /// Where tunnels end.
+    pub tunnels: Arc<dyn Tunnels>,
     /// SSH.
     pub remote: Arc<dyn Remote>,
     /// Ansible.
@@ -119,6 +121,8 @@ pub(crate) mod secret_name {
     pub const CLIENT_KEY: &str = "client-key";
     /// Private half of the host key that only bootstraps trust.
     pub const BOOTSTRAP_HOST_KEY: &str = "bootstrap-host-key";
+    /// [`TunnelRecord`](crate::model::TunnelRecord), as JSON.
+    pub const TUNNEL: &str = "tunnel";
 }
 
 impl<'a> Context<'a> {
@@ -195,19 +199,58 @@ impl<'a> Context<'a> {
     pub async fn login(&self, address: std::net::SocketAddr, user: &str) -> Result<Login> {
         let record = self.record().await?;
         let key = self.secret(secret_name::CLIENT_KEY).await?;
+        let through = self.tunnel().await?.filter(|tunnel| tunnel.through);
         Ok(Login {
             server: self.server().clone(),
             address,
             user: user.to_owned(),
             host_keys: record.host_keys,
             credential: Credential::Key(key),
+            through: through.as_ref().and_then(Through::of),
         })
+    }
+
+    /// What there is of the tunnel to the subject.
+    pub async fn tunnel(&self) -> Result<Option<TunnelRecord>> {
+        tunnel_of(self.world, self.subject).await
+    }
+
+    /// Keeps that, or, with `None`, that there is none any more.
+    pub(crate) async fn put_tunnel(&self, tunnel: Option<&TunnelRecord>) -> Result<()> {
+        let store = &self.world.store;
+        match tunnel {
+            Some(tunnel) => {
+                let text = Secret::new(serde_json::to_string(tunnel).expect("plain data of this crate"));
+                store.put_secret(Some(self.subject), secret_name::TUNNEL, &text).await
+            }
+            None => store.remove_secret(Some(self.subject), secret_name::TUNNEL).await.map(drop),
+        }
     }
 
     /// One of the subject's own secrets.
     pub async fn secret(&self, name: &str) -> Result<Secret> {
         self.world.store.secret(Some(self.subject), name).await?.ok_or_else(|| {
             Failure::new(Blame::Bug, format!("secret `{name}` of {} is missing from the state", self.server()))
+        })
+    }
+}
+
+/// What there is of the tunnel to a server.
+pub async fn tunnel_of(world: &World, server: Subject) -> Result<Option<TunnelRecord>> {
+    let Some(text) = world.store.secret(Some(server), secret_name::TUNNEL).await? else { return Ok(None) };
+    serde_json::from_str(text.expose())
+        .map(Some)
+        .map_err(|error| Failure::new(Blame::Bug, format!("the record of the tunnel can't be read: {error}")))
+}
+
+impl Through {
+    /// The way through a tunnel; `None` where that is not made yet.
+    pub(crate) fn of(tunnel: &TunnelRecord) -> Option<Self> {
+        let pass = tunnel.made.pass.as_ref()?;
+        Some(Self {
+            hostname: tunnel.options.hostname.clone(),
+            client_id: pass.client_id.clone(),
+            client_secret: pass.client_secret.clone(),
         })
     }
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// What each crate may use of ours, in its library, binary and build script.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 12] = [
     ("ostler-spec", &[]),
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
@@ -18,6 +18,7 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("ostler-remote", &["ostler-core", "ostler-process"]),
     ("ostler-providers", &["ostler-core", "ostler-process"]),
     ("ostler-ansible", &["ostler-core", "ostler-process"]),
+    ("ostler-tunnels", &["ostler-core"]),
     ("ostler-testkit", &["ostler-core", "ostler-process"]),
     (
         "ostler",
@@ -28,6 +29,7 @@ const CRATES: [(&str, &[&str]); 11] = [
             "ostler-remote",
             "ostler-providers",
             "ostler-ansible",
+            "ostler-tunnels",
             "ostler-process",
         ],
     ),
@@ -35,18 +37,19 @@ const CRATES: [(&str, &[&str]); 11] = [
 ];
 
 /// What tests may use besides that.
-const IN_TESTS: [(&str, &str); 7] = [
+const IN_TESTS: [(&str, &str); 8] = [
     ("ostler-store", "ostler-testkit"),
     ("ostler-remote", "ostler-testkit"),
     ("ostler-providers", "ostler-testkit"),
     ("ostler-ansible", "ostler-testkit"),
+    ("ostler-tunnels", "ostler-testkit"),
     ("ostler", "ostler-testkit"),
     ("ostler-testkit", "ostler-service"),
     ("ostler-testkit", "ostler-store"),
 ];
 
 /// The modules of this crate, lowest first. Each uses only those that stand before it.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "hint",
     "error",
     "spec",
@@ -61,6 +64,7 @@ const MODULES: [&str; 16] = [
     "operation",
     "world",
     "reach",
+    "tunnel",
     "converge",
     "server",
 ];

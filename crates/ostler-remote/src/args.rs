@@ -5,7 +5,8 @@
 use crate::RemoteError;
 use ostler_core::{
     ids::ServerName,
-    ports::{Credential, Transport},
+    ports::{Credential, Through, Transport},
+    secret::Secret,
 };
 use std::{
     path::{Path, PathBuf},
@@ -83,6 +84,27 @@ pub(crate) fn proof(credential: &Credential, first: &[PathBuf]) -> Result<Vec<St
         .to_vec(),
     };
     Ok(options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect())
+}
+
+/// The program that takes a tunnel, by `PATH`.
+pub(crate) const TUNNEL_CLIENT: &str = "cloudflared";
+
+/// Options that have a connection come through a tunnel, and the environment that the client of it takes its service token from, so that
+/// it stands in no argument. They stand before those of [`trust`].
+pub(crate) fn through(through: Option<&Through>) -> (Vec<String>, Vec<(&'static str, Secret)>) {
+    let Some(Through { hostname, client_id, client_secret }) = through else { return (Vec::new(), Vec::new()) };
+    let options = vec!["-o".to_owned(), format!("ProxyCommand={TUNNEL_CLIENT} access ssh --hostname {hostname}")];
+    let environment = vec![
+        ("TUNNEL_SERVICE_TOKEN_ID", Secret::new(client_id.clone())),
+        ("TUNNEL_SERVICE_TOKEN_SECRET", client_secret.clone()),
+    ];
+    (options, environment)
+}
+
+/// Options of clients that ride on a master whose connection comes through a tunnel: they have no token, and where the master is gone
+/// they fail at once.
+pub(crate) fn never_alone(through: Option<&Through>) -> Vec<String> {
+    through.map_or(Vec::new(), |_| vec!["-o".to_owned(), "ProxyCommand=false".to_owned()])
 }
 
 /// Options that make a client ride on the master, or connect by itself if there is none.
@@ -196,6 +218,21 @@ mod tests {
              -o ForwardAgent=no -o ConnectTimeout=30 -o ServerAliveInterval=10 -o ServerAliveCountMax=3 \
              -o ControlMaster=no -o ControlPath=/run/c -o LogLevel=ERROR -T -l root -p 22 -- 10.0.0.2 true"
         );
+    }
+
+    #[test]
+    fn a_tunnels_token_is_in_the_environment_and_in_no_argument() {
+        let way = Through {
+            hostname: "ssh.example.com".into(),
+            client_id: "id.access".into(),
+            client_secret: Secret::new("hush"),
+        };
+        let (options, environment) = through(Some(&way));
+        assert_eq!(options, ["-o", "ProxyCommand=cloudflared access ssh --hostname ssh.example.com"]);
+        let shown: Vec<_> = environment.iter().map(|(name, value)| format!("{name}={}", value.expose())).collect();
+        assert_eq!(shown, ["TUNNEL_SERVICE_TOKEN_ID=id.access", "TUNNEL_SERVICE_TOKEN_SECRET=hush"]);
+        assert_eq!(never_alone(Some(&way)), ["-o", "ProxyCommand=false"]);
+        assert!(through(None).0.is_empty() && never_alone(None).is_empty());
     }
 
     #[test]

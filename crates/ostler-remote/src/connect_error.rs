@@ -31,7 +31,8 @@ pub(crate) fn classify(stderr: &str, expected: &[String]) -> ConnectError {
         return ConnectError::Refused(words);
     }
     // A connection was at least tried, or what failed lies on this side.
-    if said("debug1: Connecting to ") && !said("ControlSocket ") && !said("unix_listener: ") {
+    let tried = said("debug1: Connecting to ") || said("debug1: Executing proxy command: ");
+    if tried && !said("ControlSocket ") && !said("unix_listener: ") {
         return ConnectError::NoAnswer(words);
     }
     ConnectError::Broken(words)

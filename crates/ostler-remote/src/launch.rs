@@ -5,6 +5,7 @@
 //! that opens a session.
 
 use crate::RemoteError;
+use ostler_core::secret::Secret;
 use ostler_process::children;
 use std::{
     io,
@@ -28,7 +29,17 @@ impl Launcher {
 
     /// Runs `argv` to its end, and keeps what it says on standard error. Dropping the future kills it.
     pub(crate) async fn output(self, argv: &[String]) -> io::Result<Output> {
+        self.output_with(argv, &[]).await
+    }
+
+    /// The same with more in its environment.
+    pub(crate) async fn output_with(
+        self,
+        argv: &[String],
+        environment: &[(&'static str, Secret)],
+    ) -> io::Result<Output> {
         let mut command = self.command(argv);
+        command.envs(environment.iter().map(|(name, value)| (name, value.expose())));
         command.stderr(Stdio::piped());
         children::start(command)?.wait_with_output().await
     }

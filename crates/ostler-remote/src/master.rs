@@ -1,7 +1,7 @@
 //! The ControlMaster: the one process that holds a session's connection.
 
 use crate::{args::READY, askpass::Askpass, connect_error, error::one_line, launch::Launcher, offered};
-use ostler_core::ports::ConnectError;
+use ostler_core::{ports::ConnectError, secret::Secret};
 use ostler_process::children;
 use std::{
     process::Stdio,
@@ -29,7 +29,7 @@ impl Master {
     pub(crate) async fn start(
         launcher: Launcher,
         argv: &[String],
-        askpass: Option<&Askpass>,
+        (askpass, environment): (Option<&Askpass>, &[(&'static str, Secret)]),
         expected: &[String],
     ) -> Result<Self, ConnectError> {
         let broken = |source| ConnectError::Broken(one_line(&Launcher::failed(argv, source)));
@@ -37,6 +37,7 @@ impl Master {
         if let Some(askpass) = askpass {
             command.envs(askpass.environment());
         }
+        command.envs(environment.iter().map(|(name, value)| (name, value.expose())));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = children::start(command).map_err(broken)?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
@@ -87,7 +88,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_broken_not_unanswered() {
         let argv = ["ostler-has-no-such-ssh".to_owned()];
-        let Err(error) = Master::start(Launcher::detect().await, &argv, None, &[]).await else { panic!("it started") };
+        let Err(error) = Master::start(Launcher::detect().await, &argv, (None, &[]), &[]).await else {
+            panic!("it started")
+        };
         let ConnectError::Broken(reason) = &error else { panic!("{error:?}") };
         assert!(reason.contains("ostler-has-no-such-ssh"), "{reason}");
     }

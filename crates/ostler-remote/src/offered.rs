@@ -4,17 +4,20 @@
 //! counts no failed login, and no fail2ban bans us.
 
 use crate::{args, connect_error, error::one_line, launch::Launcher};
-use ostler_core::ports::{ConnectError, LET_IN};
+use ostler_core::{
+    ports::{ConnectError, LET_IN},
+    secret::Secret,
+};
 
 /// Asks by a connection of its own. `trust`: options of every client; `expected`: fingerprints of the pinned host keys.
 pub(crate) async fn ask(
     launcher: Launcher,
-    trust: &[String],
+    (trust, environment): (&[String], &[(&'static str, Secret)]),
     login: (&str, &str, u16),
     expected: &[String],
 ) -> Result<Vec<String>, ConnectError> {
     let argv = args::question(trust, login);
-    let output = launcher.output(&argv).await;
+    let output = launcher.output_with(&argv, environment).await;
     let output = output.map_err(|source| ConnectError::Broken(one_line(&Launcher::failed(&argv, source))))?;
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.success() {

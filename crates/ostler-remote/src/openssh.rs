@@ -20,6 +20,7 @@ use ostler_core::{
     ids::ServerName,
     model::KeyPair,
     ports::{ConnectError, Credential, HostKey, Login, PortState, Remote, Session},
+    secret::Secret,
 };
 use ssh_agent_lib::{agent::Session as _, client::Client};
 use std::{
@@ -60,20 +61,23 @@ impl OpenSsh {
             Credential::Agent { socket, first } => held(socket, first).await,
             _ => Vec::new(),
         };
+        can_take(login)?;
         let prepared = self.prepare(login, &first).map_err(|error| ConnectError::Broken(one_line(&error)))?;
-        let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected, .. } = prepared;
+        let Prepared { agent, dir, leftovers, ssh_args, master_argv, askpass, expected, environment, .. } = prepared;
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
         clear(launcher, leftovers).await;
-        let master = Master::start(launcher, &master_argv, askpass.as_ref(), &expected).await?;
+        let master = Master::start(launcher, &master_argv, (askpass.as_ref(), &environment), &expected).await?;
         Ok(SshSession::new(login, ssh_args, launcher, (master, agent, dir)))
     }
 
     async fn offered(&self, login: &Login) -> Result<Vec<String>, ConnectError> {
+        can_take(login)?;
         let prepared = self.prepare(login, &[]).map_err(|error| ConnectError::Broken(one_line(&error)))?;
         let launcher = *self.launcher.get_or_init(Launcher::detect).await;
         let host = login.address.ip().to_string();
         let login = (login.user.as_str(), host.as_str(), login.address.port());
-        offered::ask(launcher, &prepared.trust, login, &prepared.expected).await
+        let way = (prepared.connecting.as_slice(), prepared.environment.as_slice());
+        offered::ask(launcher, way, login, &prepared.expected).await
     }
 
     /// `first`: public keys that are tried before others.
@@ -90,9 +94,12 @@ impl OpenSsh {
         let failed = |source| RemoteError::File { path: dir.path().to_owned(), source };
         let first = dir.write_keys(first).map_err(failed)?;
         let proof = args::proof(&login.credential, &first)?;
+        let (through, environment) = args::through(login.through.as_ref());
+        let connecting = [through, trust.clone()].concat();
         let master_argv =
-            args::master(&[proof, trust.clone()].concat(), &control, (&login.user, &host, login.address.port()))?;
-        let ssh_args = [trust.clone(), args::ride(&control)?].concat();
+            args::master(&[proof, connecting.clone()].concat(), &control, (&login.user, &host, login.address.port()))?;
+        let never_alone = args::never_alone(login.through.as_ref());
+        let ssh_args = [never_alone, trust, args::ride(&control)?].concat();
         let (mut agent, mut askpass) = (None, None);
         match &login.credential {
             Credential::Key(key) => {
@@ -102,7 +109,7 @@ impl OpenSsh {
             Credential::Password(password) => askpass = Some(Askpass::prepare(dir.path(), password).map_err(failed)?),
             Credential::KeyFile { .. } | Credential::Agent { .. } => {}
         }
-        Ok(Prepared { agent, dir, leftovers, trust, ssh_args, master_argv, askpass, expected })
+        Ok(Prepared { agent, dir, leftovers, connecting, ssh_args, master_argv, askpass, expected, environment })
     }
 }
 
@@ -127,11 +134,29 @@ struct Prepared {
     agent: Option<Agent>,
     dir: SessionDir,
     leftovers: Vec<Leftover>,
-    trust: Vec<String>,
+    /// Options of a client that connects by itself.
+    connecting: Vec<String>,
     ssh_args: Vec<String>,
     master_argv: Vec<String>,
     askpass: Option<Askpass>,
     expected: Vec<String>,
+    environment: Vec<(&'static str, Secret)>,
+}
+
+/// Without the program that takes a tunnel, no try would be better than the first.
+fn can_take(login: &Login) -> Result<(), ConnectError> {
+    let in_path = || {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(args::TUNNEL_CLIENT).is_file())
+    };
+    match login.through.is_none() || in_path() {
+        true => Ok(()),
+        false => Err(ConnectError::Broken(format!(
+            "`{}` is not in PATH, and the way to {} leads through a tunnel: install it from https://pkg.cloudflare.com",
+            args::TUNNEL_CLIENT,
+            login.server
+        ))),
+    }
 }
 
 /// Ends masters whose Ostler died, where the kernel did not, and removes their sockets.

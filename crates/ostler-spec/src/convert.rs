@@ -4,9 +4,9 @@ use super::{
     Address, AnsibleOptions, CatalogSource, ExistingOptions, Forward, HetznerEndpoint, HetznerOptions, ImageRef,
     KeyFault, LocalOptions, MatchBlocks, Network, ProviderKind, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions,
     RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy,
-    Value, access, apps,
+    TunnelEndpoint, TunnelOptions, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
-    hetzner, proxmox, rsa, rules,
+    hetzner, proxmox, rsa, rules, tunnel,
     walk::Found,
 };
 use crate::{CatalogIndex, FIREWALLS, ServerName};
@@ -40,8 +40,11 @@ pub(super) fn spec(
         forwarded: HashMap::new(),
         endpoints: BTreeMap::new(),
         vmids: HashMap::new(),
+        tunnels: BTreeMap::new(),
+        hostnames: HashMap::new(),
     };
     converter.providers(root);
+    converter.tunnels(root);
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
     Some(Spec { path: context.path.clone(), catalog: catalog?, servers: servers.into_iter().collect::<Option<_>>()? })
 }
@@ -72,6 +75,10 @@ struct Converter<'a> {
     endpoints: BTreeMap<String, Endpoint>,
     /// VMIDs by provider, with the key path that took each.
     vmids: HashMap<(String, i64), String>,
+    /// Entries of `tunnels`; `None` where one is at fault.
+    tunnels: BTreeMap<String, Option<TunnelEndpoint>>,
+    /// Host names of tunnels, with the key path that took each.
+    hostnames: HashMap<String, String>,
 }
 
 /// An entry of `providers`; without its content where that is at fault.
@@ -97,6 +104,50 @@ impl Converter<'_> {
             };
             self.endpoints.insert(name.clone(), endpoint);
         }
+    }
+
+    fn tunnels(&mut self, root: &Found) {
+        for (name, found) in root.get("tunnels").and_then(Found::map).into_iter().flatten() {
+            let token = found.get("token").and_then(|token| self.context.secret(token)).flatten();
+            self.tunnels.insert(name.clone(), tunnel::read_endpoint(name, found, token));
+        }
+    }
+
+    /// `None` where it is at fault.
+    fn tunnel(
+        &mut self,
+        server: &Found,
+        modules: Option<&BTreeMap<String, Option<Settings>>>,
+    ) -> Option<Option<TunnelOptions>> {
+        let found = server.get("tunnel")?;
+        if found.is_null() {
+            return Some(None);
+        }
+        let (via, hostname, close) = (found.get("via")?, found.get("hostname")?, found.get("close_ssh")?);
+        let name = via.text();
+        if let Some(name) = name.filter(|name| !self.tunnels.contains_key(*name)) {
+            let problem = Problem::new(format!("there is no tunnel {}", quote(name)));
+            let problem = match self.tunnels.is_empty() {
+                true => problem.hint("describe it under `tunnels`: `tunnels: { edge: { kind: cloudflare, … } }`"),
+                false => problem.hints(nearest(name, self.tunnels.keys().map(String::as_str))),
+            };
+            self.faults.push(via.fault(problem));
+            return None;
+        }
+        if let Some(text) = hostname.text()
+            && let Some(taken) = self.hostnames.insert(text.to_owned(), hostname.path.clone())
+        {
+            let problem = Problem::new(format!("{} leads to another server: `{taken}`", quote(text)));
+            self.faults.push(hostname.fault(problem.hint("give each server a host name of its own")));
+        }
+        let has_firewall = |modules: &BTreeMap<String, Option<Settings>>| {
+            FIREWALLS.iter().any(|name| modules.get(*name).is_some_and(Option::is_some))
+        };
+        if close.bool() == Some(true) && modules.is_some_and(|modules| !has_firewall(modules)) {
+            let problem = Problem::new("nothing on the server could close its SSH port: no firewall is switched on");
+            self.faults.push(close.fault(problem.hint("switch on a firewall, such as `modules: { ufw: true }`")));
+        }
+        Some(Some(tunnel::options(found, self.tunnels.get(name?).cloned().flatten())?))
     }
 
     /// The kind of a server's provider; `None` where there is no such provider.
@@ -210,6 +261,7 @@ impl Converter<'_> {
         if let (Some(provider), Some(network)) = (provider, found.get("network")) {
             self.cards_of_provider(provider, network);
         }
+        let tunnel = self.tunnel(found, modules.as_ref());
         Some(ServerSpec {
             name: ServerName::parse(name).ok()?,
             provider: match provider? {
@@ -230,6 +282,7 @@ impl Converter<'_> {
             catalog: None,
             apps: apps?,
             app_params: app_params?,
+            tunnel: tunnel?,
             ansible: AnsibleOptions { strategy: strategy? },
             template: None,
         })

@@ -7,6 +7,7 @@ use super::{
         Presence::{self, Default, Required},
         Shape, Text,
     },
+    tunnel,
 };
 use crate::{CatalogIndex, ModuleMeta};
 use std::collections::BTreeMap;
@@ -33,6 +34,12 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
             Shape::Map { key: rules::provider_name(), value: Box::new(provider()) },
             empty(),
             "Where else servers come from, each under a name that `provider` of a server can use",
+        ),
+        Field::new(
+            "tunnels",
+            Shape::Map { key: tunnel::name(), value: Box::new(tunnel::endpoint()) },
+            empty(),
+            "Where tunnels end, each under a name that `tunnel` of a server can use",
         ),
         Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
     ]))
@@ -123,6 +130,7 @@ fn server(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Result<Shap
         ),
         Field::new("apps", apps, none(), "Apps of the catalog; the apps that they depend on are added"),
         Field::new("app_params", app_params, empty(), "Parameters of the apps"),
+        Field::new("tunnel", tunnel::way(), null(), "A tunnel that leads to its SSH, without an open port"),
         Field::new("ansible", ansible(), empty(), "How Ansible is run"),
         Field::new("local", local(), empty(), "Options of provider `local` only"),
         Field::new("existing", existing(), null(), "Options of provider `existing` only: how to log in now"),

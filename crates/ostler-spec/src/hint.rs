@@ -34,6 +34,8 @@ pub enum Next {
     },
     /// The same where it is of no matter which spec.
     UpAgain,
+    /// Opens the SSH port of a server again whose tunnel is dead.
+    Rescue(ServerName),
     /// Shows what happened to a server.
     ShowLog(ServerName),
     /// Shows what happens to it now.
@@ -126,6 +128,7 @@ impl fmt::Display for Next {
             Self::Destroy(server) => write!(f, "destroy {server}"),
             Self::Up { file: Some(file) } => write!(f, "bring up {file}"),
             Self::Up { file: None } | Self::UpAgain => f.write_str("bring up"),
+            Self::Rescue(server) => write!(f, "rescue {server}"),
             Self::ShowLog(server) => write!(f, "log of {server}"),
             Self::FollowLog(server) => write!(f, "live log of {server}"),
             Self::Run { server, command } => write!(f, "{command} on {server}"),

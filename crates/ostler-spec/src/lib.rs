@@ -36,6 +36,7 @@ mod shape;
 mod size;
 mod template;
 mod timezone;
+mod tunnel;
 mod value;
 mod walk;
 

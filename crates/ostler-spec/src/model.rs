@@ -69,6 +69,9 @@ pub struct ServerSpec {
     pub apps: Vec<String>,
     /// Parameters of apps, defaults not filled in.
     pub app_params: BTreeMap<String, Settings>,
+    /// The tunnel that leads to its SSH.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelOptions>,
     /// How Ansible is run.
     pub ansible: AnsibleOptions,
     /// What it holds, where it is to become a template. No spec file says so: `template build` makes such specs.
@@ -77,9 +80,10 @@ pub struct ServerSpec {
 }
 
 impl ServerSpec {
-    /// Every secret that a run of Ansible needs, in the order of the file. The way in of an existing server is not among them.
+    /// Every secret that an application needs, in the order of the file. The way in of an existing server is not among them.
     pub fn secrets(&self) -> Vec<&SecretRef> {
         let mut secrets: Vec<_> = self.vault_password().into_iter().chain(&self.password).collect();
+        secrets.extend(self.tunnel.as_ref().map(|tunnel| &tunnel.via.token));
         for params in self.app_params.values() {
             params.values().for_each(|value| value.secrets(&mut secrets));
         }
@@ -477,6 +481,30 @@ pub enum HetznerAddress {
     Own,
     /// The Primary IP of this name, found or made, which outlives the server.
     Kept(String),
+}
+
+/// A tunnel that leads to a server's SSH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelOptions {
+    /// Where it ends.
+    pub via: TunnelEndpoint,
+    /// Host name that leads through it.
+    pub hostname: String,
+    /// Whether the SSH port is closed to everybody else.
+    pub close_ssh: bool,
+}
+
+/// An account at Cloudflare that tunnels end in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunnelEndpoint {
+    /// Its name under `tunnels`.
+    pub name: String,
+    /// Id of the account.
+    pub account: String,
+    /// API token.
+    pub token: SecretRef,
+    /// URL of the API, without a slash at the end.
+    pub url: String,
 }
 
 /// One forwarded TCP port.

@@ -24,6 +24,7 @@ impl TestEnvironment {
     pub fn new(binary: impl Into<PathBuf>) -> Self {
         let dir = tempfile::Builder::new().prefix("ostler-test-").tempdir().expect("a temporary directory");
         fs::create_dir(dir.path().join("home")).expect("a home directory");
+        fs::create_dir(dir.path().join("bin")).expect("a folder for programs");
         Self { dir, binary: binary.into() }
     }
 
@@ -49,6 +50,11 @@ impl TestEnvironment {
     /// Its folder, for spec files and the like.
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// A folder whose programs the binary finds before those of this machine.
+    pub fn programs(&self) -> PathBuf {
+        self.dir.path().join("bin")
     }
 
     /// The state directory.
@@ -80,7 +86,7 @@ impl TestEnvironment {
             .args(arguments)
             .current_dir(self.dir.path())
             .env_clear()
-            .env("PATH", SEARCH_PATH)
+            .env("PATH", format!("{}:{SEARCH_PATH}", self.programs().display()))
             .env("HOME", self.dir.path().join("home"))
             .stdin(Stdio::null());
         command

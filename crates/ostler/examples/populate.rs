@@ -122,6 +122,7 @@ fn spec(name: ServerName) -> ServerSpec {
         catalog: None,
         apps: Vec::new(),
         app_params: std::collections::BTreeMap::new(),
+        tunnel: None,
         ansible: ostler_core::spec::AnsibleOptions::default(),
         template: None,
         exclusive_keys: false,

@@ -1,8 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild, resume,
-    schema, secret, ssh, status, up, verify, wizard,
+    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild, rescue,
+    resume, schema, secret, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -81,6 +81,8 @@ pub enum Command {
     Logs(logs::Arguments),
     /// Log in to a server, over its pinned host key.
     Ssh(ssh::Arguments),
+    /// Open the SSH port of a server again whose tunnel is dead.
+    Rescue(rescue::Arguments),
     /// Get the images that servers boot from.
     #[command(subcommand)]
     Image(image::Command),

@@ -32,6 +32,7 @@ use ostler_providers::{
 use ostler_remote::OpenSsh;
 use ostler_service::{Limits, Service};
 use ostler_store::SeaStore;
+use ostler_tunnels::CloudflareTunnels;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -219,6 +220,7 @@ impl Session {
             store,
             leaser: Arc::new(leaser),
             providers: Arc::new(self.providers()),
+            tunnels: Arc::new(CloudflareTunnels::new(Box::new(Secrets(self.store.clone())))),
             remote: self.remote.clone(),
             engine: self.engine.clone(),
             outside_secret: Arc::new(outside_secret),
@@ -319,11 +321,18 @@ impl Session {
     }
 }
 
-/// Tokens of providers, wherever a spec says that they are.
+/// Tokens of providers and tunnels, wherever a spec says that they are.
 struct Secrets(SeaStore);
 
 #[async_trait::async_trait]
 impl Tokens for Secrets {
+    async fn token(&self, reference: &SecretRef) -> Result<Secret> {
+        resolve(&self.0, &outside_secret, reference).await
+    }
+}
+
+#[async_trait::async_trait]
+impl ostler_tunnels::Tokens for Secrets {
     async fn token(&self, reference: &SecretRef) -> Result<Secret> {
         resolve(&self.0, &outside_secret, reference).await
     }

@@ -90,7 +90,9 @@ pub(crate) async fn try_all(ctx: &Context<'_>, session: &dyn Session, notes: &mu
     let slowness = ctx.observe().await?.slowness.max(1);
     let addresses = try_way(ctx, session, slowness, notes).await?;
     let reached = session.transport().address;
-    if let Some(other) = addresses.into_iter().find(|address| address.is_ipv4() != reached.is_ipv4()) {
+    if ctx.login(reached, &ctx.spec.user).await?.through.is_none()
+        && let Some(other) = addresses.into_iter().find(|address| address.is_ipv4() != reached.is_ipv4())
+    {
         try_elsewhere(ctx, SocketAddr::new(other, ctx.spec.ssh.port), slowness, notes).await?;
     }
     Ok(())

@@ -42,12 +42,20 @@ pub(crate) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Tr
     let seconds = ctx.world.wait.lock_limit().as_secs();
     vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
     vars.insert("ostler_mark".into(), Value::String(leftovers::mark(ctx)));
+    let mut secret_vars = host_vars::secret(ctx.world, &ctx.spec).await?;
+    if let Some(tunnel) = ctx.tunnel().await? {
+        if tunnel.ssh_closed {
+            vars.insert("ostler_ssh_open".into(), Value::Bool(false));
+        }
+        let wanted = tunnel.made.token.filter(|_| ctx.spec.tunnel.is_some());
+        secret_vars.extend(wanted.map(|token| ("ostler_tunnel_token".to_owned(), token)));
+    }
     Ok(RunHost {
         name: ctx.server().clone(),
         transport,
         vars,
         secrets: host_vars::secret_params(ctx.world, &ctx.spec).await?,
-        secret_vars: host_vars::secret(ctx.world, &ctx.spec).await?,
+        secret_vars,
     })
 }
 

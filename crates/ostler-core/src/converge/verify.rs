@@ -124,7 +124,7 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
     let of_apps = app_ports(spec, catalog).filter(|port| port.proto == Proto::Tcp && port.scope != Scope::Local);
     let of_apps: BTreeSet<u16> = of_apps.map(|port| port.port).collect();
     // Where the spec wants no firewall, only the apps' own ports are promised anything.
-    let (openings, mut ports) = match openings(spec, catalog) {
+    let (mut openings, mut ports) = match openings(spec, catalog) {
         Some(openings) => (openings, facts.ports.clone()),
         None => {
             let open = |port: &u16| Opening { ports: *port..=*port, proto: Some(Proto::Tcp), from: Source::Anyone };
@@ -132,9 +132,15 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         }
     };
     ports.extend(&of_apps);
-    // That we get in at SSH's port is proved, and somebody may count the connections to it.
-    ports.remove(&spec.ssh.port);
-    let mut ways = vec![Way { address: reached, from: facts.client }];
+    if ctx.tunnel().await.is_ok_and(|tunnel| tunnel.is_some_and(|tunnel| tunnel.ssh_closed)) {
+        // Then nobody may connect to it, whatever the rules of the spec say.
+        openings.retain(|opening| opening.ports != (spec.ssh.port..=spec.ssh.port));
+    } else {
+        // That we get in at SSH's port is proved, and somebody may count the connections to it.
+        ports.remove(&spec.ssh.port);
+    }
+    // Through a tunnel we come from the server itself, and to its other ports from elsewhere.
+    let mut ways = vec![Way { address: reached, from: facts.client.filter(|client| !client.is_loopback()) }];
     if let Some(other) = facts.addresses.iter().find(|address| address.is_ipv4() != reached.is_ipv4())
         && !ports.is_empty()
     {

@@ -62,7 +62,7 @@ pub enum Phase {
     Access,
     /// Ansible works on it.
     Provision,
-    /// A tunnel replaces the open SSH port. Later.
+    /// A login through the tunnel is proved, and SSH is closed to all others.
     Tunnel,
     /// It is what its spec says.
     Ready,

@@ -6,6 +6,7 @@ mod provider;
 mod remote;
 mod reporter;
 mod store;
+mod tunnel;
 
 pub use ask::*;
 pub use engine::*;
@@ -13,3 +14,4 @@ pub use provider::*;
 pub use remote::*;
 pub use reporter::*;
 pub use store::*;
+pub use tunnel::*;

@@ -17,6 +17,19 @@ pub struct Login {
     pub host_keys: Vec<String>,
     /// What proves who we are.
     pub credential: Credential,
+    /// The tunnel that leads to its sshd; `None`: `address` does.
+    pub through: Option<Through>,
+}
+
+/// A tunnel, as a client takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// Host name that leads through it.
+    pub hostname: String,
+    /// What the client names itself by.
+    pub client_id: String,
+    /// What it proves that with.
+    pub client_secret: Secret,
 }
 
 /// What a login is made with.

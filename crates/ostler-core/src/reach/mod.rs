@@ -1,6 +1,7 @@
 //! The way to a server: its address, its first boot, its host key, and logins.
 
 pub mod cloud_init;
+pub mod fence;
 pub(crate) mod host_key;
 pub(crate) mod password;
 pub(crate) mod patience;

@@ -138,6 +138,10 @@ pub(crate) async fn for_host_keys(
 /// Whether a session came about where sshd is to listen from now on, and not where it did before.
 pub(crate) async fn came_by_next(ctx: &Context<'_>, session: &dyn Session) -> Result<bool> {
     let Some(next) = ctx.record().await?.machine_next else { return Ok(false) };
+    if ctx.tunnel().await?.is_some_and(|tunnel| tunnel.through) {
+        // The tunnel leads to the port of the spec.
+        return Ok(true);
+    }
     let observed = ctx.provider().observe(&[&next]).await?.pop();
     Ok(observed.and_then(|observed| observed.ssh) == Some(session.transport().address))
 }
@@ -165,7 +169,9 @@ async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box
         if observed.power != Power::On {
             return Err(machine_stopped(ctx).await.into());
         }
-        let next = next_address(ctx).await?;
+        let tunnelled = credential.is_none() && ctx.tunnel().await?.is_some_and(|tunnel| tunnel.through);
+        // What leads through a tunnel leads to no address.
+        let next = if tunnelled { None } else { next_address(ctx).await? };
         // There is always a last try when the time is over.
         let left = wait.left(observed.slowness).max(interval);
         let Some(mut address) = observed.ssh else {
@@ -176,7 +182,7 @@ async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box
             wait.pause(interval).await?;
             continue;
         };
-        if look || next.is_some() {
+        if (look && !tunnelled) || next.is_some() {
             let patience = match awaited {
                 Awaited::FirstBoot | Awaited::Boot => LOOK.max(interval),
                 Awaited::Answer => SHORT_LOOK * observed.slowness,
@@ -205,7 +211,10 @@ async fn for_login_with(ctx: &Context<'_>, attempts: Attempts<'_>) -> Result<Box
         match connected {
             Ok(session) => return Ok(session),
             Err(ConnectError::NoAnswer(words)) => {
-                missing = "a lasting SSH connection (it answered and hung up)";
+                missing = match tunnelled {
+                    true => "an answer through its tunnel",
+                    false => "a lasting SSH connection (it answered and hung up)",
+                };
                 wait.no_answer(missing, words).await?;
             }
             Err(ConnectError::Refused(words)) if is_booting(&words) => {
@@ -350,12 +359,18 @@ async fn machine_stopped(ctx: &Context<'_>) -> Failure {
 
 pub(crate) async fn timed_out(ctx: &Context<'_>, missing: &str, begun: Instant, last_word: Option<String>) -> Failure {
     let seconds = begun.elapsed().as_secs();
-    let failure = Failure::new(
+    let mut failure = Failure::new(
         Blame::Target,
         format!("{} did not come up within {seconds} s: still waiting for {missing}", ctx.server()),
-    )
-    .with_hint(Hint::from(Next::WaitLonger).with(" waits longer"))
-    .with_lines(console(ctx).await);
+    );
+    if ctx.tunnel().await.is_ok_and(|tunnel| tunnel.is_some_and(|tunnel| tunnel.through)) {
+        failure = failure.with_hint(
+            Hint::from("where the tunnel is dead, ")
+                .with(Next::Rescue(ctx.server().clone()))
+                .with(" opens the SSH port again"),
+        );
+    }
+    let failure = failure.with_hint(Hint::from(Next::WaitLonger).with(" waits longer")).with_lines(console(ctx).await);
     with_words(failure, last_word.as_deref().unwrap_or_default())
 }
 

@@ -9,13 +9,13 @@ use crate::{
     },
     error::{Blame, Failure, Result},
     event::{EventKind, Level},
-    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord, Verification},
+    model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord, TunnelRecord, Verification},
     operation::{self, Outputs, Step},
     ports::{Reporter, Session},
-    reach::wait,
-    server::fence,
+    reach::{fence, wait},
     spec::{CatalogSource, ServerSpec},
-    world::{Context, World},
+    tunnel::{account, leave, proof},
+    world::{Context, World, tunnel_of},
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -28,9 +28,19 @@ pub struct Plan {
     pub spec: ServerSpec,
     /// Whether its virtual hardware differs from the spec, so that it is shut down, changed and started again.
     pub reshape: bool,
+    /// Whether it has a tunnel that the spec no longer asks for.
+    #[serde(default)]
+    pub leave_tunnel: bool,
 }
 
-/// The steps, in order.
+impl Plan {
+    /// For a server that shall be this.
+    pub fn new(spec: ServerSpec, reshape: bool) -> Self {
+        Self { spec, reshape, leave_tunnel: false }
+    }
+}
+
+/// The steps of a server without a tunnel, in order.
 pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>>> {
     vec![
         Step::precondition("power", Phase::Connect, power),
@@ -40,6 +50,31 @@ pub fn steps<'a>() -> Vec<Step<ApplyContext<'a>>> {
         Step::new("prove-access", Phase::Ready, prove_access),
         Step::new("verify", Phase::Ready, verify),
     ]
+}
+
+/// The same for a server that gets a tunnel, or has one.
+pub fn steps_with_tunnel<'a>() -> Vec<Step<ApplyContext<'a>>> {
+    let mut steps = steps();
+    steps.insert(3, Step::new("tunnel-account", Phase::Provision, open_tunnel));
+    steps.insert(5, Step::new("tunnel-login", Phase::Tunnel, prove_tunnel));
+    steps.insert(6, Step::new("close-ssh", Phase::Tunnel, close_ssh));
+    steps
+}
+
+/// The same for a server whose tunnel the spec no longer asks for.
+pub fn steps_leaving_tunnel<'a>() -> Vec<Step<ApplyContext<'a>>> {
+    let mut steps = steps();
+    steps.insert(4, Step::new("leave-tunnel", Phase::Tunnel, leave_tunnel));
+    steps
+}
+
+/// Those of a plan.
+pub(super) fn steps_for<'a>(plan: &Plan) -> Vec<Step<ApplyContext<'a>>> {
+    match (&plan.spec.tunnel, plan.leave_tunnel) {
+        (Some(_), _) => steps_with_tunnel(),
+        (None, true) => steps_leaving_tunnel(),
+        (None, false) => steps(),
+    }
 }
 
 /// What the steps work with: the usual, and the plan.
@@ -78,7 +113,9 @@ pub async fn begin(world: &World, plan: &Plan) -> Result<OperationRecord> {
         .ok_or_else(|| Failure::new(Blame::Bug, format!("{name} is applied before it is created")))?;
     server.desired = plan.spec.clone();
     world.store.put_server(&server).await?;
-    let record = operation::begun((server.subject(), name.as_str()), OperationKind::Apply, plan, &steps());
+    let has_tunnel = tunnel_of(world, server.subject()).await?.is_some();
+    let plan = &Plan { leave_tunnel: plan.spec.tunnel.is_none() && has_tunnel, ..plan.clone() };
+    let record = operation::begun((server.subject(), name.as_str()), OperationKind::Apply, plan, &steps_for(plan));
     world.store.begin_operation(&record).await?;
     Ok(record)
 }
@@ -142,6 +179,15 @@ pub(super) struct Converged {
 }
 
 async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
+    let stays_closed = ctx.base.spec.tunnel.as_ref().is_some_and(|tunnel| tunnel.close_ssh);
+    if let Some(mut tunnel) = ctx.base.tunnel().await?.filter(|tunnel| tunnel.ssh_closed && !stays_closed) {
+        tunnel.ssh_closed = false;
+        ctx.base.put_tunnel(Some(&tunnel)).await?;
+    }
+    converge(ctx).await
+}
+
+async fn converge(ctx: &ApplyContext<'_>) -> Result<Converged> {
     let base = &ctx.base;
     // A killed step is run again, and what its last run left must be gone first.
     leftovers::clear(base).await?;
@@ -175,6 +221,9 @@ async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
     let reports = observer.into_reports();
     if promises::change_access(&reports) {
         promises::doubt(base).await?;
+        if let Some(tunnel) = base.tunnel().await?.filter(|tunnel| tunnel.proved) {
+            base.put_tunnel(Some(&TunnelRecord { proved: false, ..tunnel })).await?;
+        }
     }
     let lost = reports.iter().any(diagnosis::is_lost);
     let log = if lost { String::new() } else { server_log::script(run, &reports) };
@@ -201,6 +250,97 @@ async fn run_ansible(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<Converged> {
         (_, Err(unsettled)) => return Err(unsettled),
     }
     Ok(Converged { changed: reports.iter().filter(|r| diagnosis::is_change(r)).count() })
+}
+
+async fn open_tunnel(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    account::open(&ctx.base).await
+}
+
+/// The tunnel's record, which an earlier step made.
+async fn tunnel(ctx: &ApplyContext<'_>) -> Result<TunnelRecord> {
+    ctx.base.tunnel().await?.ok_or_else(|| Failure::new(Blame::Bug, "the tunnel has no record"))
+}
+
+/// A login through the tunnel, with the pinned host key, while the port is open.
+async fn prove_tunnel(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    let tunnel = tunnel(ctx).await?;
+    // Where logins go through it, this very run has proved it.
+    if !tunnel.through {
+        proof::login(&ctx.base, &tunnel).await?.close().await;
+    }
+    ctx.base.update(|record| record.phase = Phase::Tunnel).await?;
+    Ok(())
+}
+
+/// Closes the port, or, where the spec no longer wants that, has logins go by it again.
+async fn close_ssh(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    let base = &ctx.base;
+    let mut tunnel = tunnel(ctx).await?;
+    if !base.spec.tunnel.as_ref().is_some_and(|tunnel| tunnel.close_ssh) {
+        if tunnel.through {
+            let direct = leave::go_direct(base, &mut tunnel).await?;
+            if let Some(old) = base.take_session() {
+                old.close().await;
+            }
+            base.leave_session(direct);
+        }
+        return Ok(());
+    }
+    if !(tunnel.through && tunnel.ssh_closed) {
+        (tunnel.through, tunnel.ssh_closed, tunnel.proved) = (true, true, false);
+        base.put_tunnel(Some(&tunnel)).await?;
+        let closed = async {
+            // What closes the port must not come by it.
+            if let Some(direct) = base.take_session() {
+                direct.close().await;
+            }
+            base.leave_session(wait::for_login(base).await?);
+            converge(ctx).await
+        };
+        if let Err(failure) = closed.await {
+            return Err(stays_open(base, tunnel, failure).await);
+        }
+    }
+    if tunnel.proved {
+        return Ok(());
+    }
+    fence::admit_ssh(base, false).await?;
+    let session = ctx.take_session().await?;
+    let open = proof::answering(base, session.as_ref()).await?;
+    base.leave_session(session);
+    if let Some(address) = open.first() {
+        let message = format!("SSH of {} still answers at {address}, though `close_ssh` is on", base.server());
+        return Err(Failure::new(Blame::Target, message).with_hint(
+            "a rule of your own lets it in, or another firewall forwards it: take that away, and bring it up again",
+        ));
+    }
+    tunnel.proved = true;
+    base.put_tunnel(Some(&tunnel)).await
+}
+
+/// What closed the port came to nothing. Where it is open, logins go by it again.
+async fn stays_open(ctx: &Context<'_>, mut tunnel: TunnelRecord, failure: Failure) -> Failure {
+    if !proof::answers(ctx).await {
+        return failure;
+    }
+    (tunnel.through, tunnel.ssh_closed) = (false, false);
+    match ctx.put_tunnel(Some(&tunnel)).await {
+        Ok(()) => failure.because_of(format!("SSH of {} stays open", ctx.server())),
+        Err(unkept) => unkept,
+    }
+}
+
+/// The run has opened the port; what goes now is not needed any more.
+async fn leave_tunnel(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
+    let base = &ctx.base;
+    let Some(mut tunnel) = base.tunnel().await? else { return Ok(()) };
+    let direct = leave::go_direct(base, &mut tunnel).await?;
+    if let Some(old) = base.take_session() {
+        old.close().await;
+    }
+    let taken = leave::take_down(base, &tunnel, direct.as_ref()).await;
+    base.leave_session(direct);
+    taken
 }
 
 async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {

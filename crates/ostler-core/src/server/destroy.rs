@@ -8,6 +8,7 @@ use crate::{
     operation::Driver,
     server::{apply, create},
     subject::Subject,
+    tunnel::{account, leave},
     world::{Context, World},
 };
 
@@ -19,6 +20,11 @@ pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
     end_children(world, record.subject()).await?;
     apply::close_interrupted(world, &record).await?;
     let mut creation = create::operation_of(world, &record).await?;
+    let last = Context::new(world, record.subject(), creation.id, record.desired.clone());
+    if last.provider().origin().adopts() {
+        // It stays, so SSH is opened before its tunnel goes.
+        leave::release(&last).await?;
+    }
     if creation.state != OperationState::Undone {
         let spec = create::planned_spec(&creation)?;
         let ctx = Context::new(world, creation.subject, creation.id, spec);
@@ -30,6 +36,10 @@ pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
             failure.hints.push(again.with(" again: it goes on with what is left"));
             failure
         })?;
+    }
+    if let Some(tunnel) = last.tunnel().await? {
+        // With the machine the other end of it is gone.
+        account::close(&last, &tunnel).await?;
     }
     world.store.remove_server(record.subject()).await
 }

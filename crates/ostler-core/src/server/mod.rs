@@ -10,8 +10,8 @@ pub mod apply;
 pub mod create;
 pub mod destroy;
 pub mod drift;
-pub mod fence;
 pub mod rebuild;
+pub mod rescue;
 pub mod template;
 pub mod up;
 pub mod verify;
@@ -23,6 +23,8 @@ pub fn operations() -> Vec<Definition> {
         Definition::new("adopt", OperationKind::Create, &adopt::steps()),
         Definition::new("apply", OperationKind::Apply, &apply::steps()),
         Definition::new("rebuild", OperationKind::Rebuild, &rebuild::steps()),
+        Definition::new("apply with a tunnel", OperationKind::Apply, &apply::steps_with_tunnel()),
+        Definition::new("leave the tunnel", OperationKind::Apply, &apply::steps_leaving_tunnel()),
         Definition::new("template", OperationKind::Template, &template::steps()),
     ]
 }

@@ -11,8 +11,9 @@ use crate::{
     model::{OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepState},
     operation::{self, Driver, Outputs, Step},
     ports::Rebuilding,
+    reach::fence,
     server::{
-        apply, create, destroy, fence,
+        apply, create, destroy,
         up::{self, Outcome},
     },
     spec::ServerSpec,
@@ -89,7 +90,7 @@ pub(super) async fn finish(world: &World, operation: &mut OperationRecord) -> Re
     let driver = Driver { store: &*world.store, reporter: &ctx.reporter, interrupt: &world.interrupt };
     driver.forward(operation, &steps(), &ctx).await?;
     let session = ctx.take_session();
-    let mut operation = apply::begin(world, &apply::Plan { spec, reshape: false }).await?;
+    let mut operation = apply::begin(world, &apply::Plan::new(spec, false)).await?;
     let changed = up::run_apply(world, &mut operation, session).await?;
     Ok(Outcome { created: false, changed })
 }
@@ -147,5 +148,10 @@ async fn rebuild_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
         record.verified = None;
     })
     .await?;
+    if let Some(mut tunnel) = ctx.tunnel().await? {
+        // The new system has no end of it yet, and its port is open.
+        (tunnel.through, tunnel.ssh_closed, tunnel.proved) = (false, false, false);
+        ctx.put_tunnel(Some(&tunnel)).await?;
+    }
     fence::at_first(ctx).await
 }

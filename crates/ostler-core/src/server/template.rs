@@ -61,6 +61,7 @@ pub fn server_for(world: &World, spec: &ServerSpec) -> ServerSpec {
         modules: modules.into_iter().map(|name| (name.clone(), Some(defaults(&world.modules, &name)))).collect(),
         apps,
         app_params: Default::default(),
+        tunnel: None,
         provider: spec.provider.of_any_server(),
         template: Some(digest),
         ..spec.clone()

@@ -193,7 +193,7 @@ async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<
             Action::Converge { .. } => {
                 // This plans anew.
                 apply::close_interrupted(world, &recorded(world, &spec.name).await?).await?;
-                let plan = apply::Plan { spec: spec.clone(), reshape };
+                let plan = apply::Plan::new(spec.clone(), reshape);
                 let mut operation = apply::begin(world, &plan).await?;
                 let changed = run_apply(world, &mut operation, session).await?;
                 return Ok(Outcome { created, changed });
@@ -217,7 +217,7 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
         OperationState::Running | OperationState::Failed => {
             adopt::ask(world, &create::planned_spec(&creation)?).await?;
             let session = run_create(world, &mut creation).await?;
-            let plan = apply::Plan { spec: record.desired, reshape: false };
+            let plan = apply::Plan::new(record.desired, false);
             let changed = run_apply(world, &mut apply::begin(world, &plan).await?, session).await?;
             return Ok(Resumed::Up(Outcome { created: true, changed }));
         }
@@ -232,11 +232,11 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
                 return Ok(Resumed::NothingToDo);
             }
             // A power cut: it is started, and brought to its spec.
-            apply::begin(world, &apply::Plan { spec: record.desired, reshape: false }).await?
+            apply::begin(world, &apply::Plan::new(record.desired, false)).await?
         }
         Some(latest) => latest,
         // Killed between creation and application.
-        None => apply::begin(world, &apply::Plan { spec: record.desired, reshape: false }).await?,
+        None => apply::begin(world, &apply::Plan::new(record.desired, false)).await?,
     };
     let changed = run_apply(world, &mut operation, None).await?;
     Ok(Resumed::Up(Outcome { created: false, changed }))
@@ -276,9 +276,10 @@ pub(super) async fn run_apply(
     if let Some(session) = session {
         base.leave_session(session);
     }
+    let steps = apply::steps_for(&plan);
     let ctx = apply::ApplyContext::new(base, plan);
     let driver = Driver { store: &*world.store, reporter: &ctx.base.reporter, interrupt: &world.interrupt };
-    let outputs = driver.forward(operation, &apply::steps(), &ctx).await?;
+    let outputs = driver.forward(operation, &steps, &ctx).await?;
     Ok(outputs.get::<apply::Converged>()?.changed)
 }
 

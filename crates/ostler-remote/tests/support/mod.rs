@@ -153,6 +153,7 @@ fn login(address: std::net::SocketAddr, user: &str, host_key: &str, key: Secret)
         address,
         user: user.to_owned(),
         host_keys: vec![host_key.to_owned()],
+        through: None,
         credential: ostler_core::ports::Credential::Key(key),
     }
 }

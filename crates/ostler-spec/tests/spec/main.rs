@@ -13,5 +13,6 @@ mod questions;
 mod refusals;
 mod schema;
 mod shape;
+mod tunnels;
 mod values;
 mod yaml;

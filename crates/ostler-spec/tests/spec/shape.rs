@@ -92,7 +92,7 @@ ostler.yaml:3:13: servers.web1.size.memroy: unknown key
 ostler.yaml:4:5: servers.web1.authorised_keys: unknown key
   hint: did you mean `authorized_keys`?
 ostler.yaml:5:5: servers.web1.zzz: unknown key
-  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `ansible`, `local`, `existing`, `proxmox`, `hetzner`
+  hint: known here: `provider`, `image`, `size`, `network`, `user`, `password`, `authorized_keys`, `ssh`, `modules`, `apps`, `app_params`, `tunnel`, `ansible`, `local`, `existing`, `proxmox`, `hetzner`
 ostler.yaml:6:16: servers.web1.network.ip: unknown key
   hint: known here: `address`, `gateway`, `address6`, `gateway6`, `dns`, `search`, `bridge`, `vlan`
 ");

@@ -136,6 +136,7 @@ pub fn server(text: &str) -> ServerRecord {
             catalog: None,
             apps: vec!["nginx".into(), "docker".into()],
             app_params: BTreeMap::from([("nginx".into(), ufw.clone())]),
+            tunnel: None,
             ansible: AnsibleOptions::default(),
         },
         login_user: "admin".into(),

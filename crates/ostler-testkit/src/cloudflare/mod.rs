@@ -146,6 +146,23 @@ impl FakeCloudflare {
         table.values().cloned().collect()
     }
 
+    /// A request as a client would send it, for tests without one: status and body.
+    pub fn call(&self, token: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let pair = |pair: &str| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let query = query.split('&').filter_map(pair).collect();
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let authorization = format!("Bearer {token}");
+        let call = api::Call { method, path, query, authorization: &authorization, body: body.as_bytes() };
+        let (status, answer, _) = api::answer(&mut self.shared.lock(), call);
+        (status, answer)
+    }
+
+    /// Secrets that only a client of Access may know: those of service tokens.
+    pub fn client_secrets(&self) -> Vec<String> {
+        self.shared.lock().client_secrets.values().cloned().collect()
+    }
+
     /// How many connectors are connected to the edge.
     pub fn connectors(&self) -> usize {
         self.shared.lock().connectors.len()

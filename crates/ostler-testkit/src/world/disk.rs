@@ -1,6 +1,6 @@
 //! The world's directory.
 //!
-//! `machines/NAME.json`, `images/`, `known_hosts/NAME`, `runs/RUN.json` (runs that began and did not end), and `log`, one
+//! `machines/NAME.json`, `tunnels/NAME.json`, `images/`, `known_hosts/NAME`, `runs/RUN.json` (runs that began and did not end), and `log`, one
 //! line for each thing that happened.
 
 use ostler_core::{
@@ -66,6 +66,9 @@ pub struct Guest {
     pub restarted_with: serde_json::Value,
     /// dpkg was interrupted.
     pub dpkg_interrupted: bool,
+    /// Its end of a tunnel runs.
+    #[serde(default)]
+    pub connector: bool,
 }
 
 impl Machine {
@@ -74,12 +77,22 @@ impl Machine {
         let port = self.name.bytes().fold(7_u16, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
         SocketAddr::from(([127, 0, 0, 1], port))
     }
+
+    /// Whether its end of a tunnel runs.
+    pub fn is_connected(&self) -> bool {
+        self.guest.as_ref().is_some_and(|guest| guest.connector)
+    }
+
+    /// Whether its firewall lets anybody in over SSH.
+    pub fn ssh_is_open(&self) -> bool {
+        self.guest.as_ref().is_none_or(|guest| guest.config["ostler_ssh_open"] != false)
+    }
 }
 
 impl WorldDir {
     /// In `dir`, which exists.
     pub fn new(dir: &Path) -> Self {
-        for part in ["machines", "images", "known_hosts", "runs"] {
+        for part in ["machines", "tunnels", "images", "known_hosts", "runs"] {
             fs::create_dir_all(dir.join(part)).expect("the world's directory is writable");
         }
         Self(dir.to_owned())

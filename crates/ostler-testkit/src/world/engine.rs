@@ -90,7 +90,7 @@ impl FakeWorld {
         } else if request.check {
             self.look(&server, host.vars, observer).await
         } else {
-            self.tasks(&server, host.vars, observer).await
+            self.tasks(&server, host.vars, host.secret_vars.contains_key("ostler_tunnel_token"), observer).await
         };
         drop(process);
         self.dir.remove(&run_path(request.run));
@@ -133,7 +133,13 @@ impl FakeWorld {
     /// Installs, configures, and restarts where that was notified, now or in an earlier run.
     ///
     /// A task reports before it acts: a kill between the change on a server and its report is beyond anyone's knowledge.
-    async fn tasks(&self, server: &str, vars: BTreeMap<String, Value>, observer: &dyn RunObserver) -> i32 {
+    async fn tasks(
+        &self,
+        server: &str,
+        vars: BTreeMap<String, Value>,
+        tunnel: bool,
+        observer: &dyn RunObserver,
+    ) -> i32 {
         let guest = self.dir.machine(server).and_then(|machine| machine.guest).expect("it was logged in to");
         if guest.dpkg_interrupted {
             self.dir.say(&format!("a run met an interrupted dpkg on {server}"));
@@ -148,7 +154,10 @@ impl FakeWorld {
         let (outcome, notify) =
             if changed { (TaskOutcome::Changed, vec![HANDLER.1]) } else { (TaskOutcome::Ok, vec![]) };
         observer.report(result(server, "configure", outcome, &notify)).await;
-        self.dir.change_guest(server, |guest| guest.config = config.clone());
+        self.dir.change_guest(server, |guest| {
+            guest.config = config.clone();
+            guest.connector |= tunnel;
+        });
 
         if let Err(failure) = self.faults.middle("engine.run") {
             self.dir.change_guest(server, |guest| guest.dpkg_interrupted = false);

@@ -11,11 +11,13 @@ mod fault;
 mod provider;
 mod remote;
 mod store;
+mod tunnels;
 
 pub use disk::{Guest, Machine, WorldDir};
 pub use fault::{Call, Effect, Fault, Faults, Moment};
 pub use provider::{Adopter, Maker};
 pub use store::{FaultyStore, set_step};
+pub use tunnels::FakeTunnel;
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
 //! SSH to the world's machines: who gets in, and what the scripts do that operations send.
 
-use super::{FakeWorld, Guest};
+use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Result,
@@ -30,7 +30,7 @@ impl Remote for FakeWorld {
     }
 
     async fn banner(&self, address: SocketAddr, _: Duration) -> bool {
-        self.dir.machines().iter().any(|machine| machine.on && machine.address() == address)
+        self.dir.machines().iter().any(|machine| machine.on && machine.address() == address && machine.ssh_is_open())
     }
 
     async fn try_port(&self, address: SocketAddr, limit: Duration) -> PortState {
@@ -44,7 +44,7 @@ impl Remote for FakeWorld {
     }
 
     async fn offered_methods(&self, login: &Login, _: Duration) -> Result<Vec<String>, ConnectError> {
-        match self.machine_at(login.address) {
+        match self.machine_of(login) {
             Some(_) => Ok(vec!["publickey".into()]),
             None => Err(ConnectError::NoAnswer("connection refused".into())),
         }
@@ -62,7 +62,7 @@ impl Remote for FakeWorld {
 impl FakeWorld {
     fn log_in(&self, login: &Login) -> Result<(), ConnectError> {
         self.dir.write(&format!("known_hosts/{}", login.server), &login.host_keys);
-        let Some(machine) = self.machine_at(login.address) else {
+        let Some(machine) = self.machine_of(login) else {
             return Err(ConnectError::NoAnswer("connection refused".into()));
         };
         let guest = self.dir.machine(&machine).and_then(|machine| machine.guest).expect("it runs");
@@ -76,9 +76,16 @@ impl FakeWorld {
         Ok(())
     }
 
-    fn machine_at(&self, address: SocketAddr) -> Option<String> {
-        let machines = self.dir.machines();
-        machines.into_iter().find(|machine| machine.on && machine.address() == address).map(|machine| machine.name)
+    /// The machine that a login gets to: through its tunnel, or by its own address as long as the firewall lets it in.
+    fn machine_of(&self, login: &Login) -> Option<String> {
+        match &login.through {
+            Some(through) => self.machine_behind(through),
+            None => self.machine_at(login.address).filter(|machine| machine.ssh_is_open()).map(|machine| machine.name),
+        }
+    }
+
+    fn machine_at(&self, address: SocketAddr) -> Option<Machine> {
+        self.dir.machines().into_iter().find(|machine| machine.on && machine.address() == address)
     }
 }
 
@@ -94,6 +101,8 @@ const PENDING: &str = include_str!("../../../ostler-core/src/converge/scripts/pe
 const GENERALISE: &str = include_str!("../../../ostler-core/src/server/scripts/generalise.sh");
 const ACCESS_FACTS: &str = include_str!("../../../ostler-core/src/converge/scripts/access_facts.sh");
 const VERIFY: &str = include_str!("../../../ostler-core/src/converge/scripts/verify.sh");
+const OPEN_SSH: &str = include_str!("../../../ostler-core/src/tunnel/scripts/open_ssh.sh");
+const LEAVE: &str = include_str!("../../../ostler-core/src/tunnel/scripts/leave.sh");
 const PREFETCH: &str = include_str!("../../../ostler-core/src/converge/scripts/prefetch.sh");
 
 struct FakeSession {
@@ -120,10 +129,13 @@ impl Session for FakeSession {
             text if text.starts_with(VERIFY) => "session.run verify",
             GENERALISE => "session.run generalise",
             RELEASE => "session.run release",
+            OPEN_SSH => "session.run open-ssh",
+            LEAVE => "session.run leave-tunnel",
             text if text.ends_with(PENDING) => "session.run pending",
             text if text.ends_with(PREPARE) => "session.run prepare",
             text if text.ends_with(CHECK_SUDO) => "session.run check-sudo",
             _ if script.contains("/run/ostler-waiting") => "session.run waiting",
+            _ if script.contains("ip route get") => "session.run addresses",
             _ if script.contains("cloud-init status --wait") => "session.run cloud-init",
             _ if script.contains("id -un && sudo -n true") => "session.run prove",
             _ => panic!("the world knows no script `{script}` with `{stdin}`"),
@@ -145,7 +157,12 @@ impl Session for FakeSession {
 
 impl FakeSession {
     fn act(&self, call: &str) -> Output {
-        let Some(name) = self.world.machine_at(self.login.address) else {
+        // A connection that is there outlives the rule that would not let it in any more, but not its tunnel.
+        let name = match &self.login.through {
+            Some(through) => self.world.machine_behind(through),
+            None => self.world.machine_at(self.login.address).map(|machine| machine.name),
+        };
+        let Some(name) = name else {
             return Output { status: 255, stdout: String::new(), stderr: "connection lost".into() };
         };
         let mut stdout = String::new();
@@ -161,6 +178,8 @@ impl FakeSession {
             "session.run generalise" => {
                 change(&mut |guest| (guest.user, guest.authorized_keys, guest.host_key) = Default::default())
             }
+            "session.run open-ssh" => change(&mut |guest| guest.config["ostler_ssh_open"] = true.into()),
+            "session.run leave-tunnel" => change(&mut |guest| guest.connector = false),
             "session.run release" => change(&mut |guest| guest.authorized_keys.clear()),
             "session.run prove" => stdout = format!("{}\n", self.login.user),
             "session.run repair" => change(&mut |guest| guest.dpkg_interrupted = false),

@@ -144,10 +144,23 @@ pub fn spec(name: &str) -> ServerSpec {
         catalog: None,
         apps: Vec::new(),
         app_params: Default::default(),
+        tunnel: None,
         ansible: AnsibleOptions::default(),
         exclusive_keys: false,
         template: None,
     }
+}
+
+/// The same with a tunnel in place of its open port.
+pub fn with_tunnel(spec: ServerSpec) -> ServerSpec {
+    let via = TunnelEndpoint {
+        name: "edge".into(),
+        account: "0".repeat(32),
+        token: SecretRef::File("token".into()),
+        url: "https://api.example.org".into(),
+    };
+    let tunnel = TunnelOptions { via, hostname: "ssh-web.example.com".into(), close_ssh: true };
+    ServerSpec { tunnel: Some(tunnel), ..spec }
 }
 
 /// The same on a Proxmox VE node.
@@ -301,6 +314,7 @@ impl Bench {
                 "pinned": server.host_keys == [guest.host_key.clone()],
                 "gets in": server.client_key.as_ref().is_some_and(|key| guest.authorized_keys.contains(key)),
                 "client key": client_key.is_some(),
+                "tunnel": tunnel_in_short(store.secret(owner, "tunnel").await.unwrap()),
                 "bootstrap key": store.secret(owner, "bootstrap-host-key").await.unwrap().is_some(),
                 "children": store.children(server.subject()).await.unwrap().len(),
                 "lease": store.lease(server.subject()).await.unwrap().map(|lease| lease.owner.doing),
@@ -320,6 +334,7 @@ impl Bench {
         assert_eq!(world.machines(), [], "a machine is left");
         assert!(world.names("runs").is_empty(), "a run is left");
         assert!(world.names("known_hosts").is_empty(), "known_hosts is left");
+        assert!(world.names("tunnels").is_empty(), "a tunnel is left");
         let (store, name) = (self.store().await, web().name);
         assert!(store.overview().await.unwrap().is_empty(), "the server's record is left");
         assert_eq!(store.subject(SubjectKind::Server, name.as_str()).await.unwrap(), None, "its name is left");
@@ -414,6 +429,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
             (ProviderKind::Proxmox, makes()),
             (ProviderKind::Hetzner, makes()),
         ])),
+        tunnels: fake.clone(),
         remote: fake.clone(),
         engine: fake.clone(),
         outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),
@@ -485,9 +501,19 @@ pub fn liveness(owner: &LeaseOwner) -> Liveness {
     if process.is_alive() { Liveness::Alive } else { Liveness::Dead }
 }
 
-/// Without what they found out, which may differ.
+/// Without its secrets.
+fn tunnel_in_short(record: Option<Secret>) -> Json {
+    let Some(record) = record else { return Json::Null };
+    let record: Json = serde_json::from_str(record.expose()).unwrap();
+    let made: Vec<&String> =
+        record["made"].as_object().unwrap().iter().filter(|(_, made)| !made.is_null()).map(|(name, _)| name).collect();
+    json!([record["options"]["hostname"], made, record["through"], record["ssh_closed"], record["proved"]])
+}
+
+/// Without what they found out, which may differ; and without the step that an operation has no more once an earlier one has done it.
 fn in_short(steps: &[StepRecord]) -> Vec<(&str, StepState)> {
-    steps.iter().map(|step| (step.name.as_str(), step.state)).collect()
+    let lasting = steps.iter().filter(|step| step.name != "leave-tunnel");
+    lasting.map(|step| (step.name.as_str(), step.state)).collect()
 }
 
 fn machine_in_short(machine: Machine) -> Json {
@@ -501,7 +527,7 @@ fn machine_in_short(machine: Machine) -> Json {
     json!({
         "name": machine.name, "size": machine.size, "complete": machine.complete, "on": machine.on,
         "seed": machine.seed.is_some_and(|seed| seed != Seed::empty()), "next host key": guest.next_host_key,
-        "config": guest.config, "restarted with": guest.restarted_with, "dpkg": guest.dpkg_interrupted,
+        "connector": guest.connector, "config": guest.config, "restarted with": guest.restarted_with, "dpkg": guest.dpkg_interrupted,
     })
 }
 

@@ -13,6 +13,7 @@ pub mod orphans;
 pub mod plan;
 pub mod proxmox;
 pub mod rebuild;
+pub mod rescue;
 pub mod resume;
 pub mod schema;
 pub mod secret;
@@ -45,6 +46,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Destroy(arguments) => destroy::run(global, arguments).await,
         Command::Logs(arguments) => logs::run(global, arguments).await,
         Command::Ssh(arguments) => ssh::run(global, arguments).await,
+        Command::Rescue(arguments) => rescue::run(global, arguments).await,
         Command::Image(command) => image::run(global, command).await,
         Command::Key(command) => key::run(global, command),
         Command::Secret(command) => secret::run(global, command).await,

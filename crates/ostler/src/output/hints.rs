@@ -15,6 +15,7 @@ pub fn command(next: &Next) -> String {
         Next::Up { file: Some(file) } => format!("`ostler up {file}`"),
         Next::Up { file: None } => "`ostler up FILE`".to_owned(),
         Next::UpAgain => "`ostler up`".to_owned(),
+        Next::Rescue(server) => format!("`ostler rescue {server}`"),
         Next::ShowLog(server) => format!("`ostler logs {server}`"),
         Next::FollowLog(server) => format!("`ostler logs {server} --follow`"),
         Next::Run { server, command } => format!("`ostler ssh {server} -- {command}`"),

@@ -19,4 +19,5 @@ mod secrets;
 mod server_draw;
 mod support;
 mod swarm;
+mod tunnel;
 mod verify;

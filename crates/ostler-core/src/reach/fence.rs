@@ -53,13 +53,14 @@ pub fn openings_at_first(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Openi
 }
 
 /// For a system that is as fresh as the seed made it.
-pub(super) async fn at_first(ctx: &Context<'_>) -> Result<()> {
+pub(crate) async fn at_first(ctx: &Context<'_>) -> Result<()> {
     admit(ctx, &openings_at_first(&ctx.spec, &ctx.world.catalog)).await
 }
 
 /// Before a run: whatever the run changes, the port by which SSH is reached now and the one by which it will be are open.
-pub(super) async fn before_run(ctx: &Context<'_>) -> Result<()> {
-    if !ctx.spec.provider.fenced() {
+pub(crate) async fn before_run(ctx: &Context<'_>) -> Result<()> {
+    // Where SSH is closed, no login comes by the port; one that opens it again says so itself.
+    if !ctx.spec.provider.fenced() || is_closed(ctx).await? {
         return Ok(());
     }
     let mut all = openings(&ctx.spec, &ctx.world.catalog);
@@ -70,8 +71,22 @@ pub(super) async fn before_run(ctx: &Context<'_>) -> Result<()> {
 }
 
 /// After a run that was proved: nothing but what the spec says.
-pub(super) async fn after_run(ctx: &Context<'_>) -> Result<()> {
-    admit(ctx, &openings(&ctx.spec, &ctx.world.catalog)).await
+pub(crate) async fn after_run(ctx: &Context<'_>) -> Result<()> {
+    admit_ssh(ctx, !is_closed(ctx).await?).await
+}
+
+/// What the spec says, with SSH or without it.
+pub(crate) async fn admit_ssh(ctx: &Context<'_>, ssh: bool) -> Result<()> {
+    let mut all = openings(&ctx.spec, &ctx.world.catalog);
+    if !ssh {
+        all.retain(|opening| *opening != Opening { port: ctx.spec.ssh.port, proto: Proto::Tcp });
+    }
+    admit(ctx, &all).await
+}
+
+/// Whether SSH is closed to all but its tunnel.
+async fn is_closed(ctx: &Context<'_>) -> Result<bool> {
+    Ok(ctx.tunnel().await?.is_some_and(|tunnel| tunnel.ssh_closed))
 }
 
 async fn admit(ctx: &Context<'_>, openings: &[Opening]) -> Result<()> {

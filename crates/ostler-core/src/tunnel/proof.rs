@@ -1,0 +1,100 @@
+//! Proofs from here: a login through the tunnel, and a port that does not answer.
+
+use crate::{
+    error::{Blame, Failure, Result},
+    hint::{Hint, Next},
+    model::TunnelRecord,
+    operation::Interrupt,
+    ports::{ConnectError, Session, Through},
+    world::Context,
+};
+use futures::future::join_all;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+/// How long a closed port is knocked at.
+const KNOCK: Duration = Duration::from_secs(3);
+/// How long one login may take, where the machine is not emulated.
+const LOGIN: Duration = Duration::from_secs(20);
+/// Pause between two tries: the connector may still be on its way, and no firewall counts what does not arrive.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Logs in through the tunnel, with the pinned host key, as soon as it leads to the server. Changes nothing.
+pub(crate) async fn login(ctx: &Context<'_>, tunnel: &TunnelRecord) -> Result<Box<dyn Session>> {
+    let observed = ctx.observe().await?;
+    let address = observed.ssh.unwrap_or(SocketAddr::from(([0, 0, 0, 0], tunnel.port)));
+    let mut login = ctx.login(address, &ctx.spec.user).await?;
+    login.through = Through::of(tunnel);
+    let (begun, limit) = (Instant::now(), ctx.world.wait.limit(observed.slowness));
+    loop {
+        match ctx.world.remote.connect(&login, LOGIN * observed.slowness.max(1)).await {
+            Ok(session) => return Ok(session),
+            Err(ConnectError::NoAnswer(words) | ConnectError::Barred(words)) if begun.elapsed() < limit => drop(words),
+            Err(ConnectError::HostKey { expected, offered }) => {
+                let offered = offered.unwrap_or_else(|| "another".to_owned());
+                let why = format!("what answers shows host key {offered}, and {} is pinned", expected.join(" or "));
+                return Err(failed(ctx, tunnel, why));
+            }
+            Err(
+                ConnectError::NoAnswer(words)
+                | ConnectError::Barred(words)
+                | ConnectError::Refused(words)
+                | ConnectError::TooManyKeys { words, .. }
+                | ConnectError::Broken(words),
+            ) => return Err(failed(ctx, tunnel, words)),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE.min(ctx.world.wait.interval)) => {}
+            () = ctx.world.interrupt.wait() => return Err(Interrupt::failure()),
+        }
+    }
+}
+
+fn failed(ctx: &Context<'_>, tunnel: &TunnelRecord, words: String) -> Failure {
+    let mut lines: Vec<String> = words.lines().map(str::to_owned).collect();
+    let last = lines.pop().unwrap_or_default();
+    let server = ctx.server();
+    let failure = Failure::new(Blame::Target, last)
+        .because_of(format!("no login to {server} succeeds through the tunnel of {}", tunnel.options.hostname))
+        .with_lines(lines);
+    if tunnel.through {
+        return failure;
+    }
+    let look = Next::Run { server: server.clone(), command: "sudo journalctl -n 20 -u ostler-cloudflared".into() };
+    failure.because_of(format!("SSH of {server} stays open")).with_hint(
+        Hint::from(look)
+            .with(" shows what the server's end of the tunnel says; mend the cause, then ")
+            .with(Next::Resume(server.clone())),
+    )
+}
+
+/// Addresses of the server, of both families, at which its SSH port answers from here.
+pub(crate) async fn answering(ctx: &Context<'_>, session: &dyn Session) -> Result<Vec<SocketAddr>> {
+    let addresses = addresses(ctx, session).await?;
+    let knock = async |address| ctx.world.remote.banner(address, KNOCK).await.then_some(address);
+    Ok(join_all(addresses.into_iter().map(knock)).await.into_iter().flatten().collect())
+}
+
+/// Whether the SSH port answers where the provider says that it is.
+pub(crate) async fn answers(ctx: &Context<'_>) -> bool {
+    match ctx.observe().await {
+        Ok(observed) => match observed.ssh {
+            Some(address) => ctx.world.remote.banner(address, KNOCK).await,
+            None => false,
+        },
+        Err(_) => false,
+    }
+}
+
+/// Its own address in each family, as the kernel would take it; nobody is asked.
+const ADDRESSES: &str = "for far in 192.0.2.1 2001:db8::1; do ip route get \"$far\" 2>/dev/null | sed -n 's/.* src \\([^ ]*\\).*/\\1/p'; done";
+
+async fn addresses(ctx: &Context<'_>, session: &dyn Session) -> Result<Vec<SocketAddr>> {
+    let shown = ctx.observe().await?.ssh;
+    let own = session.run(ADDRESSES, b"").await?.stdout;
+    let own = own.lines().filter_map(|line| line.trim().parse::<IpAddr>().ok());
+    let other = own.filter(|own| shown.is_none_or(|shown| shown.is_ipv4() != own.is_ipv4()));
+    Ok(shown.into_iter().chain(other.map(|own| SocketAddr::new(own, ctx.spec.ssh.port))).collect())
+}

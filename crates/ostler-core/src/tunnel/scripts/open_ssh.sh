@@ -1,0 +1,21 @@
+# Run as root: lets everybody in on a port of SSH, now and after a reboot, by whichever firewall Ostler has set up. $1: port.
+set -u
+port=$1
+if command -v ufw >/dev/null && ufw status | grep -q '^Status: active'; then ufw allow "$port/tcp" comment ostler >/dev/null || exit; fi
+# What closes the port whatever the rules say, and the rules of the module iptables.
+for tool in iptables ip6tables; do
+  command -v $tool >/dev/null || continue
+  $tool -w 10 -n -L ostler-ssh >/dev/null 2>&1 && $tool -w 10 -F ostler-ssh
+  if $tool -w 10 -n -L ostler-input >/dev/null 2>&1; then
+    rule="-p tcp -m tcp --dport $port -j ACCEPT"
+    $tool -w 10 -C ostler-input $rule 2>/dev/null || $tool -w 10 -I ostler-input $rule
+  fi
+done
+for file in /etc/ostler-iptables/rules /etc/ostler-iptables/rules6 /etc/ufw/ostler-ssh*; do
+  [ ! -f "$file" ] || sed -i '/^-A ostler-ssh /d' "$file"
+done
+for file in /etc/ostler-iptables/rules /etc/ostler-iptables/rules6; do
+  [ ! -f "$file" ] || grep -q -- "--dport $port -j ACCEPT" "$file" ||
+    sed -i "0,/^-A ostler-input /s//-A ostler-input -p tcp -m tcp --dport $port -j ACCEPT\n&/" "$file"
+done
+exit 0

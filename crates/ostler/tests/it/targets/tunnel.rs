@@ -1,0 +1,134 @@
+//! A tunnel in place of the open SSH port: a real server, a fake Cloudflare, and a stand-in for `cloudflared` at both ends that really carries
+//! the connections.
+
+use super::support::{bare, environment, key_lets_in, prepared, server, spec};
+use ostler_testkit::{
+    cloudflare::{ACCOUNT, FakeCloudflare, STAND_IN, TOKEN, ZONE},
+    environment::TestEnvironment,
+    targets::{Lab, Source, Target, Verdict},
+};
+use serde_json::{Value, json};
+
+const HOSTNAME: &str = "ssh-web.example.com";
+
+struct Bench {
+    environment: TestEnvironment,
+    fake: FakeCloudflare,
+    target: Target,
+}
+
+impl Bench {
+    fn start(lab: &Lab) -> Self {
+        let environment = environment();
+        let fake = FakeCloudflare::on_a_thread(lab.host().into()).expect("the fake starts");
+        fake.install_stand_in(&environment.programs()).expect("the stand-in");
+        environment.write("token", TOKEN);
+        let target = lab.boot_one(prepared(bare("web", 22)));
+        target.write("/usr/bin/cloudflared", STAND_IN);
+        target.exec("chmod 755 /usr/bin/cloudflared").ok();
+        Self { environment, fake, target }
+    }
+
+    fn write_spec(&self, tunnel: &str) {
+        let head = format!(
+            "tunnels:\n  edge: {{ kind: cloudflare, account: {ACCOUNT}, token: {{ file: token }}, endpoint: '{}' }}\n",
+            self.fake.url()
+        );
+        let rest = format!("{tunnel}    ssh: {{ port: 2200 }}\n    modules: {{ ufw: {{ preset: web }} }}\n");
+        self.environment.write("ostler.yaml", &format!("{head}{}", spec(&[server(&self.target, &rest)])));
+    }
+
+    /// What becomes of connections to the SSH port from everywhere.
+    fn verdicts(&self) -> Vec<Verdict> {
+        [Source::PublicV4, Source::PublicV6, Source::Lan].map(|source| self.target.probe(source, 2200)).to_vec()
+    }
+
+    fn assert_closed(&self) {
+        assert!(!self.verdicts().contains(&Verdict::Open), "SSH is open: {:?}", self.verdicts());
+    }
+
+    fn by_hand(&self, method: &str, path: &str, body: Value) -> Value {
+        let (status, answer) =
+            self.fake.call(TOKEN, method, &path.replace("ACCOUNT", &format!("accounts/{ACCOUNT}")), body);
+        assert_eq!(status, 200, "{answer}");
+        answer["result"].clone()
+    }
+
+    fn ingress(&self) -> Vec<String> {
+        let documents = self.fake.resources("configurations");
+        let rules = documents.first().and_then(|document| document["config"]["ingress"].as_array().cloned());
+        rules.unwrap_or_default().iter().map(|rule| rule["hostname"].as_str().unwrap_or("*").to_owned()).collect()
+    }
+}
+
+fn tunnel(close_ssh: bool) -> String {
+    format!("    tunnel: {{ via: edge, hostname: {HOSTNAME}, close_ssh: {close_ssh} }}\n")
+}
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn ssh_is_closed_behind_a_proved_tunnel_and_open_again_when_it_goes() {
+    let Some(lab) = Lab::start() else { return };
+    let bench = Bench::start(&lab);
+    let Bench { environment, fake, target } = &bench;
+    bench.write_spec(&tunnel(true));
+
+    environment.run(&["up", "ostler.yaml"]).ok();
+    bench.assert_closed();
+    assert_eq!(target.probe(Source::PublicV4, 22), Verdict::Dropped, "the port that it had before is closed, too");
+    assert_eq!(environment.run(&["ssh", "web", "--", "id", "-un"]).ok().stdout.trim(), "ops");
+    let token = target.exec("stat -c '%a %U' /etc/cloudflared/ostler-token").stdout;
+    assert_eq!(token.trim(), "600 root");
+    let arguments = target.exec("tr '\\0' ' ' </proc/$(systemctl show -P MainPID ostler-cloudflared)/cmdline").stdout;
+    assert!(arguments.contains("--token-file") && !arguments.contains("eyJ"), "{arguments}");
+    assert_eq!(target.exec("systemctl list-timers --all | grep -c cloudflared").stdout.trim(), "0");
+
+    // Somebody else's, in the same account, zone and tunnel.
+    let id = fake.resources("tunnels")[0]["id"].as_str().expect("an id").to_owned();
+    let path = format!("ACCOUNT/cfd_tunnel/{id}/configurations");
+    let mut config = bench.by_hand("GET", &path, Value::Null)["config"].clone();
+    let theirs = json!({ "hostname": "www.example.com", "service": "http://localhost:80" });
+    config["ingress"].as_array_mut().expect("rules").insert(0, theirs);
+    bench.by_hand("PUT", &path, json!({ "config": config }));
+    let app = json!({ "name": "theirs", "type": "self_hosted", "domain": "www.example.com" });
+    bench.by_hand("POST", "ACCOUNT/access/apps", app);
+    let zone =
+        bench.by_hand("GET", &format!("zones?name={ZONE}"), Value::Null)[0]["id"].as_str().expect("an id").to_owned();
+    let record = json!({ "name": "www", "type": "A", "content": "192.0.2.1", "ttl": 1 });
+    bench.by_hand("POST", &format!("zones/{zone}/dns_records"), record);
+
+    let again = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!(again.changes(), [""; 0]);
+    assert_eq!(again.outcome()["changed"], 0);
+    assert_eq!(bench.ingress(), ["www.example.com", HOSTNAME, "*"]);
+    let output = again.stdout + &again.stderr;
+    let secret = fake.client_secrets();
+    assert!(!secret.is_empty() && secret.iter().all(|secret| !output.contains(secret.as_str())), "a secret is told");
+
+    // The tunnel dies.
+    fake.let_connectors_in(false);
+    let dead = environment.run(&["rescue", "web", "--timeout", "6"]);
+    assert_eq!(dead.code, 5, "{}", dead.stderr);
+    assert!(dead.stderr.contains("ufw allow 2200/tcp"), "{}", dead.stderr);
+    bench.assert_closed();
+    target.exec("ufw allow 2200/tcp comment ostler").ok();
+    environment.run(&["rescue", "web", "--timeout", "6"]).ok();
+    environment.run(&["ssh", "web", "--", "true"]).ok();
+    let down = environment.run(&["up", "ostler.yaml", "--timeout", "10"]);
+    assert_eq!(down.code, 5, "{}", down.stderr);
+    assert!(down.stderr.contains("SSH of web stays open"), "{}", down.stderr);
+    assert_eq!(target.probe(Source::PublicV4, 2200), Verdict::Open);
+    fake.let_connectors_in(true);
+    environment.run(&["resume", "web"]).ok();
+    bench.assert_closed();
+
+    environment.run(&["destroy", "web", "--yes"]).ok();
+    assert_eq!(bench.verdicts(), [Verdict::Open; 3]);
+    assert!(key_lets_in(environment, target, "ops", 2200), "whoever had a key gets in");
+    assert_ne!(target.exec("systemctl is-active ostler-cloudflared").stdout.trim(), "active");
+    assert_ne!(target.exec("test -e /etc/cloudflared/ostler-token").code, 0);
+    assert_eq!(bench.ingress(), ["www.example.com", "*"]);
+    assert_eq!(fake.resources("apps")[0]["name"], "theirs");
+    assert_eq!(fake.resources("dns_records")[0]["name"], "www.example.com");
+    assert!(fake.resources("service_tokens").is_empty() && fake.resources("apps").len() == 1);
+}
