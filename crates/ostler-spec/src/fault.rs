@@ -183,7 +183,7 @@ pub(super) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str
         Some((distance, word)) if distance <= 1 + unknown.chars().count() / 4 => {
             Some(format!("did you mean `{word}`?"))
         }
-        _ if known.is_empty() || known.len() > 16 => None,
+        _ if known.is_empty() || known.len() > 20 => None,
         _ => Some(format!("known here: {}", words(&known))),
     }
 }
