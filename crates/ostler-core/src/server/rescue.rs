@@ -31,7 +31,7 @@ fn by_hand(spec: &ServerSpec, tunnel: &TunnelRecord) -> Failure {
     let is_on = |module: &str| spec.modules.get(module).is_some_and(Option::is_some);
     let mut lines = vec![format!("at the console of {name}, as root (its provider's website shows the console):")];
     if is_on("ufw") {
-        lines.push(format!("  ufw allow {port}/tcp comment ostler"));
+        lines.push(format!("  ufw allow {port}/tcp comment ostler; iptables -F ostler-ssh; ip6tables -F ostler-ssh"));
     } else {
         for tool in ["iptables", "ip6tables"] {
             lines.push(format!("  {tool} -F ostler-ssh && {tool} -I INPUT -p tcp --dport {port} -j ACCEPT"));

@@ -11,7 +11,7 @@ for tool in iptables ip6tables; do
     $tool -w 10 -C ostler-input $rule 2>/dev/null || $tool -w 10 -I ostler-input $rule
   fi
 done
-for file in /etc/ostler-iptables/rules /etc/ostler-iptables/rules6 /etc/ufw/ostler-ssh*; do
+for file in /etc/ostler-iptables/* /etc/ufw/ostler-*; do
   [ ! -f "$file" ] || sed -i '/^-A ostler-ssh /d' "$file"
 done
 for file in /etc/ostler-iptables/rules /etc/ostler-iptables/rules6; do
