@@ -232,17 +232,26 @@ fn fingerprint(path: &Path) -> Option<String> {
 }
 
 fn holds(agent: &Path, fingerprint: &str) -> bool {
-    let mut command = Command::new("ssh-add");
-    command.arg("-l").env("SSH_AUTH_SOCK", agent).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut command = program("ssh-add");
+    command.arg("-l").env("SSH_AUTH_SOCK", agent).stderr(Stdio::null());
     let output = command.output();
     output
         .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).split_whitespace().any(|word| word == fingerprint))
 }
 
 fn keygen() -> Command {
-    let mut command = Command::new("ssh-keygen");
-    command.env("LC_ALL", "C").env("SSH_ASKPASS_REQUIRE", "never").env_remove("SSH_ASKPASS").env_remove("DISPLAY");
-    command.stdin(Stdio::null());
+    let mut command = program("ssh-keygen");
+    command.env("SSH_ASKPASS_REQUIRE", "never");
+    command
+}
+
+/// Our own environment may hold secrets that the spec names.
+fn program(name: &str) -> Command {
+    let mut command = Command::new(name);
+    command.env_clear().env("LC_ALL", "C").stdin(Stdio::null());
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
     command
 }
 

@@ -156,6 +156,25 @@ mod tests {
         openings(&serde_json::from_value(server).unwrap(), &serde_json::from_value(catalog).unwrap())
     }
 
+    /// The roles have the same table, and turn it into rules.
+    #[test]
+    fn presets_and_private_networks_are_those_of_the_roles() {
+        let role = include_str!("../../../ansible/module_utils/ostler_firewall.py");
+        let source = |source: Option<Source>| match source {
+            Some(Source::Lan) => "\"lan\"",
+            Some(_) => "\"any\"",
+            None => "None",
+        };
+        for name in ["server-minimal", "web", "lan-only", "custom"] {
+            let Preset { ssh, rules, apps } =
+                Preset::of(&Settings::from([("preset".to_owned(), Value::String(name.into()))]));
+            let (ssh, apps) = (source(Some(ssh)), source(apps));
+            let line = format!("    \"{name}\": {{\"ssh\": {ssh}, \"rules\": {rules:?}, \"apps\": {apps}}},\n");
+            assert!(role.contains(&line), "{line}");
+        }
+        assert!(role.contains(&format!("\nLAN = {LAN:?}\n")));
+    }
+
     #[test]
     fn who_gets_in_where_follows_from_preset_rules_and_apps() {
         let (anyone, lan): (IpAddr, IpAddr) = ("203.0.113.7".parse().unwrap(), "fd00::7".parse().unwrap());

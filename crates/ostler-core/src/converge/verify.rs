@@ -121,7 +121,8 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         return table.push(row("ports", "ports are open and closed as declared", Outcome::Unknown(why.into())));
     }
     let (spec, catalog) = (&ctx.spec, &ctx.world.catalog);
-    let of_apps = app_ports(spec, catalog).filter(|port| port.proto == Proto::Tcp && port.scope != Scope::Local);
+    // What an app lets others on the network reach may be a part of it that not every server has, such as the managers of a swarm.
+    let of_apps = app_ports(spec, catalog).filter(|port| port.proto == Proto::Tcp && port.scope == Scope::Public);
     let of_apps: BTreeSet<u16> = of_apps.map(|port| port.port).collect();
     // Where the spec wants no firewall, only the apps' own ports are promised anything.
     let (mut openings, mut ports) = match openings(spec, catalog) {

@@ -26,12 +26,17 @@ pub async fn rescue(world: &World, name: &ServerName) -> Result<()> {
     }
 }
 
+/// The chain by which the module `ufw` bars SSH, whatever the rules say.
+const BAR_OF_UFW: &str = "ostler-containers-ssh";
+
 fn by_hand(spec: &ServerSpec, tunnel: &TunnelRecord) -> Failure {
     let (name, port) = (&spec.name, tunnel.port);
     let is_on = |module: &str| spec.modules.get(module).is_some_and(Option::is_some);
     let mut lines = vec![format!("at the console of {name}, as root (its provider's website shows the console):")];
     if is_on("ufw") {
-        lines.push(format!("  ufw allow {port}/tcp comment ostler; iptables -F ostler-ssh; ip6tables -F ostler-ssh"));
+        lines.push(format!(
+            "  ufw allow {port}/tcp comment ostler; iptables -F {BAR_OF_UFW}; ip6tables -F {BAR_OF_UFW}"
+        ));
     } else {
         for tool in ["iptables", "ip6tables"] {
             lines.push(format!("  {tool} -F ostler-ssh && {tool} -I INPUT -p tcp --dport {port} -j ACCEPT"));

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// Where messages and hints are made that every frontend shows, from the root of the repository.
-const BELOW: [&str; 8] = [
+const BELOW: [&str; 9] = [
     "ansible",
     "crates/ostler-ansible/src",
     "crates/ostler-core/src",
@@ -20,6 +20,7 @@ const BELOW: [&str; 8] = [
     "crates/ostler-remote/src",
     "crates/ostler-spec/src",
     "crates/ostler-store/src",
+    "crates/ostler-tunnels/src",
 ];
 /// Commands whose name is no other word of Ostler, so that the name alone in backticks means the command.
 const PLAIN_NAMES: [&str; 8] = ["up", "plan", "status", "resume", "destroy", "logs", "doctor", "wizard"];

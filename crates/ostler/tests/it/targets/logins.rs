@@ -164,7 +164,7 @@ fn a_login_that_is_refused_after_access_was_set_up_says_why_and_is_tried_once() 
     assert!(key_lets_in(&environment, &target, "ops", 22));
 }
 
-/// New connections to a port of a target, counted before its own firewall.
+/// New connections to a port of a target, counted before its own firewall: those by IPv4, for limits count each address for itself.
 struct Connections<'a>(&'a Target);
 
 impl<'a> Connections<'a> {
@@ -172,7 +172,7 @@ impl<'a> Connections<'a> {
         let rules = format!(
             "add table inet counted; add counter inet counted new; \
              add chain inet counted in {{ type filter hook prerouting priority -150; }}; \
-             add rule inet counted in iif != lo tcp dport {port} tcp flags & (syn|ack) == syn counter name new"
+             add rule inet counted in meta nfproto ipv4 iif != lo tcp dport {port} tcp flags & (syn|ack) == syn counter name new"
         );
         target.exec(&format!("nft '{rules}'")).ok();
         Self(target)

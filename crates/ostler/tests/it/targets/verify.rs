@@ -1,9 +1,14 @@
 //! What a spec promises is tried on the server and from outside, by `up` and at any time.
 
 use super::support::{bare, environment, prepared, server, spec};
-use ostler_testkit::targets::Lab;
+use ostler_testkit::{environment::Finished, targets::Lab};
 
 const MODULES: &str = "    modules:\n      ufw: { preset: web }\n      fail2ban: true\n    apps: [ nginx ]\n";
+
+/// Whether a row of the table has these words, whatever the widths of its columns.
+fn has_row(finished: &Finished, words: &str) -> bool {
+    finished.stdout.lines().any(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").contains(words))
+}
 
 #[test]
 #[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
@@ -17,13 +22,13 @@ fn each_promise_is_tried_and_a_broken_one_is_named() {
 
     let verified = environment.run(&["verify", "box"]).ok();
     for row in [
-        "kept     ssh       ops gets in with a key and nothing else; root does not",
-        "kept     sudo      ops becomes root without a password",
-        "kept     ports     80/tcp is open",
-        "kept     fail2ban  fail2ban watches the logins over SSH",
-        "kept     nginx     nginx is active",
+        "kept ssh ops gets in with a key and nothing else; root does not",
+        "kept sudo ops becomes root without a password",
+        "kept ports 80/tcp is open",
+        "kept fail2ban fail2ban watches the logins over SSH",
+        "kept nginx nginx is active",
     ] {
-        assert!(verified.stdout.contains(row), "no row `{row}`:\n{}", verified.stdout);
+        assert!(has_row(&verified, row), "no row `{row}`:\n{}", verified.stdout);
     }
     assert!(!verified.stdout.contains("BROKEN"), "{}", verified.stdout);
     let shown = environment.run(&["status"]).ok().stdout;
@@ -37,12 +42,12 @@ fn each_promise_is_tried_and_a_broken_one_is_named() {
     let broken = environment.run(&["verify"]);
     assert_eq!(broken.code, 5, "{}{}", broken.stdout, broken.stderr);
     for row in [
-        "BROKEN   nginx     nginx is active: inactive",
-        "BROKEN   ports     80/tcp is open: nothing listens at",
-        "BROKEN   ports     3306/tcp is closed: it is open at",
+        "BROKEN nginx nginx is active: inactive",
+        "BROKEN ports 80/tcp is open: nothing listens at",
+        "BROKEN ports 3306/tcp is closed: it is open at",
         "sshd offers ops a login by password",
     ] {
-        assert!(broken.stdout.contains(row), "no row `{row}`:\n{}", broken.stdout);
+        assert!(has_row(&broken, row), "no row `{row}`:\n{}", broken.stdout);
     }
     let shown = environment.run(&["status", "box"]).ok().stdout;
     assert!(shown.contains("5 broken") && shown.contains("nginx: nginx is active: inactive"), "{shown}");

@@ -207,6 +207,8 @@ runs_as_before() {
 
 # A reload first: it never leaves the server without a daemon. With a socket either unit may only run without the other.
 bring_back() {
+  # While one of ours holds the port, the server's own can't start, and its unit takes /run/sshd away from both as it fails.
+  if ctl is-active $own; then ctl stop $own; fi
   ctl reset-failed ssh.service ssh.socket 2>/dev/null
   if [ -e "$saved/active-ssh.socket" ]; then
     ctl stop ssh.service
