@@ -105,7 +105,9 @@ async fn try_logins(ctx: &Context<'_>, session: &dyn Session, table: &mut Vec<Tr
         }
     };
     table.push(logins_are(ctx, outcome));
-    let rows = notes.into_iter().map(|(level, message)| match level {
+    // The same by either family of addresses is one.
+    let notes: BTreeSet<_> = notes.into_iter().map(|(level, message)| (message, level)).collect();
+    let rows = notes.into_iter().map(|(message, level)| match level {
         Level::Info => row("ssh", "this holds by every way", Outcome::Unknown(message)),
         // A run leaves such blocks alone, if the spec does not say otherwise.
         Level::Warning => TriedPromise { of_others: true, ..row("ssh", "this holds for us", Outcome::Broken(message)) },

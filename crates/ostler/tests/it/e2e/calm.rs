@@ -53,7 +53,8 @@ pub fn live(environment: &TestEnvironment) -> String {
     let refused = environment.run(&["up", "ostler.yaml"]);
     assert_eq!(refused.code, 5, "{}", refused.stderr);
     assert_eq!(refused.stderr.matches("SHA256:").count(), 2, "{}", refused.stderr);
-    trusting(environment, "sudo sh -c 'cp -p /root/key /etc/ssh/ssh_host_ed25519_key && systemctl reload ssh'");
+    // On the disk, for the machine is about to die.
+    trusting(environment, "sudo sh -c 'cp -p /root/key /etc/ssh/ssh_host_ed25519_key && sync && systemctl reload ssh'");
     wait_until(|| environment.run(&["ssh", "web1", "--", "true"]).code == 0);
 
     eprintln!("* calm: a machine that died is seen, started again and grown");
