@@ -1,6 +1,6 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::{ProviderOptions, ServerName, TemplateDigest};
+use crate::{AppMeta, CatalogIndex, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -88,6 +88,16 @@ impl ServerSpec {
             params.values().for_each(|value| value.secrets(&mut secrets));
         }
         secrets
+    }
+
+    /// Those of the modules that are switched on.
+    pub fn modules_of<'a>(&'a self, modules: &'a [ModuleMeta]) -> impl Iterator<Item = &'a ModuleMeta> {
+        modules.iter().filter(|meta| self.modules.get(&meta.name).is_some_and(Option::is_some))
+    }
+
+    /// Its apps, as the catalog has them; one that the catalog lacks is left out.
+    pub fn apps_of<'a>(&'a self, catalog: &'a CatalogIndex) -> impl Iterator<Item = &'a AppMeta> {
+        self.apps.iter().filter_map(|app| catalog.apps.iter().find(|meta| meta.name == *app))
     }
 
     /// What opens the catalog's encrypted values, where the server has apps that may hold some.

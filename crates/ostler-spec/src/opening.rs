@@ -105,8 +105,7 @@ pub fn openings(spec: &ServerSpec, catalog: &CatalogIndex) -> Option<Vec<Opening
 
 /// Ports of the apps of a server.
 pub fn app_ports<'a>(spec: &'a ServerSpec, catalog: &'a CatalogIndex) -> impl Iterator<Item = &'a AppPort> {
-    let apps = spec.apps.iter().filter_map(|app| catalog.apps.iter().find(|meta| meta.name == *app));
-    apps.flat_map(|meta| &meta.ports)
+    spec.apps_of(catalog).flat_map(|meta| &meta.ports)
 }
 
 /// What a preset of a firewall lets in.

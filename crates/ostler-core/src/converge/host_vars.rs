@@ -30,7 +30,7 @@ pub(crate) fn plain(
     vars.insert("ostler_packages".into(), strings(packages(modules, catalog, spec)));
     // The playbook includes what stands here.
     vars.insert("apps".into(), strings(spec.apps.iter().map(|app| role(catalog, app))));
-    vars.insert("ostler_all_facts".into(), Value::Bool(chosen_apps(catalog, spec).any(|app| app.facts == Facts::All)));
+    vars.insert("ostler_all_facts".into(), Value::Bool(spec.apps_of(catalog).any(|app| app.facts == Facts::All)));
     vars.insert("ostler_app_ports".into(), Value::List(app_ports(catalog, spec)));
     let all_params = spec.app_params.iter().map(|(app, params)| (app.clone(), Value::Map(params.clone())));
     vars.insert("app_params".into(), Value::Map(all_params.collect()));
@@ -54,9 +54,8 @@ pub(crate) fn plain(
 
 /// Debian packages of everything that is switched on.
 pub(crate) fn packages(modules: &[ModuleMeta], catalog: &CatalogIndex, spec: &ServerSpec) -> BTreeSet<String> {
-    let modules = modules.iter().filter(|meta| spec.modules.get(&meta.name).is_some_and(Option::is_some));
-    let modules = modules.flat_map(|meta| &meta.packages);
-    modules.chain(chosen_apps(catalog, spec).flat_map(|meta| &meta.packages)).cloned().collect()
+    let modules = spec.modules_of(modules).flat_map(|meta| &meta.packages);
+    modules.chain(spec.apps_of(catalog).flat_map(|meta| &meta.packages)).cloned().collect()
 }
 
 /// Variables that nobody may see.
@@ -94,11 +93,7 @@ fn prefixed<'a>(app: &'a str, params: &'a Settings) -> impl Iterator<Item = (Str
 }
 
 fn app_ports(catalog: &CatalogIndex, spec: &ServerSpec) -> Vec<Value> {
-    chosen_apps(catalog, spec).flat_map(|meta| meta.ports.iter().map(|port| app_port(meta, port))).collect()
-}
-
-fn chosen_apps<'a>(catalog: &'a CatalogIndex, spec: &'a ServerSpec) -> impl Iterator<Item = &'a AppMeta> {
-    spec.apps.iter().filter_map(|app| catalog.apps.iter().find(|meta| meta.name == *app))
+    spec.apps_of(catalog).flat_map(|meta| meta.ports.iter().map(|port| app_port(meta, port))).collect()
 }
 
 /// Of an app. One that the catalog does not have fails in Ansible, by its name.

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-const FACTS: &str = include_str!("scripts/access_facts.sh");
+const FACTS: &str = concat!(include_str!("../reach/scripts/own_addresses.sh"), include_str!("scripts/access_facts.sh"));
 /// Roles whose changes put a promise in doubt.
 const ROLES: [&str; 4] = ["iptables", "ssh_policy", "target_user", "ufw"];
 /// Name of the secret that says what was proved last.

@@ -24,7 +24,7 @@ use std::{
     time::Duration,
 };
 
-const TRY_ALL: &str = include_str!("scripts/verify.sh");
+const TRY_ALL: &str = concat!(include_str!("../reach/scripts/own_addresses.sh"), include_str!("scripts/verify.sh"));
 /// How long a port may take to answer. One that a firewall drops takes all of it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
@@ -71,7 +71,7 @@ pub(crate) fn failure<'a>(
 ) -> Option<Failure> {
     let broken: Vec<_> = broken.collect();
     let (first, why) = broken.first()?;
-    let message = format!("{}: {} does not hold: {why}", first.about, first.says);
+    let message = format!("{}: not so: {} ({why})", first.about, first.says);
     let rest = broken.iter().skip(1).map(|(promise, why)| format!("{}: {}: {why}", promise.about, promise.says));
     let count = format!("{server} does not keep {} of {} promises", broken.len(), verified.promises.len());
     Some(Failure::new(Blame::Target, message).because_of(count).with_lines(rest.collect()))
@@ -80,11 +80,9 @@ pub(crate) fn failure<'a>(
 /// What the modules and apps of the server promise, with their names.
 fn promised<'a>(ctx: &'a Context<'_>) -> Vec<(&'a str, &'a Promise)> {
     let (spec, world) = (&ctx.spec, ctx.world);
-    let modules = world.modules.iter().filter(|meta| spec.modules.get(&meta.name).is_some_and(Option::is_some));
-    let modules = modules.flat_map(|meta| meta.promises.iter().map(|promise| (meta.name.as_str(), promise)));
-    let apps = spec.apps.iter().filter_map(|app| world.catalog.apps.iter().find(|meta| meta.name == *app));
-    let apps = apps.flat_map(|meta| meta.promises.iter().map(|promise| (meta.name.as_str(), promise)));
-    modules.chain(apps).collect()
+    let modules = spec.modules_of(&world.modules).map(|meta| (&meta.name, &meta.promises));
+    let apps = spec.apps_of(&world.catalog).map(|meta| (&meta.name, &meta.promises));
+    modules.chain(apps).flat_map(|(name, all)| all.iter().map(|promise| (name.as_str(), promise))).collect()
 }
 
 fn row(about: &str, says: impl Into<String>, outcome: Outcome) -> TriedPromise {
@@ -108,9 +106,12 @@ async fn try_logins(ctx: &Context<'_>, session: &dyn Session, table: &mut Vec<Tr
     // The same by either family of addresses is one.
     let notes: BTreeSet<_> = notes.into_iter().map(|(level, message)| (message, level)).collect();
     let rows = notes.into_iter().map(|(message, level)| match level {
-        Level::Info => row("ssh", "this holds by every way", Outcome::Unknown(message)),
+        Level::Info => row("ssh", "every login is proved", Outcome::Unknown(message)),
         // A run leaves such blocks alone, if the spec does not say otherwise.
-        Level::Warning => TriedPromise { of_others: true, ..row("ssh", "this holds for us", Outcome::Broken(message)) },
+        Level::Warning => TriedPromise {
+            of_others: true,
+            ..row("ssh", "the policy holds for logins from here", Outcome::Broken(message))
+        },
     });
     table.extend(rows);
 }
@@ -142,18 +143,15 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         // That we get in at SSH's port is proved, and somebody may count the connections to it.
         ports.remove(&spec.ssh.port);
     }
-    // Through a tunnel we come from the server itself, and to its other ports from elsewhere.
-    let mut ways = vec![Way { address: reached, from: facts.client.filter(|client| !client.is_loopback()) }];
-    if let Some(other) = facts.addresses.iter().find(|address| address.is_ipv4() != reached.is_ipv4())
-        && !ports.is_empty()
-    {
-        match ctx.world.remote.try_port(SocketAddr::new(*other, spec.ssh.port), PATIENCE).await {
-            PortState::Open => ways.push(Way { address: *other, from: None }),
-            _ => {
-                let why = format!("no way leads from here to {other}, so it was not tried");
-                let says = "ports are open and closed as declared on the other family of addresses";
-                table.push(row("ports", says, Outcome::Unknown(why)));
-            }
+    let mut ways = vec![Way {
+        address: reached,
+        // Through a tunnel we come from the server itself, and to its other ports from elsewhere.
+        from: facts.client.filter(|client| !client.is_loopback()),
+    }];
+    if !ports.is_empty() {
+        match other_way(ctx, facts, reached).await {
+            Ok(way) => ways.extend(way),
+            Err(unknown) => table.push(unknown),
         }
     }
     let tries = ports.into_iter().map(|port| {
@@ -171,6 +169,20 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         let word = if *open { "open" } else { "closed" };
         let outcome = judge(of_apps.contains(&port), &tried);
         table.push(TriedPromise { of_others: !open, ..row("ports", format!("{port}/tcp is {word}"), outcome) });
+    }
+}
+
+/// The server's address of the other family, where it has one; or the row that says that no way leads there from here.
+async fn other_way(ctx: &Context<'_>, facts: &Facts, reached: IpAddr) -> Result<Option<Way>, TriedPromise> {
+    let other = facts.addresses.iter().find(|address| address.is_ipv4() != reached.is_ipv4());
+    let Some(&address) = other else { return Ok(None) };
+    match ctx.world.remote.try_port(SocketAddr::new(address, ctx.spec.ssh.port), PATIENCE).await {
+        PortState::Open => Ok(Some(Way { address, from: None })),
+        PortState::Closed | PortState::Filtered => {
+            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+            let why = format!("no way leads from here to {address}, so it was not tried");
+            Err(row("ports", format!("ports are open and closed as declared on {family}"), Outcome::Unknown(why)))
+        }
     }
 }
 

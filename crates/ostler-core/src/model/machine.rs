@@ -33,14 +33,14 @@ pub struct MachineOrder {
     /// Public half of the key that Ostler logs in with, as `ssh-ed25519 AAAA...`; `None` where the order only names what is to be removed.
     pub login_key: Option<String>,
     /// Ports that everybody may reach, for providers that have a firewall of their own.
-    pub openings: Vec<Opening>,
+    pub openings: Vec<OpenPort>,
     /// The provider's record so far: of a creation that came to an end, or what one that did not had kept.
     pub found: Option<MachineRecord>,
 }
 
 /// A port that everybody may reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Opening {
+pub struct OpenPort {
     /// Its number.
     pub port: u16,
     /// Of which protocol.

@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 
-pub use crate::model::Opening;
+pub use crate::model::OpenPort;
 
 /// Keeps what a provider has chosen before it acts on it, so that it finds after a crash what it may have made. It is the
 /// `found` of the next order for the same machine.
@@ -209,5 +209,5 @@ pub trait Marks: Send + Sync {
 pub trait Fence: Send + Sync {
     /// Lets in exactly these ports from everywhere (IPv4 and IPv6), and nothing else, before traffic reaches the machine.
     /// It is enforced when this returns.
-    async fn admit(&self, machine: &MachineRecord, openings: &[Opening]) -> Result<()>;
+    async fn admit(&self, machine: &MachineRecord, openings: &[OpenPort]) -> Result<()>;
 }

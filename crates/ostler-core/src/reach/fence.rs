@@ -2,7 +2,7 @@
 
 use crate::{
     error::Result,
-    model::Opening,
+    model::OpenPort,
     spec::{self, CatalogIndex, Proto, Scope, ServerSpec, Source},
     world::Context,
 };
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 ///
 /// SSH is among them even where the server's own firewall admits only some: whoever may not come in is refused there, and Ostler itself is
 /// nowhere else.
-pub fn openings(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Opening> {
+pub fn openings(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<OpenPort> {
     let mut all: BTreeSet<(u16, bool)> = BTreeSet::new();
     if spec.ssh.enabled {
         all.insert((spec.ssh.port, true));
@@ -31,7 +31,7 @@ pub fn openings(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Opening> {
             all.extend(public.map(|port| (port.port, port.proto == Proto::Tcp)));
         }
     }
-    all.into_iter().map(|(port, tcp)| Opening { port, proto: if tcp { Proto::Tcp } else { Proto::Udp } }).collect()
+    all.into_iter().map(|(port, tcp)| OpenPort { port, proto: if tcp { Proto::Tcp } else { Proto::Udp } }).collect()
 }
 
 /// Whether anybody there comes over the public network. A rule for some of them opens the port to all here; the server's own firewall
@@ -48,7 +48,7 @@ fn is_outside(from: Source) -> bool {
 }
 
 /// The same with the port that SSH is reached by before Ostler has set it up.
-pub fn openings_at_first(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<Opening> {
+pub fn openings_at_first(spec: &ServerSpec, catalog: &CatalogIndex) -> Vec<OpenPort> {
     with(openings(spec, catalog), 22)
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn after_run(ctx: &Context<'_>) -> Result<()> {
 pub(crate) async fn admit_ssh(ctx: &Context<'_>, ssh: bool) -> Result<()> {
     let mut all = openings(&ctx.spec, &ctx.world.catalog);
     if !ssh {
-        all.retain(|opening| *opening != Opening { port: ctx.spec.ssh.port, proto: Proto::Tcp });
+        all.retain(|opening| *opening != OpenPort { port: ctx.spec.ssh.port, proto: Proto::Tcp });
     }
     admit(ctx, &all).await
 }
@@ -89,15 +89,15 @@ async fn is_closed(ctx: &Context<'_>) -> Result<bool> {
     Ok(ctx.tunnel().await?.is_some_and(|tunnel| tunnel.ssh_closed))
 }
 
-async fn admit(ctx: &Context<'_>, openings: &[Opening]) -> Result<()> {
+async fn admit(ctx: &Context<'_>, openings: &[OpenPort]) -> Result<()> {
     match ctx.provider().fence() {
         Some(fence) if ctx.spec.provider.fenced() => fence.admit(&ctx.machine().await?, openings).await,
         _ => Ok(()),
     }
 }
 
-fn with(mut openings: Vec<Opening>, port: u16) -> Vec<Opening> {
-    let ssh = Opening { port, proto: Proto::Tcp };
+fn with(mut openings: Vec<OpenPort>, port: u16) -> Vec<OpenPort> {
+    let ssh = OpenPort { port, proto: Proto::Tcp };
     if !openings.contains(&ssh) {
         openings.push(ssh);
     }
@@ -121,8 +121,8 @@ mod tests {
         let mut spec = server("web");
         spec.ssh.port = 2222;
         spec.apps = vec!["nginx".into(), "db".into()];
-        let shown = |openings: Vec<Opening>| {
-            let word = |it: Opening| format!("{}/{}", it.port, if it.proto == Proto::Tcp { "tcp" } else { "udp" });
+        let shown = |openings: Vec<OpenPort>| {
+            let word = |it: OpenPort| format!("{}/{}", it.port, if it.proto == Proto::Tcp { "tcp" } else { "udp" });
             openings.into_iter().map(word).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(shown(openings(&spec, &catalog)), "80/tcp 2222/tcp");

@@ -88,13 +88,12 @@ pub(crate) async fn answers(ctx: &Context<'_>) -> bool {
     }
 }
 
-/// Its own address in each family, as the kernel would take it; nobody is asked.
-const ADDRESSES: &str = "for far in 192.0.2.1 2001:db8::1; do ip route get \"$far\" 2>/dev/null | sed -n 's/.* src \\([^ ]*\\).*/\\1/p'; done";
+const ADDRESSES: &str = include_str!("../reach/scripts/own_addresses.sh");
 
 async fn addresses(ctx: &Context<'_>, session: &dyn Session) -> Result<Vec<SocketAddr>> {
     let shown = ctx.observe().await?.ssh;
     let own = session.run(ADDRESSES, b"").await?.stdout;
-    let own = own.lines().filter_map(|line| line.trim().parse::<IpAddr>().ok());
+    let own = own.lines().filter_map(|line| line.trim().strip_prefix("address ")?.parse::<IpAddr>().ok());
     let other = own.filter(|own| shown.is_none_or(|shown| shown.is_ipv4() != own.is_ipv4()));
     Ok(shown.into_iter().chain(other.map(|own| SocketAddr::new(own, ctx.spec.ssh.port))).collect())
 }

@@ -7,7 +7,7 @@ use super::{
     labels, resources,
     wire::{Acted, Resource, Rule},
 };
-use ostler_core::{ports::Opening, spec::Proto};
+use ostler_core::{ports::OpenPort, spec::Proto};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 const ANYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
 /// The firewall of a machine that is to be made, with these openings.
-pub async fn ensure(client: &Client, machine: &Machine, openings: &[Opening]) -> Result<u64, HetznerError> {
+pub async fn ensure(client: &Client, machine: &Machine, openings: &[OpenPort]) -> Result<u64, HetznerError> {
     if let Some(known) = find(client, machine).await? {
         set(client, &known, openings).await?;
         return Ok(known.id);
@@ -36,7 +36,7 @@ pub async fn ensure(client: &Client, machine: &Machine, openings: &[Opening]) ->
 }
 
 /// Lets in exactly these to a machine that is there. One that has no firewall of ours gets one.
-pub async fn admit(client: &Client, machine: &Machine, server: u64, openings: &[Opening]) -> Result<(), HetznerError> {
+pub async fn admit(client: &Client, machine: &Machine, server: u64, openings: &[OpenPort]) -> Result<(), HetznerError> {
     let id = ensure(client, machine, openings).await?;
     let Some(firewall) = find(client, machine).await? else { return Ok(()) };
     let applied = firewall.applied_to.iter().filter_map(|to| to.server.as_ref());
@@ -56,7 +56,7 @@ async fn find(client: &Client, machine: &Machine) -> Result<Option<Resource>, He
     Ok(client.list("/firewalls", &[("label_selector", &selector)]).await?.into_iter().next())
 }
 
-async fn set(client: &Client, firewall: &Resource, openings: &[Opening]) -> Result<(), HetznerError> {
+async fn set(client: &Client, firewall: &Resource, openings: &[OpenPort]) -> Result<(), HetznerError> {
     let (mut has, mut wanted) = (firewall.rules.clone(), rules(openings));
     has.iter_mut().for_each(|rule| rule.source_ips.sort());
     has.sort();
@@ -70,7 +70,7 @@ async fn set(client: &Client, firewall: &Resource, openings: &[Opening]) -> Resu
 
 /// One rule for each port, or for ports in a row: the vendor takes 50 at most. ICMP has no ports: IPv6 does not work without it, and what it
 /// tells is no secret.
-fn rules(openings: &[Opening]) -> Vec<Rule> {
+fn rules(openings: &[OpenPort]) -> Vec<Rule> {
     let rule = |protocol: &str, port: Option<String>| Rule {
         direction: "in".to_owned(),
         protocol: protocol.to_owned(),
@@ -95,7 +95,7 @@ fn rules(openings: &[Opening]) -> Vec<Rule> {
     rules
 }
 
-fn shown(openings: &[Opening]) -> Value {
+fn shown(openings: &[OpenPort]) -> Value {
     let shown = |rule: Rule| {
         let mut shown =
             json!({ "direction": rule.direction, "protocol": rule.protocol, "source_ips": rule.source_ips });

@@ -25,7 +25,7 @@ pub use client::Patience;
 pub use error::HetznerError;
 pub use survey::{ImageOffer, LocationOffer, Offers, TypeOffer, TypePrice};
 
-use crate::Tokens;
+use crate::{Tokens, tokens::Clients};
 use async_trait::async_trait;
 use client::Client;
 use ostler_core::{
@@ -33,17 +33,16 @@ use ostler_core::{
     error::Blame,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Price, Reshape},
-    ports::{Fence, Keep, Lifecycle, Marks, Opening, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
+    ports::{Fence, Keep, Lifecycle, Marks, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
+    secret::Secret,
     spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -51,11 +50,10 @@ use wire::Server;
 
 /// Hetzner Cloud.
 pub struct HetznerProvider {
-    tokens: Box<dyn Tokens>,
     /// Where requests are counted.
     buckets: PathBuf,
     patience: Patience,
-    clients: Mutex<HashMap<String, Client>>,
+    clients: Clients<Client>,
 }
 
 /// Content of a [`MachineRecord`]. Nothing in it is secret.
@@ -133,7 +131,7 @@ fn options(order: &MachineOrder) -> Result<&HetznerOptions, HetznerError> {
 impl HetznerProvider {
     /// Tokens come from `tokens`; requests are counted in files of the folder `buckets`.
     pub fn new(tokens: Box<dyn Tokens>, buckets: PathBuf) -> Self {
-        Self { tokens, buckets, patience: Patience::default(), clients: Mutex::default() }
+        Self { clients: Clients::new(tokens), buckets, patience: Patience::default() }
     }
 
     /// The same with other time-outs.
@@ -148,15 +146,8 @@ impl HetznerProvider {
 
     /// The client of an endpoint; its connections are kept.
     async fn client(&self, endpoint: &HetznerEndpoint) -> Result<Client> {
-        let key = serde_json::to_string(endpoint).expect("an endpoint has only text keys");
-        let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = lock().get(&key) {
-            return Ok(client.clone());
-        }
-        let token = self.tokens.token(&endpoint.token).await?;
-        let client = Client::new(endpoint, &token, Some(&self.buckets), self.patience)?;
-        lock().insert(key, client.clone());
-        Ok(client)
+        let make = |token: &Secret| Ok(Client::new(endpoint, token, Some(&self.buckets), self.patience)?);
+        self.clients.of(endpoint, &endpoint.token, make).await
     }
 
     async fn machine(&self, record: &MachineRecord) -> Result<(Machine, Client)> {
@@ -359,7 +350,7 @@ impl Rebuilding for HetznerProvider {
 
 #[async_trait]
 impl Fence for HetznerProvider {
-    async fn admit(&self, record: &MachineRecord, openings: &[Opening]) -> Result<()> {
+    async fn admit(&self, record: &MachineRecord, openings: &[OpenPort]) -> Result<()> {
         let (machine, client, server) = self.server(record).await?;
         Ok(firewall::admit(&client, &machine, server.id, openings).await?)
     }

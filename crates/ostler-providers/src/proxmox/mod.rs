@@ -34,7 +34,7 @@ pub use host::{Host, url};
 pub use inventory::{BridgeOffer, Inventory, NodeOffer, Offers, StorageOffer, host_fingerprint, shown_fingerprint};
 pub use setup::{Made, Setup, TOKEN, USER};
 
-use crate::{Tokens, image::ImageStore};
+use crate::{Tokens, image::ImageStore, tokens::Clients};
 use address::{AddressFinder, GuestAddress};
 use async_trait::async_trait;
 use client::Client;
@@ -46,13 +46,12 @@ use ostler_core::{
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
     ports::{self, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
+    secret::Secret,
     spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ServerSpec, Size, TemplateDigest},
 };
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 use vm::Vm;
@@ -60,10 +59,9 @@ use vm::Vm;
 /// Proxmox VE.
 pub struct ProxmoxProvider {
     images: ImageStore,
-    tokens: Box<dyn Tokens>,
     host: Host,
     patience: Patience,
-    clients: Mutex<HashMap<String, Client>>,
+    clients: Clients<Client>,
     /// Held while an image is put on a node, so that servers which are made together share one.
     images_turn: tokio::sync::Mutex<()>,
     neighbours: Neighbours,
@@ -140,10 +138,9 @@ impl ProxmoxProvider {
     pub fn new(images: ImageStore, tokens: Box<dyn Tokens>, host: Host) -> Self {
         Self {
             images,
-            tokens,
+            clients: Clients::new(tokens),
             host,
             patience: Patience::default(),
-            clients: Mutex::default(),
             images_turn: Default::default(),
             neighbours: Neighbours::default(),
             consoles: Consoles::default(),
@@ -157,15 +154,8 @@ impl ProxmoxProvider {
 
     /// The client of an endpoint; its connections are kept.
     async fn client(&self, endpoint: &ProxmoxEndpoint) -> Result<Client> {
-        let key = serde_json::to_string(endpoint).expect("an endpoint has only text keys");
-        let lock = || self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = lock().get(&key) {
-            return Ok(client.clone());
-        }
-        let token = self.tokens.token(&endpoint.token).await?;
-        let client = Client::new(endpoint, &token, self.patience)?;
-        lock().insert(key, client.clone());
-        Ok(client)
+        let make = |token: &Secret| Ok(Client::new(endpoint, token, self.patience)?);
+        self.clients.of(endpoint, &endpoint.token, make).await
     }
 
     async fn vm(&self, record: &MachineRecord) -> Result<(Machine, Client)> {

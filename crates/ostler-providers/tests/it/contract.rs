@@ -1,13 +1,13 @@
 //! What every provider keeps to, whatever it works with: the same suite over all of them. A new one gets a test of a few lines here.
 
 use crate::{
-    hetzner::lab::{self as hetzner, Log},
+    hetzner::lab as hetzner,
     proxmox::lab as proxmox,
-    support,
+    support::{self, Log},
 };
 use ostler_core::{
     ids::{OperationId, ServerName, StateId},
-    model::{MachineOrder, MachineRecord, Observed, Opening, Power, Seed},
+    model::{MachineOrder, MachineRecord, Observed, OpenPort, Power, Seed},
     ports::{Origin, Provider},
     spec::{ExistingOptions, ImageRef, Network, Proto, ProviderOptions, Size},
 };
@@ -93,7 +93,7 @@ async fn runs(provider: &dyn Provider, machine: &MachineRecord, log: &Log) -> Ma
     assert_eq!(lifecycle.start(&machine, log).await.unwrap(), machine, "one that runs is left alone");
     assert_eq!(look(provider, &machine).await.power, Power::On);
     if let Some(fence) = provider.fence() {
-        for openings in [&[Opening { port: 22, proto: Proto::Tcp }][..], &[]] {
+        for openings in [&[OpenPort { port: 22, proto: Proto::Tcp }][..], &[]] {
             fence.admit(&machine, openings).await.unwrap();
             fence.admit(&machine, openings).await.unwrap();
         }

@@ -41,7 +41,7 @@ async fn a_machine_lives_from_creation_to_removal() {
     let ssh = seen.ssh.unwrap();
     assert!(seen.detail.contains(&format!("tcg, {ssh} -> 22")), "{}", seen.detail);
     TcpStream::connect(ssh).expect("the port leads somewhere");
-    assert!(lab.notices.all().iter().any(|notice| notice.contains("emulated")), "{:?}", lab.notices.all());
+    assert!(lab.log.notices().iter().any(|notice| notice.contains("emulated")), "{:?}", lab.log.notices());
 
     let pid = lab.pid(&machine).await;
     lab.start(&machine).await;
@@ -215,7 +215,7 @@ async fn a_start_that_fails_says_what_qemu_said() {
     let order = lab.order("web1");
     let machine = lab.create(&order).await;
     fs::write(lab.home(&order).join("disk.qcow2"), "not a disk").unwrap();
-    let failure = lab.provider.start(&machine, &lab.notices).await.unwrap_err();
+    let failure = lab.provider.start(&machine, &lab.log).await.unwrap_err();
     assert!(failure.message.contains("not in qcow2 format"), "{failure:?}");
     assert_eq!(lab.observe(&machine).await.power, Power::Off);
 }

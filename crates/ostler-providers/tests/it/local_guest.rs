@@ -35,7 +35,7 @@ async fn a_guest_takes_its_seed_keeps_its_identity_and_grows() {
     let machine = lab.create(&order).await;
     println!("created after {:?}", began.elapsed());
     lab.start(&machine).await;
-    println!("started after {:?}: {:?}", began.elapsed(), lab.notices.all());
+    println!("started after {:?}: {:?}", began.elapsed(), lab.log.notices());
     let guest = Guest { ssh: lab.observe(&machine).await.ssh.unwrap(), keys };
     guest.wait(began);
     println!("{}", lab.observe(&machine).await.detail);
@@ -81,7 +81,7 @@ async fn a_guest_takes_its_seed_keeps_its_identity_and_grows() {
         "the last stop was a clean one"
     );
     println!("{:?}", lab.provider.console_tail(&machine, 3).await.unwrap());
-    println!("notices: {:?}", lab.notices.all());
+    println!("notices: {:?}", lab.log.notices());
 }
 
 /// sshd shuts out for minutes who tries in vain too often (`PerSourcePenalties`), and there is nothing here to await.

@@ -17,29 +17,43 @@ use std::{
 
 pub const MIB: u64 = 1 << 20;
 
-/// Keeps what is reported.
+/// Keeps what is reported, and what is chosen.
 #[derive(Default)]
-pub struct Notices(Mutex<Vec<String>>);
+pub struct Log {
+    notices: Mutex<Vec<String>>,
+    kept: Mutex<Vec<MachineRecord>>,
+}
 
 #[async_trait]
-impl Reporter for Notices {
+impl Reporter for Log {
     async fn report(&self, kind: EventKind) {
         if let EventKind::Notice { message, .. } = kind {
-            self.0.lock().unwrap().push(message);
+            self.notices.lock().unwrap().push(message);
         }
     }
 }
 
 #[async_trait]
-impl Keep for Notices {
-    async fn keep(&self, _: &MachineRecord) -> ostler_core::Result<()> {
+impl Keep for Log {
+    async fn keep(&self, chosen: &MachineRecord) -> ostler_core::Result<()> {
+        self.kept.lock().unwrap().push(chosen.clone());
         Ok(())
     }
 }
 
-impl Notices {
-    pub fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
+impl Log {
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap().clone()
+    }
+
+    /// All that was kept, in order.
+    pub fn all_kept(&self) -> Vec<MachineRecord> {
+        self.kept.lock().unwrap().clone()
+    }
+
+    /// The last that was kept.
+    pub fn kept(&self) -> Option<MachineRecord> {
+        self.all_kept().pop()
     }
 }
 
@@ -47,7 +61,7 @@ pub struct Lab {
     root: tempfile::TempDir,
     pub provider: LocalProvider,
     pub owner: StateId,
-    pub notices: Notices,
+    pub log: Log,
     orders: Vec<MachineOrder>,
 }
 
@@ -55,7 +69,7 @@ impl Lab {
     pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let provider = LocalProvider::new(state_of(&root), images_of(&state_of(&root)), env::var_os("PATH").unwrap());
-        Self { root, provider, owner: StateId::new(), notices: Notices::default(), orders: Vec::new() }
+        Self { root, provider, owner: StateId::new(), log: Log::default(), orders: Vec::new() }
     }
 
     pub fn state(&self) -> PathBuf {
@@ -111,12 +125,12 @@ impl Lab {
     }
 
     pub async fn try_create(&self, order: &MachineOrder) -> ostler_core::Result<MachineRecord> {
-        let image = self.provider.image(order, &self.notices).await?;
-        self.provider.create(order, &image, &self.notices, &self.notices).await
+        let image = self.provider.image(order, &self.log).await?;
+        self.provider.create(order, &image, &self.log, &self.log).await
     }
 
     pub async fn start(&self, machine: &MachineRecord) {
-        self.provider.start(machine, &self.notices).await.unwrap();
+        self.provider.start(machine, &self.log).await.unwrap();
     }
 
     pub async fn observe(&self, machine: &MachineRecord) -> Observed {

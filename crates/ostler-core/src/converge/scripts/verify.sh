@@ -1,6 +1,5 @@
 # Tries what modules and apps promise, and says which TCP ports somebody else may try. Run as root; `$1`: SSH_CONNECTION.
 #   client ADDRESS         where we come from, as this server sees it
-#   address ADDRESS        this server's own address in each family
 #   port PORT              something listens there on more than loopback, or Docker hands it on to a container
 #   promise N STATUS WORD  what came of promise N (below, one call of `promise` each)
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -8,10 +7,6 @@ read -r client _ <<END
 $1
 END
 echo "client $client"
-# Documentation addresses: nobody is asked, the kernel only says which address of ours it would take.
-for far in 192.0.2.1 2001:db8::1; do
-  ip route get "$far" 2>/dev/null | sed -n 's/.* src \([^ ]*\).*/address \1/p'
-done
 {
   ss -Htln | while read -r _ _ _ here _; do
     case $here in

@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, tcp};
 use ostler_core::{
-    model::Opening,
+    model::OpenPort,
     ports::{Fence, Lifecycle},
     spec::Proto,
 };
@@ -35,13 +35,13 @@ async fn it_lets_in_exactly_what_it_is_told() {
     let machine = lab.create(&mut order).await.unwrap();
     assert_eq!(rules(&lab), ["icmp -", "tcp 22", "tcp 80"]);
     assert_eq!(lab.server()["public_net"]["firewalls"].as_array().unwrap().len(), 1, "from its first packet on");
-    let openings = [tcp(2222), Opening { port: 53, proto: Proto::Udp }];
+    let openings = [tcp(2222), OpenPort { port: 53, proto: Proto::Udp }];
     lab.provider.admit(&machine, &openings).await.unwrap();
     assert_eq!(rules(&lab), ["icmp -", "tcp 2222", "udp 53"]);
     let before = lab.cloud.requests_for("POST /firewalls/{id}/actions/set_rules").len();
     lab.provider.admit(&machine, &openings).await.unwrap();
     assert_eq!(lab.cloud.requests_for("POST /firewalls/{id}/actions/set_rules").len(), before, "nothing to change");
-    let row: Vec<Opening> = (8000..=8100).chain([9000]).map(tcp).collect();
+    let row: Vec<OpenPort> = (8000..=8100).chain([9000]).map(tcp).collect();
     lab.provider.admit(&machine, &row).await.unwrap();
     assert_eq!(rules(&lab), ["icmp -", "tcp 8000-8100", "tcp 9000"], "the vendor takes 50 rules at most");
     lab.provider.admit(&machine, &[]).await.unwrap();

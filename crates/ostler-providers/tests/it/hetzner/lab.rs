@@ -1,12 +1,12 @@
 //! A cloud, a provider that knows it, and an order.
 
+use crate::support::Log;
 use async_trait::async_trait;
 use ostler_core::{
     Failure, Result,
-    event::EventKind,
     ids::{OperationId, ServerName, StateId},
-    model::{ImageHandle, MachineOrder, MachineRecord, Observed, Opening, Seed},
-    ports::{Keep, Lifecycle, Provider, Reporter},
+    model::{ImageHandle, MachineOrder, MachineRecord, Observed, OpenPort, Seed},
+    ports::{Lifecycle, Provider},
     secret::Secret,
     spec::{
         HetznerAddress, HetznerEndpoint, HetznerOptions, ImageRef, Network, Proto, ProviderOptions, SecretRef, Size,
@@ -18,11 +18,7 @@ use ostler_providers::{
 };
 use ostler_testkit::hcloud::{FakeCloud, Records, TOKEN};
 use serde_json::Value;
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJKKaEXrwLvhJFzXvJRHpRBhIbqJ1JlzfPlfp+z1ym2m";
 
@@ -37,41 +33,6 @@ pub const IMPATIENT: Patience = Patience {
     action: Duration::from_secs(5),
     poll: Duration::from_millis(10),
 };
-
-/// Keeps what is reported, and what is chosen.
-#[derive(Default)]
-pub struct Log {
-    notices: Mutex<Vec<String>>,
-    kept: Mutex<Vec<MachineRecord>>,
-}
-
-#[async_trait]
-impl Reporter for Log {
-    async fn report(&self, kind: EventKind) {
-        if let EventKind::Notice { message, .. } = kind {
-            self.notices.lock().unwrap().push(message);
-        }
-    }
-}
-
-#[async_trait]
-impl Keep for Log {
-    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
-        self.kept.lock().unwrap().push(chosen.clone());
-        Ok(())
-    }
-}
-
-impl Log {
-    pub fn notices(&self) -> Vec<String> {
-        self.notices.lock().unwrap().clone()
-    }
-
-    /// The last that was kept.
-    pub fn kept(&self) -> Option<MachineRecord> {
-        self.kept.lock().unwrap().last().cloned()
-    }
-}
 
 struct Token(String);
 
@@ -191,8 +152,8 @@ impl Lab {
     }
 }
 
-pub fn tcp(port: u16) -> Opening {
-    Opening { port, proto: Proto::Tcp }
+pub fn tcp(port: u16) -> OpenPort {
+    OpenPort { port, proto: Proto::Tcp }
 }
 
 pub fn provider(dir: &tempfile::TempDir, token: &str, patience: Patience) -> HetznerProvider {

@@ -22,7 +22,7 @@ async fn a_vmid_of_the_spec_that_is_taken_is_an_error_and_one_of_ours_is_the_nex
     let taken = "unable to create VM 100 - VM 100 already exists on node 'pve1'";
     lab.node.fail(CREATE, Fault::Refuse(500, taken));
     lab.create(&mut lab.order()).await.unwrap();
-    assert_eq!(lab.log.vmids(), [100, 101], "each was kept before it was asked for");
+    assert_eq!(lab.vmids(), [100, 101], "each was kept before it was asked for");
     assert_eq!(lab.left().0, [101]);
 }
 

@@ -1,12 +1,12 @@
 //! A node, a provider that knows it, and an order.
 
+use crate::support::Log;
 use async_trait::async_trait;
 use ostler_core::{
     Failure, Result,
-    event::EventKind,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Seed},
-    ports::{Keep, Lifecycle, Provider, Reporter},
+    ports::{Lifecycle, Provider},
     secret::Secret,
     spec::{ImageRef, Network, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ProxmoxTrust, SecretRef, Size},
 };
@@ -37,49 +37,6 @@ pub const IMPATIENT: Patience = Patience {
     poll: Duration::from_millis(40),
 };
 
-/// Keeps what is reported, and what is chosen.
-#[derive(Default)]
-pub struct Log {
-    notices: Mutex<Vec<String>>,
-    kept: Mutex<Vec<MachineRecord>>,
-}
-
-#[async_trait]
-impl Reporter for Log {
-    async fn report(&self, kind: EventKind) {
-        if let EventKind::Notice { message, .. } = kind {
-            self.notices.lock().unwrap().push(message);
-        }
-    }
-}
-
-#[async_trait]
-impl Keep for Log {
-    async fn keep(&self, chosen: &MachineRecord) -> Result<()> {
-        self.kept.lock().unwrap().push(chosen.clone());
-        Ok(())
-    }
-}
-
-impl Log {
-    pub fn notices(&self) -> Vec<String> {
-        self.notices.lock().unwrap().clone()
-    }
-
-    /// VMIDs that were chosen, in order.
-    pub fn vmids(&self) -> Vec<u64> {
-        let vmid = |record: &MachineRecord| {
-            serde_json::from_str::<serde_json::Value>(&record.0).unwrap()["vmid"].as_u64().unwrap()
-        };
-        self.kept.lock().unwrap().iter().map(vmid).collect()
-    }
-
-    /// The last one.
-    pub fn kept(&self) -> Option<MachineRecord> {
-        self.kept.lock().unwrap().last().cloned()
-    }
-}
-
 struct Token(String);
 
 #[async_trait]
@@ -99,6 +56,14 @@ pub struct Lab {
 }
 
 impl Lab {
+    /// VMIDs that were chosen, in order.
+    pub fn vmids(&self) -> Vec<u64> {
+        let vmid = |record: MachineRecord| {
+            serde_json::from_str::<serde_json::Value>(&record.0).unwrap()["vmid"].as_u64().unwrap()
+        };
+        self.log.all_kept().into_iter().map(vmid).collect()
+    }
+
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let node = FakeNode::start().await.unwrap();
