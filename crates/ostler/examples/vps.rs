@@ -56,11 +56,15 @@ impl Vps {
         fs::copy(archive, target.root().join("root/image.tar")).expect("the image");
         target.exec("mkdir -p /etc/systemd/system/docker.service.d").ok();
         let import = format!(
-            "[Service]\nExecStartPost=/bin/sh -c \"docker image inspect {0} >/dev/null 2>&1 || {1} </root/image.tar\"\n",
+            "docker image inspect {} >/dev/null 2>&1 || {} </root/image.tar\n",
             traefik::IMAGE,
             traefik::IMPORT
         );
-        target.write("/etc/systemd/system/docker.service.d/image.conf", &import);
+        target.write("/root/image.sh", &import);
+        target.write(
+            "/etc/systemd/system/docker.service.d/image.conf",
+            "[Service]\nExecStartPost=/bin/sh /root/image.sh\n",
+        );
         let environment = TestEnvironment::new(ostler).with_ansible();
         environment.make_key();
         environment.write("password", PASSWORD);
