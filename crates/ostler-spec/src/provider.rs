@@ -76,6 +76,21 @@ impl ProviderOptions {
         }
     }
 
+    /// Of servers that no `providers` entry is needed for: whether or not a spec or a record names them, they may be there.
+    pub fn on_this_machine() -> Self {
+        Self::Local(LocalOptions::default())
+    }
+
+    /// Where servers with these options are, for people: `this machine`, `home (node pve1)`.
+    pub fn whereabouts(&self) -> String {
+        match self {
+            Self::Local(_) => "this machine".to_owned(),
+            Self::Existing(existing) => existing.address.clone(),
+            Self::Proxmox(proxmox) => format!("{} (node {})", proxmox.endpoint.name, proxmox.node),
+            Self::Hetzner(hetzner) => hetzner.endpoint.name.clone(),
+        }
+    }
+
     /// Name under `providers`, and node, of a server that is made on one of several nodes.
     pub fn place(&self) -> Option<(&str, &str)> {
         self.proxmox().map(|proxmox| (proxmox.endpoint.name.as_str(), proxmox.node.as_str()))

@@ -170,11 +170,11 @@ impl std::fmt::Display for Price {
 pub struct Marked {
     /// For people: `server 4711 web1 at Hetzner (cx23 in fsn1)`.
     pub what: String,
-    /// The state directory that it belongs to.
+    /// The state directory that it belongs to; `None`: the mark does not say.
     pub owner: Option<StateId>,
     /// The operation that made it; `None`: servers share it, or it outlives them.
     pub operation: Option<OperationId>,
-    /// A server uses it.
+    /// A server uses it. Only asked where no operation is named.
     pub in_use: bool,
     /// What it costs, where the provider says so.
     pub price: Option<Price>,

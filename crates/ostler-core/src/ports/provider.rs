@@ -58,11 +58,6 @@ pub trait Provider: Send + Sync {
         None
     }
 
-    /// Finds what Ostler made, also where no record knows of it; `None`: it can't.
-    fn marks(&self) -> Option<&dyn Marks> {
-        None
-    }
-
     /// Everything that would make the creation or adoption of a server fail, and what deserves a warning, all at once. Touches nothing.
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
 
@@ -139,6 +134,10 @@ pub trait Lifecycle: Send + Sync {
     /// What [`Lifecycle::remove`] of the same order would remove, for people: `VM 100 on pve1`. Asked where something else has
     /// failed; so what can't be found out now is told as what there may be.
     async fn left(&self, order: &MachineOrder) -> Vec<String>;
+
+    /// Everything that bears Ostler's mark where servers with these options are made, whichever Ostler made it, and whether or not a record
+    /// knows of it. Touches nothing.
+    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>>;
 }
 
 /// Takes over servers that are there already.
@@ -195,13 +194,6 @@ pub trait Consoles: Send + Sync {
 pub trait Pricing: Send + Sync {
     /// What the order's server would cost; `None` where nothing of the order can be had. Touches nothing.
     async fn price(&self, order: &MachineOrder) -> Result<Option<Price>>;
-}
-
-/// Finds what Ostler made.
-#[async_trait]
-pub trait Marks: Send + Sync {
-    /// Everything that bears Ostler's mark where servers with these options are made, whichever Ostler made it. Touches nothing.
-    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>>;
 }
 
 /// The provider's own firewall, in front of its machines.

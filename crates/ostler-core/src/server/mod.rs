@@ -10,6 +10,7 @@ pub mod apply;
 pub mod create;
 pub mod destroy;
 pub mod drift;
+pub mod orphans;
 pub mod rebuild;
 pub mod rescue;
 pub mod template;

@@ -33,7 +33,7 @@ use ostler_core::{
     error::Blame,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Price, Reshape},
-    ports::{Fence, Keep, Lifecycle, Marks, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
+    ports::{Fence, Keep, Lifecycle, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
     secret::Secret,
     spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
 };
@@ -218,10 +218,6 @@ impl Provider for HetznerProvider {
         Some(self)
     }
 
-    fn marks(&self) -> Option<&dyn Marks> {
-        Some(self)
-    }
-
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
         let options = options(order)?;
         let client = self.client(&options.endpoint).await?;
@@ -315,6 +311,11 @@ impl Lifecycle for HetznerProvider {
             Err(_) => Vec::new(),
         }
     }
+
+    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>> {
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        Ok(marks::all(&self.client(&options.endpoint).await?).await?)
+    }
 }
 
 #[async_trait]
@@ -366,13 +367,5 @@ impl Pricing for HetznerProvider {
         let candidates = catalog.candidates(options, &bound);
         let first = candidates.iter().find(|candidate| !candidate.is_sold_out()).or(candidates.first());
         Ok(first.map(|candidate| catalog.price(candidate, options)))
-    }
-}
-
-#[async_trait]
-impl Marks for HetznerProvider {
-    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>> {
-        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
-        Ok(marks::all(&self.client(&options.endpoint).await?).await?)
     }
 }

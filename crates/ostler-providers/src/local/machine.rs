@@ -244,4 +244,5 @@ fn remove_tree(path: &Path) -> Result<(), LocalError> {
     }
 }
 
-const MACHINE: &str = "machine.json";
+/// The file in a machine's folder that says whose it is.
+pub const MACHINE: &str = "machine.json";

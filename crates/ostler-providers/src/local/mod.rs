@@ -20,6 +20,7 @@ mod disk;
 mod error;
 mod iso;
 mod machine;
+mod marks;
 mod net;
 mod ports;
 mod power;
@@ -40,7 +41,7 @@ use machine::{Accel, Forwarded, Home, Machine, Run, check_ours};
 use ostler_core::{
     Result,
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Reshape},
     ports::{Consoles, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping},
     spec::{Forward, ProviderOptions, Size},
 };
@@ -291,6 +292,10 @@ impl Lifecycle for LocalProvider {
             Ok(Some(machine)) if check_ours(&machine, order).is_ok() => vec![home.path().display().to_string()],
             _ => Vec::new(),
         }
+    }
+
+    async fn marked(&self, _: &ProviderOptions) -> Result<Vec<Marked>> {
+        Ok(marks::all(&self.place.machines(), power::this_boot()?)?)
     }
 }
 

@@ -104,16 +104,54 @@ pub fn boot_id() -> io::Result<Uuid> {
 /// The QEMU whose command line has `-uuid UUID`: where `pidfile` says, or anywhere.
 pub fn find_qemu(uuid: Uuid, pidfile: &Path, boot: Uuid) -> Option<Process> {
     let noted = fs::read_to_string(pidfile).ok().and_then(|text| text.trim().parse().ok());
-    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let everywhere = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    noted.into_iter().chain(everywhere).find(|pid| has_uuid(*pid, uuid)).and_then(|pid| Process::of_pid(pid, boot))
+    noted.into_iter().chain(processes()).find(|pid| has_uuid(*pid, uuid)).and_then(|pid| Process::of_pid(pid, boot))
 }
 
 fn has_uuid(pid: u32, uuid: Uuid) -> bool {
-    let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else { return false };
-    let uuid = uuid.to_string();
+    argument(pid, "-uuid").is_some_and(|found| found == uuid.to_string())
+}
+
+/// The value of an option on a process's command line.
+fn argument(pid: u32, option: &str) -> Option<String> {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let mut arguments = command.split(|byte| *byte == 0);
-    arguments.any(|argument| argument == b"-uuid") && arguments.next() == Some(uuid.as_bytes())
+    arguments
+        .any(|argument| argument == option.as_bytes())
+        .then(|| arguments.next())?
+        .map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// A QEMU, as its command line names it.
+pub struct Qemu {
+    /// Process id.
+    pub pid: u32,
+    /// Its machine's UUID.
+    pub uuid: Uuid,
+    /// `guest=web1`
+    pub name: String,
+}
+
+/// Every QEMU that has a file below `folder` open, which may be deleted.
+pub fn qemus_with_files_in(folder: &Path) -> Vec<Qemu> {
+    let folder = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let mut all: Vec<Qemu> = processes()
+        .filter_map(|pid| {
+            let uuid = argument(pid, "-uuid")?.parse().ok()?;
+            let name = argument(pid, "-name").unwrap_or_default();
+            let open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+            let is_there =
+                open.filter_map(|file| fs::read_link(file.path()).ok()).any(|file| file.starts_with(&folder));
+            is_there.then_some(Qemu { pid, uuid, name })
+        })
+        .collect();
+    all.sort_by_key(|qemu| qemu.pid);
+    all
+}
+
+/// Ids of all processes.
+fn processes() -> impl Iterator<Item = u32> {
+    let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use super::{
 use crate::image::{ImageStore, Place, Source};
 use ostler_core::{
     event::{EventKind, Level, ProgressUnit},
+    ids::OperationId,
     model::MachineOrder,
     ports::Reporter,
     spec::ProxmoxOptions,
@@ -148,6 +149,17 @@ fn stem(source: &Source) -> String {
 /// How long the file is once it is whole, by the end of an upload's name: `-LENGTH-OPERATION.FORMAT`.
 fn uploaded(rest: &str) -> Option<u64> {
     rest.strip_prefix('-')?.split('-').next()?.parse().ok()
+}
+
+/// The operation that uploads an image, by its volume's id, as long as its length is not the one that its name says: nobody boots from it then.
+pub fn incomplete(volume: &Volume) -> Option<OperationId> {
+    let (name, _format) = volume.volid.rsplit_once('.')?;
+    // An operation's id has four hyphens itself.
+    let parts: Vec<&str> = name.rsplitn(7, '-').collect();
+    let [e, d, c, b, a, length, _] = parts.as_slice() else { return None };
+    let operation = [*a, *b, *c, *d, *e].join("-").parse().ok()?;
+    let length: u64 = length.parse().ok()?;
+    (length != volume.size).then_some(operation)
 }
 
 async fn volumes(client: &Client, options: &ProxmoxOptions) -> Result<Vec<Volume>, ProxmoxError> {

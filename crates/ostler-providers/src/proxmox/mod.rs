@@ -15,6 +15,7 @@ mod form;
 mod host;
 mod image;
 mod inventory;
+mod marks;
 mod neighbours;
 mod preflight;
 mod remove;
@@ -44,7 +45,7 @@ use ostler_core::{
     Result,
     event::{EventKind, Level},
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Reshape},
     ports::{self, Keep, Lifecycle, Origin, Provider, Reporter, Reshaping, Templates},
     secret::Secret,
     spec::{ProviderOptions, ProxmoxEndpoint, ProxmoxOptions, ServerSpec, Size, TemplateDigest},
@@ -121,6 +122,14 @@ impl Machine {
         format!(
             "Server {server} of Ostler.\n\nOperation {operation} made it for state {owner}. Don't change this line."
         )
+    }
+
+    /// What a description that [`Self::description`] made says; `None` where none did.
+    fn marked_by(description: &str) -> Option<(OperationId, StateId)> {
+        let (_, rest) = description.split_once("\nOperation ")?;
+        let (operation, rest) = rest.split_once(" made it for state ")?;
+        let (owner, _) = rest.split_once('.')?;
+        Some((operation.parse().ok()?, owner.parse().ok()?))
     }
 
     /// What the VM's lock says while it is made.
@@ -318,6 +327,11 @@ impl Lifecycle for ProxmoxProvider {
             Ok((machine, client)) => remove::left(&client, &machine).await,
             Err(_) => Vec::new(),
         }
+    }
+
+    async fn marked(&self, options: &ProviderOptions) -> Result<Vec<Marked>> {
+        let options = options.proxmox().ok_or(ProxmoxError::NoOptions)?;
+        Ok(marks::all(&self.client(&options.endpoint).await?, options).await?)
     }
 }
 

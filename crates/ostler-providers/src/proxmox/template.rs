@@ -8,7 +8,7 @@ use super::{
     form::{Form, encode},
     preflight::warning,
     remove, storage,
-    vm::Vm,
+    vm::{self, Vm},
     wire::{self, Resource, Storage, VmConfig},
 };
 use ostler_core::{
@@ -102,11 +102,7 @@ pub async fn fitting(
 
 /// Of a template; `None` where there is none of this VMID.
 async fn config(client: &Client, node: &str, vmid: u32) -> Result<Option<VmConfig>, ProxmoxError> {
-    match client.get::<VmConfig>(&format!("/nodes/{}/qemu/{vmid}/config", encode(node)), &Form::new()).await {
-        Ok(config) => Ok(Some(config).filter(VmConfig::is_template)),
-        Err(error) if error.is_absence() => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(vm::config(client, node, vmid.into()).await?.filter(VmConfig::is_template))
 }
 
 /// Path and parameters of the request that clones a template: sharing its disk where the storage can, else with a copy.

@@ -39,6 +39,15 @@ pub enum Lookup {
     InProgress(String),
 }
 
+/// The configuration of a VM, whoever made it; `None` where there is none of this VMID.
+pub async fn config(client: &Client, node: &str, vmid: u64) -> Result<Option<VmConfig>, ProxmoxError> {
+    match client.get(&format!("/nodes/{}/qemu/{vmid}/config", encode(node)), &Form::new()).await {
+        Ok(config) => Ok(Some(config)),
+        Err(error) if error.is_absence() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 impl<'a> Vm<'a> {
     /// The VM of a record.
     pub fn of(client: &'a Client, machine: &'a Machine) -> Self {
@@ -70,12 +79,7 @@ impl<'a> Vm<'a> {
     }
 
     async fn config_on(&self, node: &str) -> Result<Option<VmConfig>, ProxmoxError> {
-        let path = format!("/nodes/{}/qemu/{}/config", encode(node), self.machine.vmid);
-        match self.client.get(&path, &Form::new()).await {
-            Ok(config) => Ok(Some(config)),
-            Err(error) if error.is_absence() => Ok(None),
-            Err(error) => Err(error),
-        }
+        config(self.client, node, self.machine.vmid.into()).await
     }
 
     /// Its configuration, if it carries the mark of the machine's operation.

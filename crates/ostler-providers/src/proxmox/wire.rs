@@ -111,6 +111,9 @@ pub struct Storage {
     /// Bytes that are free.
     #[serde(default, deserialize_with = "number")]
     pub avail: u64,
+    /// Is the same on every node.
+    #[serde(default, deserialize_with = "flag")]
+    pub shared: bool,
 }
 
 impl Storage {

@@ -7,8 +7,8 @@ use crate::{
 };
 use ostler_core::{
     ids::{OperationId, ServerName, StateId},
-    model::{MachineOrder, MachineRecord, Observed, OpenPort, Power, Seed},
-    ports::{Origin, Provider},
+    model::{MachineOrder, MachineRecord, Marked, Observed, OpenPort, Power, Seed},
+    ports::{Lifecycle, Origin, Provider},
     spec::{ExistingOptions, ImageRef, Network, Proto, ProviderOptions, Size},
 };
 use ostler_providers::existing::ExistingProvider;
@@ -48,6 +48,7 @@ async fn makes(provider: &dyn Provider, mut order: MachineOrder, boots: bool) {
     for _ in 0..2 {
         assert_eq!(fatal(provider, &order).await, [""; 0]);
     }
+    assert_eq!(marked(provider, &order).await, []);
     assert_eq!(lifecycle.left(&order).await, [""; 0]);
 
     // What was made is completed, and not made twice.
@@ -60,15 +61,14 @@ async fn makes(provider: &dyn Provider, mut order: MachineOrder, boots: bool) {
     assert_eq!(look(provider, &machine).await.power, Power::Off);
     assert!(!lifecycle.left(&order).await.is_empty());
     keeps_records(provider, &machine).await;
-    if let Some(marks) = provider.marks() {
-        let marked = marks.marked(&order.options).await.unwrap();
-        let ours = |operation| operation == Some(order.operation);
-        assert!(marked.iter().any(|it| ours(it.operation) && it.owner == Some(order.owner)), "{marked:?}");
-    }
+    let mark = marked(provider, &order).await;
+    assert!(mark.iter().any(|it| it.owner == Some(order.owner)), "{mark:?}");
     if let Some(pricing) = provider.pricing() {
         let price = pricing.price(&order).await.unwrap().expect("it could be made");
         assert!(price.gross > 0.0 && !price.currency.is_empty(), "{price:?}");
     }
+
+    let theirs = of_another_state(lifecycle, provider, &order).await;
 
     // What another operation would have made is none of its business.
     let another = MachineOrder { operation: OperationId::new(), found: None, ..order.clone() };
@@ -85,6 +85,34 @@ async fn makes(provider: &dyn Provider, mut order: MachineOrder, boots: bool) {
     }
     assert_eq!(look(provider, &machine).await.power, Power::Absent);
     assert_eq!(lifecycle.left(&order).await, [""; 0]);
+    assert_eq!(marked(provider, &order).await, [], "nothing of it is left");
+    assert!(!marked(provider, &theirs).await.is_empty(), "another's is untouched");
+    lifecycle.remove(&theirs).await.unwrap();
+    assert_eq!(marked(provider, &theirs).await, []);
+}
+
+/// What bears the mark of an order's operation. None of it is taken for another state's.
+async fn marked(provider: &dyn Provider, order: &MachineOrder) -> Vec<Marked> {
+    let lifecycle = provider.origin().lifecycle().expect("it makes machines");
+    let mut all = lifecycle.marked(&order.options).await.unwrap();
+    assert_eq!(lifecycle.marked(&order.options).await.unwrap(), all, "a look changes nothing");
+    all.retain(|it| it.operation == Some(order.operation));
+    assert!(all.iter().all(|it| !it.what.is_empty() && it.owner.is_none_or(|owner| owner == order.owner)), "{all:?}");
+    all
+}
+
+/// A machine that another state has where these are made: its mark says so.
+async fn of_another_state(lifecycle: &dyn Lifecycle, provider: &dyn Provider, order: &MachineOrder) -> MachineOrder {
+    let log = Log::default();
+    let (operation, owner) = (OperationId::new(), StateId::new());
+    let server = ServerName::parse("theirs").unwrap();
+    let mut order = MachineOrder { server, operation, owner, found: None, ..order.clone() };
+    let image = lifecycle.image(&order, &log).await.unwrap();
+    let machine = lifecycle.create(&order, &image, &log, &log).await.unwrap();
+    order.found = Some(machine);
+    let mark = marked(provider, &order).await;
+    assert!(mark.iter().any(|it| it.owner == Some(owner)), "{mark:?}");
+    order
 }
 
 async fn runs(provider: &dyn Provider, machine: &MachineRecord, log: &Log) -> MachineRecord {
@@ -152,6 +180,7 @@ async fn existing_keeps_to_it() {
         found: None,
     };
     let provider = ExistingProvider;
+    // So it has nothing either that could be left or found: only what makes machines marks them.
     let Origin::Adopts(adoption) = provider.origin() else { panic!("it makes machines") };
     for _ in 0..2 {
         assert_eq!(fatal(&provider, &order).await, [""; 0]);

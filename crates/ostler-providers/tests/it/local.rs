@@ -260,3 +260,38 @@ fn open_files(pid: u32) -> Vec<String> {
         .map(|path| path.to_string_lossy().into_owned())
         .collect()
 }
+
+#[tokio::test]
+async fn what_is_left_without_a_record_is_found_also_where_its_folder_is_gone() {
+    let mut lab = Lab::emulated();
+    let order = lab.order("web1");
+    let found = async |lab: &Lab| {
+        let all = lab.provider.marked(&order.options).await.unwrap();
+        all.into_iter().map(|it| (it.what, it.operation, it.owner)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&lab).await, []);
+    assert!(!lab.state().join("machines").exists(), "a look makes nothing");
+    let machine = lab.create(&order).await;
+    lab.start(&machine).await;
+    let (pid, folder) = (lab.pid(&machine).await, lab.home(&order));
+    for foreign in ["notes", ".new-web2"] {
+        fs::create_dir(lab.state().join("machines").join(foreign)).unwrap();
+    }
+    let runs = format!("machine folder {}, runs as process {pid}", folder.display());
+    let half = format!("machine folder {}, half made or half removed", folder.with_file_name(".new-web2").display());
+    let mark = (Some(order.operation), Some(order.owner));
+    assert_eq!(found(&lab).await, [(half.clone(), None, None), (runs, mark.0, mark.1)]);
+
+    // A machine that runs on deleted files is no machine to any command, and holds its memory and its ports.
+    fs::remove_dir_all(&folder).unwrap();
+    let process = format!("QEMU process {pid} (guest=web1), whose machine folder is gone");
+    assert_eq!(found(&lab).await, [(half.clone(), None, None), (process, None, None)]);
+    let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+    assert!(killed.is_ok_and(|status| status.success()));
+    let begun = Instant::now();
+    while found(&lab).await.len() > 1 {
+        assert!(begun.elapsed() < Duration::from_secs(10), "QEMU does not end");
+        tokio::time::sleep(Duration::from_millis(10)).await; // awaits the condition above
+    }
+    assert_eq!(found(&lab).await, [(half, None, None)]);
+}

@@ -4,7 +4,7 @@ use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Observed, Power, Reshape},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Reshape},
     ports::{Adoption, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates},
     spec::{LocalOptions, ProviderOptions, Size, TemplateDigest},
 };
@@ -193,6 +193,21 @@ impl Lifecycle for Maker {
         let ours = |m: &Machine| (m.operation, m.owner) == (order.operation, order.owner);
         let found = self.dir.machine(order.server.as_str()).filter(ours);
         found.map(|machine| format!("machine {}", machine.name)).into_iter().collect()
+    }
+
+    async fn marked(&self, _: &ProviderOptions) -> Result<Vec<Marked>> {
+        self.faults
+            .around("provider.marked", async {
+                let mark = |Machine { name, operation, owner, .. }| Marked {
+                    what: format!("machine {name}"),
+                    owner: Some(owner),
+                    operation: Some(operation),
+                    in_use: false,
+                    price: None,
+                };
+                Ok(self.dir.machines().into_iter().map(mark).collect())
+            })
+            .await
     }
 }
 

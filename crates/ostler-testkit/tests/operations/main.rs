@@ -16,6 +16,7 @@ mod following;
 mod journals;
 mod leases;
 mod looking;
+mod orphans;
 mod outputs;
 mod rebuilding;
 mod service;

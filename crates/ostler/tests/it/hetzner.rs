@@ -236,7 +236,7 @@ fn what_no_record_knows_is_found_with_its_price() {
     let user = User::with(&cloud, "type: cx23, location: fsn1, volumes: [ data ]");
     user.gets_to_ssh(UP);
     let orphans = |user: &User| user.runs(&["orphans", "ostler.yaml"]).ok().stdout;
-    assert_eq!(orphans(&user), "no orphans\n");
+    assert_eq!(orphans(&user), "no orphans: this machine, hc\n");
     // Another state sees it as another's.
     let other = User::with(&cloud, "type: cx23, location: fsn1");
     let list = orphans(&other);

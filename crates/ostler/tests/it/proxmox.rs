@@ -358,3 +358,50 @@ fn a_node_that_went_away_hides_no_other_server() {
     assert_eq!(left_on(&node), left);
     user.destroys();
 }
+
+#[test]
+fn what_no_record_knows_is_found_on_a_node_and_one_out_of_reach_hides_no_other() {
+    let node = node();
+    let user = User::of(&node);
+    node.add_vm(900, "Somebody's own.");
+    node.add_volume("local:iso/debian.iso", None);
+    user.gets_to_ssh(UP);
+    let (_, volumes) = left_on(&node);
+    let seed = volumes.iter().find(|volume| volume.contains(":iso/ostler-")).expect("a seed").clone();
+    let rows = |finished: &Finished| -> Vec<String> {
+        let rows = finished.stdout.lines().skip(1);
+        rows.map(|row| row.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    };
+    let all = "no orphans: this machine, home (node pve1)\n";
+    assert_eq!(user.runs(&["orphans"]).ok().stdout, all, "the record says where to look");
+
+    // Another state sees them as another's.
+    let other = User::of(&node);
+    assert_eq!(other.runs(&["orphans"]).ok().stdout, "no orphans: this machine\n");
+    let theirs = [
+        "VM 100 web1 on pve1 of home - another state".to_owned(),
+        format!("seed {seed} on pve1 of home - another state"),
+    ];
+    assert_eq!(rows(&other.runs(&["orphans", "ostler.yaml"]).ok()), theirs);
+
+    // A node that went away is told of, and hides nothing.
+    other.writes("https://127.0.0.1:9", &node.fingerprint(), "auto");
+    let away = other.runs(&["orphans", "ostler.yaml"]);
+    assert_eq!((away.code, away.stdout.as_str()), (4, "no orphans: this machine\n"), "{}", away.stderr);
+    let words = "error: home (node pve1) can't be searched\n  cause: https://127.0.0.1:9 can't be reached\n";
+    assert!(away.stderr.contains(words), "{}", away.stderr);
+
+    // What is left after the last server; the journal knows whose a seed was.
+    user.destroys();
+    node.add_volume(&seed, None);
+    let image = node.volumes().into_iter().find(|volume| volume.contains(":import/")).expect("an image");
+    let left =
+        [format!("seed {seed} on pve1 of home - this state"), format!("image {image} on pve1 of home - unknown")];
+    assert_eq!(rows(&user.runs(&["orphans", "ostler.yaml"]).ok()), left);
+    user.writes("https://127.0.0.1:9", &node.fingerprint(), "auto");
+    let machines = user.environment.state_dir().join("machines/.gone-web9");
+    std::fs::create_dir_all(&machines).expect("a folder");
+    let away = user.runs(&["orphans", "ostler.yaml"]);
+    let remains = format!("machine folder {}, half made or half removed - unknown", machines.display());
+    assert_eq!((away.code, rows(&away)), (4, vec![remains]), "{}", away.stderr);
+}

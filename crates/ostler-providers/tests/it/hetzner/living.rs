@@ -3,7 +3,7 @@
 use super::lab::{Lab, said, tcp};
 use ostler_core::{
     model::Power,
-    ports::{Lifecycle, Marks, Pricing, Provider, Rebuilding, Reshaping},
+    ports::{Lifecycle, Pricing, Provider, Rebuilding, Reshaping},
     spec::{HetznerAddress, HetznerNetwork, HetznerVolume, Size},
 };
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use super::lab::{Lab, MIB, place, said};
 use ostler_core::{
-    model::{Power, mac_address},
+    model::{Marked, Power, mac_address},
     ports::{Lifecycle, Provider, Reshaping},
     spec::{Address, ImageRef, Network, Size},
 };
@@ -218,4 +218,47 @@ async fn what_the_node_can_not_fetch_is_fetched_here_and_uploaded() {
     assert_eq!(lab.node.content(&lab.image_of(&order).unwrap().0), image);
     let notices = lab.log.notices();
     assert!(notices.iter().any(|line| line.ends_with("uploading it from here")), "{notices:?}");
+}
+
+#[tokio::test]
+async fn what_bears_the_mark_is_found_wherever_it_is_in_the_cluster() {
+    let lab = Lab::new().await;
+    lab.node.add_vm(900, "Operation of somebody made it for state secrets.");
+    let mut order = lab.order();
+    let marked = async || lab.provider.marked(&order.options).await.unwrap();
+    assert_eq!(marked().await, []);
+    let half = format!("local:import/ostler-debian-13-0123abcd-4711-{}.qcow2", order.operation);
+    for volume in ["local:import/ostler-debian-13-0123abcd.qcow2", &half, "local:import/debian.qcow2"] {
+        lab.node.add_volume(volume, None);
+    }
+    let shown = |marked: Vec<Marked>| -> Vec<(String, bool, bool, bool)> {
+        let short = |it: Marked| (it.what, it.owner.is_some(), it.operation.is_some(), it.in_use);
+        marked.into_iter().map(short).collect()
+    };
+    let images = |used| {
+        let whole = "image local:import/ostler-debian-13-0123abcd.qcow2 on pve1 of pve1";
+        [
+            (format!("image {half}, not whole, on pve1 of pve1"), used, true, used),
+            (whole.to_owned(), false, false, used),
+        ]
+    };
+    let mut found = shown(marked().await);
+    found.sort();
+    assert_eq!(found, images(false), "nobody needs them");
+
+    lab.create(&mut order).await.unwrap();
+    lab.node.migrate(100, "pve2");
+    let found = shown(lab.provider.marked(&order.options).await.unwrap());
+    assert_eq!(found[0], ("VM 100 web1 on pve2 of pve1".to_owned(), true, true, false));
+    let seed = format!("seed local:iso/ostler-{}.iso on pve1 of pve1", order.operation);
+    assert_eq!(found[1], (seed, true, true, false), "the VM says whose it is");
+    assert!(found[2..].iter().all(|(.., used)| *used), "{found:?}");
+    // Another node of the cluster that is away hides nothing of this one.
+    lab.node.migrate(900, "pve2");
+    for _ in 0..8 {
+        lab.node.fail("GET /nodes/{node}/qemu/{vmid}/config", Fault::Refuse(595, "No route to host"));
+    }
+    let found = shown(lab.provider.marked(&order.options).await.unwrap());
+    assert!(found[0].0.starts_with("seed "), "{found:?}");
+    assert!(found[1..].iter().all(|(.., used)| *used), "it may need them: {found:?}");
 }
