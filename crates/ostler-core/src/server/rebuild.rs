@@ -1,7 +1,8 @@
 //! Makes a server anew in its place: the same machine with the same address, and nothing on its disk but a fresh system.
 //!
 //! Its pinned host key stands until the provider has begun, so a rebuild that is refused locks nobody out. From then on only the key that the
-//! new seed carried is accepted, which never was in a seed before: whoever can read old user-data knows none that counts.
+//! new seed carried is accepted, which never was in a seed before: whoever can read old user-data knows none that counts. Where SSH came through
+//! a tunnel only, the provider's firewall opens its port before anything is lost: the new system has no end of the tunnel, and no other way in.
 
 use crate::{
     converge::promises,
@@ -16,7 +17,7 @@ use crate::{
         apply, create, destroy,
         up::{self, Outcome},
     },
-    spec::ServerSpec,
+    spec::{ServerSpec, Value},
     world::{Context, World, secret_name},
 };
 use serde::{Deserialize, Serialize};
@@ -59,7 +60,10 @@ pub async fn rebuild(world: &World, name: &ServerName) -> Result<Outcome> {
     }
     let mut operation = match unfinished(world, &record).await? {
         Some(operation) => operation,
-        None => begin(world, &record).await?,
+        None => {
+            refuse_member(world, &record).await?;
+            begin(world, &record).await?
+        }
     };
     finish(world, &mut operation).await
 }
@@ -104,6 +108,47 @@ async fn begin(world: &World, record: &ServerRecord) -> Result<OperationRecord> 
     Ok(operation)
 }
 
+/// Refuses where other servers count on what is on the disk: a member of a cluster is known there by an identity that goes with it. Who joined
+/// whom is what the specs on record say.
+async fn refuse_member(world: &World, record: &ServerRecord) -> Result<()> {
+    let name = &record.name;
+    for app in world.catalog.apps.iter().filter(|app| record.desired.apps.contains(&app.name)) {
+        let Some(peer) = &app.peer else { continue };
+        let joined = |spec: &ServerSpec| match spec.app_params.get(&app.name)?.get(&peer.param)? {
+            Value::String(name) if !name.is_empty() => Some(name.clone()),
+            _ => None,
+        };
+        if let Some(other) = joined(&record.desired) {
+            let message =
+                format!("{name} has joined the {} of {other}, and would be a stranger to it afterwards", app.name);
+            return Err(Failure::new(Blame::User, message)
+                .because_of(format!("{name} can't be rebuilt while it is a member"))
+                .with_hint(
+                    Hint::from(Next::Destroy(name.clone()))
+                        .with(", then ")
+                        .with(Next::UpAgain)
+                        .with(" makes a new one, which joins"),
+                ));
+        }
+        let mut members = Vec::new();
+        for seen in world.store.overview().await? {
+            let other = world.store.server(&seen.name).await?;
+            if other.is_some_and(|other| joined(&other.desired).is_some_and(|joined| joined == name.as_str())) {
+                members.push(seen.name.to_string());
+            }
+        }
+        if !members.is_empty() {
+            let members = members.join(", ");
+            let message =
+                format!("{members} joined the {} of {name}, which would begin another one afterwards", app.name);
+            return Err(Failure::new(Blame::User, message)
+                .because_of(format!("{name} can't be rebuilt while it has members"))
+                .with_hint("destroy the members first"));
+        }
+    }
+    Ok(())
+}
+
 fn part<'a>(world: &'a World, record: &ServerRecord) -> Result<&'a dyn Rebuilding> {
     let name = &record.name;
     world.provider(record.provider).rebuilding().ok_or_else(|| {
@@ -135,6 +180,7 @@ async fn rebuild_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let seed = create::seed(ctx, host_key, lifecycle.needs_guest_agent()).await?;
     let mut order = create::order(ctx.world, &ctx.spec, record.created_by, seed, record.machine);
     order.login_key = record.client_key;
+    fence::at_first(ctx).await?;
     let machine = rebuilding.rebuild(&order, &ctx.reporter).await?;
     promises::doubt(ctx).await?;
     ctx.world.remote.forget(ctx.server()).await?;
@@ -153,5 +199,5 @@ async fn rebuild_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
         (tunnel.through, tunnel.ssh_closed, tunnel.proved) = (false, false, false);
         ctx.put_tunnel(Some(&tunnel)).await?;
     }
-    fence::at_first(ctx).await
+    Ok(())
 }

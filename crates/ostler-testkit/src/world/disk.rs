@@ -42,6 +42,9 @@ pub struct Machine {
     /// Whether it is a template.
     #[serde(default)]
     pub template: bool,
+    /// TCP ports that the provider's firewall lets in; `None`: there is none in front of it.
+    #[serde(default)]
+    pub fence: Option<Vec<u16>>,
     /// What runs inside; `None` before the first boot.
     pub guest: Option<Guest>,
 }
@@ -83,9 +86,10 @@ impl Machine {
         self.guest.as_ref().is_some_and(|guest| guest.connector)
     }
 
-    /// Whether its firewall lets anybody in over SSH.
+    /// Whether its firewall, and the provider's, let anybody in over SSH.
     pub fn ssh_is_open(&self) -> bool {
-        self.guest.as_ref().is_none_or(|guest| guest.config["ostler_ssh_open"] != false)
+        self.fence.as_ref().is_none_or(|open| open.contains(&22))
+            && self.guest.as_ref().is_none_or(|guest| guest.config["ostler_ssh_open"] != false)
     }
 }
 

@@ -4,9 +4,9 @@ use super::{FakeWorld, Guest, Machine};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Reshape},
-    ports::{Adoption, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates},
-    spec::{LocalOptions, ProviderOptions, Size, TemplateDigest},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, OpenPort, Power, Reshape},
+    ports::{Adoption, Fence, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates},
+    spec::{LocalOptions, Proto, ProviderOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
 use std::{ops::Deref, path::Path, time::Duration};
@@ -48,6 +48,10 @@ impl Provider for Maker {
     }
 
     fn templates(&self) -> Option<&dyn Templates> {
+        Some(self)
+    }
+
+    fn fence(&self) -> Option<&dyn Fence> {
         Some(self)
     }
 
@@ -112,6 +116,7 @@ impl Lifecycle for Maker {
                             on: false,
                             seed: None,
                             template: false,
+                            fence: order.options.fenced().then(|| tcp(&order.openings)),
                             guest: None,
                         }
                     }
@@ -257,6 +262,23 @@ impl Rebuilding for Maker {
             })
             .await
     }
+}
+
+#[async_trait]
+impl Fence for Maker {
+    async fn admit(&self, machine: &MachineRecord, openings: &[OpenPort]) -> Result<()> {
+        self.faults
+            .around("provider.admit", async {
+                let found = self.get(machine)?;
+                self.dir.put_machine(&Machine { fence: Some(tcp(openings)), ..found });
+                Ok(())
+            })
+            .await
+    }
+}
+
+fn tcp(openings: &[OpenPort]) -> Vec<u16> {
+    openings.iter().filter(|opening| opening.proto == Proto::Tcp).map(|opening| opening.port).collect()
 }
 
 #[async_trait]

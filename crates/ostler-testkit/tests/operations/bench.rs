@@ -109,6 +109,7 @@ pub fn found_as(name: &str, bench: Bench) -> Bench {
         on: true,
         seed: None,
         template: false,
+        fence: None,
         guest: Some(guest),
     });
     bench
@@ -181,6 +182,16 @@ pub fn on_proxmox() -> ServerSpec {
         tags: Vec::new(),
     };
     ServerSpec { provider: ProviderOptions::Proxmox(proxmox), ..web() }
+}
+
+/// The same at Hetzner Cloud, with a firewall of the vendor in front of it.
+pub fn fenced(spec: ServerSpec) -> ServerSpec {
+    let options = json!({
+        "endpoint": { "name": "hc", "url": "https://hc.example.org/v1", "token": { "file": "token" } },
+        "types": ["cx23"], "locations": ["fsn1"], "network": null, "volumes": [], "placement": null, "ipv4": "own", "ipv6": "own",
+        "backups": false, "protect": false, "firewall": true,
+    });
+    ServerSpec { provider: ProviderOptions::Hetzner(serde_json::from_value(options).unwrap()), ..spec }
 }
 
 /// Makes the server, or brings it to its spec.
@@ -527,7 +538,7 @@ fn machine_in_short(machine: Machine) -> Json {
     json!({
         "name": machine.name, "size": machine.size, "complete": machine.complete, "on": machine.on,
         "seed": machine.seed.is_some_and(|seed| seed != Seed::empty()), "next host key": guest.next_host_key,
-        "connector": guest.connector, "config": guest.config, "restarted with": guest.restarted_with, "dpkg": guest.dpkg_interrupted,
+        "fence": machine.fence, "connector": guest.connector, "config": guest.config, "restarted with": guest.restarted_with, "dpkg": guest.dpkg_interrupted,
     })
 }
 

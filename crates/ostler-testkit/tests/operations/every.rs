@@ -3,7 +3,7 @@
 //! find out. A new operation needs no more than a line in [`scenario`].
 
 use crate::{
-    bench::{Bench, Verb, empty, finished, found, up, web, with_module, with_tunnel},
+    bench::{Bench, Verb, empty, fenced, finished, found, up, web, with_module, with_tunnel},
     cases::{after_each, at, block_on, cases, each, faults_around, with_power_cuts},
     creating::disturb,
     templates::template,
@@ -41,7 +41,11 @@ fn scenario(operation: &Definition) -> Scenario {
             let verb = Verb::Up(Box::new(with_module(web(), "fail2ban")));
             Scenario { start: finished(), verb, made: 1..=1, owned }
         }
-        "rebuild" => Scenario { start: finished(), verb: Verb::Rebuild, made: 1..=1, owned },
+        "rebuild" => {
+            let start = empty();
+            block_on(start.must(&Verb::Up(Box::new(fenced(web())))));
+            Scenario { start, verb: Verb::Rebuild, made: 1..=1, owned }
+        }
         "apply with a tunnel" => {
             let verb = Verb::Up(Box::new(with_tunnel(web())));
             Scenario { start: finished(), verb, made: 1..=1, owned }

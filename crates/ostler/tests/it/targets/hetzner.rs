@@ -82,6 +82,59 @@ impl Customer {
     }
 }
 
+/// `web1`, which is what its spec says, is made anew: killed in the middle and gone on with.
+fn is_rebuilt_in_its_place(customer: &Customer) {
+    const REBUILD: &str = "POST /servers/{id}/actions/rebuild";
+    let ostler = &customer.environment;
+    let inside = |script: &str| customer.machines.exec("web1", script).ok().stdout.trim().to_owned();
+    let seed_key = || {
+        let user_data = inside("curl -sSf http://169.254.169.254/hetzner/v1/userdata");
+        let json = user_data.strip_prefix("#cloud-config\n").expect("a cloud-config");
+        let json: serde_json::Value = serde_json::from_str(json).expect("JSON");
+        json["ssh_keys"]["ed25519_public"].as_str().expect("a public key").to_owned()
+    };
+    let own_key = || inside("cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub");
+    let shown = || {
+        let server = customer.cloud.resources("servers").into_iter().find(|(_, server)| server["name"] == "web1");
+        let (id, server) = server.expect("the server");
+        (id, server["public_net"].clone(), server["server_type"].clone(), server["location"].clone())
+    };
+    let (before, keys) = (shown(), [seed_key(), own_key()]);
+    inside("touch /root/mine /var/tmp/mine");
+
+    customer.cloud.fail(REBUILD, Fault::ActAndStall);
+    let running = ostler.start(&["rebuild", "web1", "--yes"]);
+    let begun = Instant::now();
+    while customer.cloud.requests_for(REBUILD).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no rebuild is asked for");
+        thread::sleep(Duration::from_millis(20)); // awaits the condition above
+    }
+    running.kill();
+    let refused = ostler.run(&["up", "ostler.yaml"]);
+    assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
+    let says = "web1 is being rebuilt, and that has not come to its end";
+    assert!(refused.stderr.contains(says) && refused.stderr.contains("`ostler resume web1`"), "{}", refused.stderr);
+    ostler.run(&["resume", "web1"]).ok();
+
+    assert_eq!(shown(), before, "address and price stay");
+    assert_eq!(inside("ls /root/mine /var/tmp/mine 2>/dev/null || true"), "");
+    let (seed, own) = (seed_key(), own_key());
+    assert!(!keys.contains(&seed) && !keys.contains(&own) && own != seed, "{keys:?}, then {seed} and {own}");
+    let pinned = ostler.state_dir().join("servers/web1/known_hosts");
+    assert_eq!(ostler.run(&["ssh", "web1", "--", "hostname; id -un"]).ok().stdout, "web1\nops\n");
+    let pinned = std::fs::read_to_string(&pinned).expect("pinned keys");
+    assert!(pinned.contains(&own) && !pinned.contains(&seed) && pinned.matches("ssh-ed25519").count() == 1, "{pinned}");
+    // Every request brought user data, and the later ones the same: whichever was carried out, its key is known.
+    let sent: Vec<String> = customer.cloud.requests_for(REBUILD).iter().map(|seen| seen.body.to_string()).collect();
+    assert!(sent.len() == 2 && sent.iter().all(|body| body.contains(&seed)), "{sent:?}");
+    assert_eq!(
+        [22, 443, HIDDEN].map(|port| customer.seen("web1", port)),
+        [[Verdict::Open; 2], [Verdict::Refused; 2], [Verdict::Dropped; 2]]
+    );
+    let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+}
+
 /// Rows of a table, with one space between columns.
 fn rows(table: &str) -> Vec<String> {
     table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
@@ -145,6 +198,8 @@ fn from_a_token_to_hardened_servers_and_back() {
     assert!(rows(&broken.stdout).iter().any(|found| found.starts_with(&row)), "{}", broken.stdout);
     ostler.run(&["up", "ostler.yaml"]).ok();
     assert_eq!(customer.seen("web1", HIDDEN), [Verdict::Dropped; 2]);
+
+    is_rebuilt_in_its_place(&customer);
 
     // Killed while the server is made, and the answer is lost: it is found again, and there is one.
     customer.writes(&[("web1", modules), ("web2", "")]);
