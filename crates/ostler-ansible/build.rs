@@ -1,4 +1,4 @@
-//! Embeds the Ansible bundle (if `cargo xtask bundle` has made one), the `ansible/` folder, and the modules' metadata as JSON.
+//! Embeds the Ansible bundle (if `cargo xtask bundle` has made one), the `ansible/` folder, and the metadata of its roles as JSON.
 //!
 //! Sums and conversions are made here, so that the binary has nothing to hash or parse when it starts.
 
@@ -21,6 +21,10 @@ fn main() -> Result<()> {
     let ansible = workspace.join("ansible");
     watch(&ansible);
 
+    let tunnel = out.join("tunnel.json");
+    let metadata = read_yaml(&ansible.join("roles/system/cloudflared/meta/ostler.yml"))?;
+    fs::write(&tunnel, metadata["promises"].to_string())?;
+
     let bundle = bundle(&workspace.join("target/bundle"))?;
     let content = out.join("content.tar");
     fs::write(&content, tar_of(&ansible)?)?;
@@ -33,6 +37,7 @@ fn main() -> Result<()> {
         "pub(crate) const BUNDLE: Option<Embedded> = {bundle};\n\
          pub(crate) const CONTENT: Embedded = {content};\n\
          const MODULES: &str = include_str!({modules:?});\n\
+         const TUNNEL: &str = include_str!({tunnel:?});\n\
          const CATALOG: &str = include_str!({catalog:?});\n\
          /// Roles that are found before those of any catalog.\n\
          pub(crate) const OWN_ROLES: &[&str] = &{roles:?};\n",

@@ -1,7 +1,7 @@
 //! What build.rs put into the binary.
 
 use crate::AnsibleError;
-use ostler_core::spec::{CatalogIndex, ModuleMeta};
+use ostler_core::spec::{CatalogIndex, ModuleMeta, Promise};
 
 /// A file in the binary.
 #[derive(Clone, Copy)]
@@ -34,6 +34,15 @@ pub fn module_catalog() -> Result<Vec<ModuleMeta>, AnsibleError> {
         .map_err(|source| AnsibleError::Metadata { what: "meta/ostler.yml of the modules", source })
 }
 
+/// What holds on a server that has a tunnel, by the role that sets up its end.
+///
+/// # Errors
+/// As for [`module_catalog`].
+pub fn tunnel_promises() -> Result<Vec<Promise>, AnsibleError> {
+    serde_json::from_str(TUNNEL)
+        .map_err(|source| AnsibleError::Metadata { what: "meta/ostler.yml of cloudflared", source })
+}
+
 /// The catalog's index.
 ///
 /// # Errors
@@ -55,6 +64,7 @@ mod tests {
         for firewall in FIREWALLS {
             assert_eq!(of(firewall), of("ufw"), "all firewalls have the same settings");
         }
+        assert!(!tunnel_promises().unwrap().is_empty());
         let index = catalog_index().unwrap();
         assert!(!index.apps.is_empty());
     }

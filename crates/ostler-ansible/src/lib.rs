@@ -17,7 +17,7 @@ mod rundir;
 mod unpack;
 
 pub use catalog::{Catalog, CatalogError, CatalogStore, Checked, check_catalog, new_catalog};
-pub use embedded::{catalog_index, has_bundle, module_catalog, roles_id};
+pub use embedded::{catalog_index, has_bundle, module_catalog, roles_id, tunnel_promises};
 pub use engine::AnsibleEngine;
 pub use error::AnsibleError;
 pub use events::parse_event;

@@ -8,7 +8,7 @@ use crate::{
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
     ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Session, Store, Through, Tunnels},
     secret::Secret,
-    spec::{CatalogIndex, ModuleMeta, ProviderKind, SecretRef, ServerSpec},
+    spec::{CatalogIndex, ModuleMeta, Promise, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
 };
 use std::{
@@ -47,6 +47,8 @@ pub struct World {
     pub roles: &'static str,
     /// Modules that this Ostler ships.
     pub modules: Arc<[ModuleMeta]>,
+    /// What holds on a server that has a tunnel, by the role that sets up its end.
+    pub tunnel_promises: Arc<[Promise]>,
     /// The catalog of apps.
     pub catalog: Arc<CatalogIndex>,
     /// Folder with its files; `None`: it ships with Ostler.

@@ -1,19 +1,20 @@
 //! Tries what a spec promises of a server, on the server and from here, and changes nothing.
 //!
 //! The promises are a table, one row each: that people get in as the spec says and nobody else, that ports are open and closed as
-//! declared on IPv4 and IPv6, also those that Docker publishes, and what modules and apps promise by their metadata. A row that can't be
-//! tried from here says so: what is not known is never called kept.
+//! declared on IPv4 and IPv6, also those that Docker publishes, that a tunnel leads to the server, and what modules, apps and the tunnel's
+//! role promise by their metadata. A row that can't be tried from here says so: what is not known is never called kept.
 
 use crate::{
     converge::promises,
     error::{Blame, Failure, Result},
     event::Level,
     ids::ServerName,
-    model::{Outcome, TriedPromise, Verification},
+    model::{Outcome, TriedPromise, TunnelRecord, Verification},
     ports::{PortState, Session},
     reach::RUN_AS_ROOT,
     spec::{Opening, Promise, Proto, Scope, Source, app_ports, openings},
     text::one_line,
+    tunnel::proof,
     world::Context,
 };
 use futures::future::join_all;
@@ -45,10 +46,14 @@ pub(crate) async fn verify(ctx: &Context<'_>, session: &dyn Session, logins: Log
         Logins::Proved => table.push(logins_are(ctx, Outcome::Kept)),
         Logins::ToTry => try_logins(ctx, session, &mut table).await,
     }
-    let promises = promised(ctx);
+    let (promises, tunnel) = (promised(ctx), ctx.tunnel().await?);
     let facts = Facts::ask(session, promises.iter().map(|(_, promise)| *promise)).await?;
     table.push(row("sudo", format!("{} becomes root without a password", ctx.spec.user), Outcome::Kept));
-    try_ports(ctx, session, &facts, &mut table).await;
+    try_ports(ctx, session, &facts, tunnel.as_ref(), &mut table).await;
+    if let Some(options) = &ctx.spec.tunnel {
+        let says = format!("{} logs in through {}", ctx.spec.user, options.hostname);
+        table.push(row(TUNNEL, says, try_tunnel(ctx, tunnel.as_ref()).await?));
+    }
     for (index, (about, promise)) in promises.into_iter().enumerate() {
         let outcome = facts.promises.get(&index).cloned();
         let outcome = outcome.unwrap_or_else(|| Outcome::Unknown("the server did not say".into()));
@@ -77,12 +82,17 @@ pub(crate) fn failure<'a>(
     Some(Failure::new(Blame::Target, message).because_of(count).with_lines(rest.collect()))
 }
 
-/// What the modules and apps of the server promise, with their names.
+/// What rows are about that a tunnel promises.
+const TUNNEL: &str = "tunnel";
+
+/// What the modules and apps of the server and its tunnel promise, with their names.
 fn promised<'a>(ctx: &'a Context<'_>) -> Vec<(&'a str, &'a Promise)> {
     let (spec, world) = (&ctx.spec, ctx.world);
     let modules = spec.modules_of(&world.modules).map(|meta| (&meta.name, &meta.promises));
     let apps = spec.apps_of(&world.catalog).map(|meta| (&meta.name, &meta.promises));
-    modules.chain(apps).flat_map(|(name, all)| all.iter().map(|promise| (name.as_str(), promise))).collect()
+    let all = modules.chain(apps).flat_map(|(name, all)| all.iter().map(|promise| (name.as_str(), promise)));
+    let of_tunnel = spec.tunnel.iter().flat_map(|_| world.tunnel_promises.iter().map(|promise| (TUNNEL, promise)));
+    all.chain(of_tunnel).collect()
 }
 
 fn row(about: &str, says: impl Into<String>, outcome: Outcome) -> TriedPromise {
@@ -116,8 +126,29 @@ async fn try_logins(ctx: &Context<'_>, session: &dyn Session, table: &mut Vec<Tr
     table.extend(rows);
 }
 
+/// Whether a login through the tunnel succeeds. Where all logins go by it, this one did.
+async fn try_tunnel(ctx: &Context<'_>, tunnel: Option<&TunnelRecord>) -> Result<Outcome> {
+    let Some(tunnel) = tunnel else { return Ok(Outcome::Broken("there is no tunnel yet".into())) };
+    if tunnel.through {
+        return Ok(Outcome::Kept);
+    }
+    match proof::try_login(ctx, tunnel).await? {
+        Ok(session) => {
+            session.close().await;
+            Ok(Outcome::Kept)
+        }
+        Err(error) => Ok(Outcome::Broken(one_line(&proof::words(error)))),
+    }
+}
+
 /// Tries each port that something listens on, or that an app is to have, at each address that a way leads to.
-async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, table: &mut Vec<TriedPromise>) {
+async fn try_ports(
+    ctx: &Context<'_>,
+    session: &dyn Session,
+    facts: &Facts,
+    tunnel: Option<&TunnelRecord>,
+    table: &mut Vec<TriedPromise>,
+) {
     let reached = session.transport().address.ip();
     if reached.is_loopback() {
         let why = "this machine forwards single ports to the server, so the others can't be tried from here";
@@ -128,7 +159,7 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
     let of_apps = app_ports(spec, catalog).filter(|port| port.proto == Proto::Tcp && port.scope == Scope::Public);
     let of_apps: BTreeSet<u16> = of_apps.map(|port| port.port).collect();
     // Where the spec wants no firewall, only the apps' own ports are promised anything.
-    let (mut openings, mut ports) = match openings(spec, catalog) {
+    let (openings, mut ports) = match openings(spec, catalog) {
         Some(openings) => (openings, facts.ports.clone()),
         None => {
             let open = |port: &u16| Opening { ports: *port..=*port, proto: Some(Proto::Tcp), from: Source::Anyone };
@@ -136,27 +167,27 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         }
     };
     ports.extend(&of_apps);
-    if ctx.tunnel().await.is_ok_and(|tunnel| tunnel.is_some_and(|tunnel| tunnel.ssh_closed)) {
-        // Then nobody may connect to it, whatever the rules of the spec say.
-        openings.retain(|opening| opening.ports != (spec.ssh.port..=spec.ssh.port));
-    } else {
-        // That we get in at SSH's port is proved, and somebody may count the connections to it.
-        ports.remove(&spec.ssh.port);
-    }
+    // Where a tunnel takes its place, nobody may connect to SSH's port, whatever the rules of the spec say. Else it is proved that we get in
+    // there, and somebody may count the connections to it.
+    let closed = tunnel.filter(|tunnel| tunnel.ssh_closed).map(|tunnel| tunnel.port);
+    ports.remove(&spec.ssh.port);
+    ports.extend(closed);
     let mut ways = vec![Way {
         address: reached,
         // Through a tunnel we come from the server itself, and to its other ports from elsewhere.
         from: facts.client.filter(|client| !client.is_loopback()),
     }];
     if !ports.is_empty() {
-        match other_way(ctx, facts, reached).await {
+        match other_way(ctx, facts, reached, closed.is_some().then_some(&ports)).await {
             Ok(way) => ways.extend(way),
             Err(unknown) => table.push(unknown),
         }
     }
     let tries = ports.into_iter().map(|port| {
-        let expected: Vec<_> =
-            ways.iter().filter_map(|way| Some((way.address, way.expects(port, &openings)?))).collect();
+        let expected: Vec<_> = ways
+            .iter()
+            .filter_map(|way| Some((way.address, closed != Some(port) && way.expects(port, &openings)?)))
+            .collect();
         async move {
             let tries = expected.into_iter().map(|(address, open)| async move {
                 (address, open, ctx.world.remote.try_port(SocketAddr::new(address, port), PATIENCE).await)
@@ -168,22 +199,31 @@ async fn try_ports(ctx: &Context<'_>, session: &dyn Session, facts: &Facts, tabl
         let Some((_, open, _)) = tried.first() else { continue };
         let word = if *open { "open" } else { "closed" };
         let outcome = judge(of_apps.contains(&port), &tried);
-        table.push(TriedPromise { of_others: !open, ..row("ports", format!("{port}/tcp is {word}"), outcome) });
+        let of_others = !open && closed != Some(port);
+        table.push(TriedPromise { of_others, ..row("ports", format!("{port}/tcp is {word}"), outcome) });
     }
 }
 
-/// The server's address of the other family, where it has one; or the row that says that no way leads there from here.
-async fn other_way(ctx: &Context<'_>, facts: &Facts, reached: IpAddr) -> Result<Option<Way>, TriedPromise> {
+/// The server's address of the other family, where it has one; or the row that says that no way leads there from here. SSH's port shows
+/// it; where that is `closed`, any of these others that says something.
+async fn other_way(
+    ctx: &Context<'_>,
+    facts: &Facts,
+    reached: IpAddr,
+    closed: Option<&BTreeSet<u16>>,
+) -> Result<Option<Way>, TriedPromise> {
     let other = facts.addresses.iter().find(|address| address.is_ipv4() != reached.is_ipv4());
     let Some(&address) = other else { return Ok(None) };
-    match ctx.world.remote.try_port(SocketAddr::new(address, ctx.spec.ssh.port), PATIENCE).await {
-        PortState::Open => Ok(Some(Way { address, from: None })),
-        PortState::Closed | PortState::Filtered => {
-            let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-            let why = format!("no way leads from here to {address}, so it was not tried");
-            Err(row("ports", format!("ports are open and closed as declared on {family}"), Outcome::Unknown(why)))
-        }
+    let ssh = BTreeSet::from([ctx.spec.ssh.port]);
+    let tries =
+        closed.unwrap_or(&ssh).iter().map(|port| ctx.world.remote.try_port(SocketAddr::new(address, *port), PATIENCE));
+    let says = |state| state == PortState::Open || closed.is_some() && state == PortState::Closed;
+    if join_all(tries).await.into_iter().any(says) {
+        return Ok(Some(Way { address, from: None }));
     }
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    let why = format!("nothing at {address} answers from here, so it is not known whether a way leads there");
+    Err(row("ports", format!("ports are open and closed as declared on {family}"), Outcome::Unknown(why)))
 }
 
 /// What came of trying one port at some addresses, where it is to be open (`true`) or closed.

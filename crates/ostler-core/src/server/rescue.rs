@@ -39,7 +39,7 @@ fn by_hand(spec: &ServerSpec, tunnel: &TunnelRecord) -> Failure {
         ));
     } else {
         for tool in ["iptables", "ip6tables"] {
-            lines.push(format!("  {tool} -F ostler-ssh && {tool} -I INPUT -p tcp --dport {port} -j ACCEPT"));
+            lines.push(format!("  {tool} -F ostler-ssh; {tool} -I ostler-input -p tcp --dport {port} -j ACCEPT"));
         }
     }
     lines.push("why the tunnel is dead, the same place says: journalctl -n 20 -u ostler-cloudflared".to_owned());

@@ -5,7 +5,7 @@ use crate::{
     hint::{Hint, Next},
     model::TunnelRecord,
     operation::Interrupt,
-    ports::{ConnectError, Session, Through},
+    ports::{ConnectError, Login, Session, Through},
     world::Context,
 };
 use futures::future::join_all;
@@ -23,32 +23,48 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Logs in through the tunnel, with the pinned host key, as soon as it leads to the server. Changes nothing.
 pub(crate) async fn login(ctx: &Context<'_>, tunnel: &TunnelRecord) -> Result<Box<dyn Session>> {
-    let observed = ctx.observe().await?;
-    let address = observed.ssh.unwrap_or(SocketAddr::from(([0, 0, 0, 0], tunnel.port)));
-    let mut login = ctx.login(address, &ctx.spec.user).await?;
-    login.through = Through::of(tunnel);
-    let (begun, limit) = (Instant::now(), ctx.world.wait.limit(observed.slowness));
+    let (begun, limit) = (Instant::now(), ctx.world.wait.limit(ctx.observe().await?.slowness));
     loop {
-        match ctx.world.remote.connect(&login, LOGIN * observed.slowness.max(1)).await {
+        match try_login(ctx, tunnel).await? {
             Ok(session) => return Ok(session),
-            Err(ConnectError::NoAnswer(words) | ConnectError::Barred(words)) if begun.elapsed() < limit => drop(words),
-            Err(ConnectError::HostKey { expected, offered }) => {
-                let offered = offered.unwrap_or_else(|| "another".to_owned());
-                let why = format!("what answers shows host key {offered}, and {} is pinned", expected.join(" or "));
-                return Err(failed(ctx, tunnel, why));
-            }
-            Err(
-                ConnectError::NoAnswer(words)
-                | ConnectError::Barred(words)
-                | ConnectError::Refused(words)
-                | ConnectError::TooManyKeys { words, .. }
-                | ConnectError::Broken(words),
-            ) => return Err(failed(ctx, tunnel, words)),
+            Err(ConnectError::NoAnswer(_) | ConnectError::Barred(_)) if begun.elapsed() < limit => {}
+            Err(error) => return Err(failed(ctx, tunnel, words(error))),
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE.min(ctx.world.wait.interval)) => {}
             () = ctx.world.interrupt.wait() => return Err(Interrupt::failure()),
         }
+    }
+}
+
+/// The same once.
+pub(crate) async fn try_login(
+    ctx: &Context<'_>,
+    tunnel: &TunnelRecord,
+) -> Result<Result<Box<dyn Session>, ConnectError>> {
+    let observed = ctx.observe().await?;
+    let address = observed.ssh.unwrap_or(SocketAddr::from(([0, 0, 0, 0], tunnel.port)));
+    let login = ctx.login(address, &ctx.spec.user).await?;
+    // A login without a way through would go by the port, and prove nothing.
+    let Some(through) = Through::of(tunnel) else {
+        return Ok(Err(ConnectError::Broken("it is not made to its end".to_owned())));
+    };
+    let login = Login { through: Some(through), ..login };
+    Ok(ctx.world.remote.connect(&login, LOGIN * observed.slowness.max(1)).await)
+}
+
+/// What a server and ssh said.
+pub(crate) fn words(error: ConnectError) -> String {
+    match error {
+        ConnectError::HostKey { expected, offered } => {
+            let offered = offered.unwrap_or_else(|| "another".to_owned());
+            format!("what answers shows host key {offered}, and {} is pinned", expected.join(" or "))
+        }
+        ConnectError::NoAnswer(words)
+        | ConnectError::Barred(words)
+        | ConnectError::Refused(words)
+        | ConnectError::TooManyKeys { words, .. }
+        | ConnectError::Broken(words) => words,
     }
 }
 

@@ -18,7 +18,7 @@ mod tunnels;
 pub use api::Fault;
 pub use state::Seen;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use state::State;
 use std::{
     io,
@@ -156,6 +156,45 @@ impl FakeCloudflare {
         let call = api::Call { method, path, query, authorization: &authorization, body: body.as_bytes() };
         let (status, answer, _) = api::answer(&mut self.shared.lock(), call);
         (status, answer)
+    }
+
+    /// Makes what somebody else may have for `www` in the same account, zone and tunnel: an ingress rule, an Access application and a DNS
+    /// record.
+    ///
+    /// # Panics
+    /// If there is no tunnel.
+    pub fn add_foreign(&self) {
+        let account = format!("accounts/{ACCOUNT}");
+        let name = format!("www.{ZONE}");
+        let done = |method, path: &str, body| {
+            let (status, answer) = self.call(TOKEN, method, path, body);
+            assert_eq!(status, 200, "{answer}");
+            answer["result"].clone()
+        };
+        let id = self.resources("tunnels")[0]["id"].as_str().expect("an id").to_owned();
+        let path = format!("{account}/cfd_tunnel/{id}/configurations");
+        let mut config = done("GET", &path, Value::Null)["config"].clone();
+        let theirs = json!({ "hostname": name, "service": "http://localhost:80" });
+        config["ingress"].as_array_mut().expect("rules").insert(0, theirs);
+        done("PUT", &path, json!({ "config": config }));
+        let app = json!({ "name": "theirs", "type": "self_hosted", "domain": name });
+        done("POST", &format!("{account}/access/apps"), app);
+        let zone = done("GET", &format!("zones?name={ZONE}"), Value::Null)[0]["id"].as_str().expect("an id").to_owned();
+        let record = json!({ "name": "www", "type": "A", "content": "192.0.2.1", "ttl": 1 });
+        done("POST", &format!("zones/{zone}/dns_records"), record);
+    }
+
+    /// Names of all that there is: host names of the first tunnel's ingress rules (`*` for the rule that catches the rest), Access
+    /// applications, service tokens and DNS records.
+    pub fn names(&self) -> [Vec<String>; 4] {
+        let names = |values: &[Value], key: &str| {
+            values.iter().map(|value| value[key].as_str().unwrap_or("*").to_owned()).collect()
+        };
+        let documents = self.resources("configurations");
+        let rules = documents.first().and_then(|document| document["config"]["ingress"].as_array().cloned());
+        let [apps, tokens, records] =
+            ["apps", "service_tokens", "dns_records"].map(|family| names(&self.resources(family), "name"));
+        [names(&rules.unwrap_or_default(), "hostname"), apps, tokens, records]
     }
 
     /// Secrets that only a client of Access may know: those of service tokens.

@@ -37,6 +37,8 @@ struct Inner {
     made: BTreeMap<u64, Made>,
     /// Names of servers that never boot.
     dead: BTreeSet<String>,
+    /// Programs that the image has, by their paths.
+    programs: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -77,6 +79,11 @@ impl TargetMachines {
     /// Takes that back, for its next start.
     pub fn boots(&self, name: &str) {
         self.lock().dead.remove(name);
+    }
+
+    /// Each server that is made from now on has this script at this absolute path.
+    pub fn add_program(&self, path: &str, text: &str) {
+        self.lock().programs.insert(path.to_owned(), text.to_owned());
     }
 
     /// Runs a shell command line as root on a server, without SSH, to its end.
@@ -217,6 +224,7 @@ impl Machines for TargetMachines {
             options = options.package(package);
         }
         let target = Arc::new(Target::make(self.lab.clone(), number, options));
+        inner.programs.iter().for_each(|(path, text)| target.add_program(path, text));
         let bare = Attachments { networks: Vec::new(), firewall: None, ..attachments.clone() };
         let name = machine.name.clone();
         let mut made = Made { name, number, target, attachments: bare, addresses, hangs: false };
@@ -227,7 +235,7 @@ impl Machines for TargetMachines {
 
     fn power(&self, id: u64, power: Power) -> Result<(), String> {
         let mut inner = self.lock();
-        let Inner { made, dead } = &mut *inner;
+        let Inner { made, dead, .. } = &mut *inner;
         let made = made.get_mut(&id).ok_or_else(|| format!("server {id} has no machine"))?;
         let dead = dead.contains(&made.name);
         match power {

@@ -167,6 +167,13 @@ impl Target {
         Self { lab, number, options, folder, host_key, supervisor: Mutex::new(None) }
     }
 
+    /// Puts a script on its disk while it is off.
+    pub(crate) fn add_program(&self, path: &str, text: &str) {
+        let mut command = self.lab.command("sh");
+        command.args(["-c", r#"cat >"$1" && chmod 755 "$1""#, "sh"]);
+        feed(command.arg(format!("{}{path}", self.folder.join("root").display())), text);
+    }
+
     /// Boots it after [`Target::kill`] and waits until SSH answers.
     ///
     /// # Panics

@@ -446,6 +446,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
         outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),
         roles: "of this test",
         modules: Arc::new([]),
+        tunnel_promises: Arc::new([]),
         catalog: Arc::default(),
         catalog_tree: None,
         ask: fake,

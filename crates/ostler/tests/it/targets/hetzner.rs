@@ -3,6 +3,7 @@
 
 use super::support::environment;
 use ostler_testkit::{
+    cloudflare::{self, FakeCloudflare},
     environment::TestEnvironment,
     hcloud::{FakeCloud, Fault, TOKEN, TargetMachines},
     targets::{Source, Verdict},
@@ -23,6 +24,8 @@ const HIDDEN: u16 = 8080;
 /// Somebody with a project, in which something is already.
 struct Customer {
     environment: TestEnvironment,
+    /// What the spec says of tunnels.
+    tunnels: String,
     cloud: FakeCloud,
     machines: Arc<TargetMachines>,
 }
@@ -32,7 +35,7 @@ impl Customer {
         let cloud = FakeCloud::on_a_thread(Arc::clone(&machines) as _).expect("a cloud");
         let environment = environment();
         environment.write("token", &format!("{TOKEN}\n"));
-        Self { environment, cloud, machines }
+        Self { environment, tunnels: String::new(), cloud, machines }
     }
 
     /// A spec of servers with their modules.
@@ -44,11 +47,11 @@ impl Customer {
             )
         };
         let servers: String = servers.iter().map(server).collect();
-        let endpoint = self.cloud.url();
+        let (tunnels, endpoint) = (&self.tunnels, self.cloud.url());
         self.environment.write(
             "ostler.yaml",
             &format!(
-                "providers:\n  hc: {{ kind: hetzner, endpoint: \"{endpoint}\", token: {{ file: token }} }}\nservers:\n{servers}"
+                "{tunnels}providers:\n  hc: {{ kind: hetzner, endpoint: \"{endpoint}\", token: {{ file: token }} }}\nservers:\n{servers}"
             ),
         );
     }
@@ -69,6 +72,13 @@ impl Customer {
         FAMILIES.into_iter().map(|family| (family, self.cloud.resources(family).into_keys().collect())).collect()
     }
 
+    /// Ports that the firewall lets in, as the vendor was told.
+    fn let_in(&self) -> Vec<String> {
+        let firewalls = self.cloud.resources("firewalls");
+        let rules = firewalls.values().flat_map(|firewall| firewall["rules"].as_array().into_iter().flatten());
+        rules.filter_map(|rule| rule["port"].as_str().map(str::to_owned)).collect()
+    }
+
     /// What becomes of connections to a port of a server, from the internet by IPv4 and IPv6.
     #[track_caller]
     fn seen(&self, name: &str, port: u16) -> [Verdict; 2] {
@@ -77,8 +87,13 @@ impl Customer {
         let ipv4 = net["ipv4"]["ip"].as_str().and_then(|ip| ip.parse().ok()).expect("an address");
         let network = net["ipv6"]["ip"].as_str().and_then(|ip| ip.strip_suffix("/64")).expect("a network");
         let ipv6 = format!("{network}1").parse().expect("an address");
-        [(Source::PublicV4, ipv4), (Source::PublicV6, ipv6)]
-            .map(|(source, to)| self.machines.lab().probe(source, SocketAddr::new(to, port)))
+        let lab = self.machines.lab();
+        // At the same time, for no answer takes a while.
+        thread::scope(|scope| {
+            let tries = [(Source::PublicV4, ipv4), (Source::PublicV6, ipv6)]
+                .map(|(source, to)| scope.spawn(move || lab.probe(source, SocketAddr::new(to, port))));
+            tries.map(|one| one.join().expect("no panic"))
+        })
     }
 }
 
@@ -223,4 +238,79 @@ fn from_a_token_to_hardened_servers_and_back() {
         assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", customer.machines.traces());
         thread::sleep(Duration::from_millis(50)); // awaits the condition above: the kernel removes namespaces in its own time
     }
+}
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn ssh_is_closed_in_both_firewalls_behind_a_tunnel_and_opened_when_that_is_dead() {
+    let Some(machines) = TargetMachines::start() else { return };
+    let edge = FakeCloudflare::on_a_thread(machines.lab().host().into()).expect("an edge");
+    machines.add_program("/usr/bin/cloudflared", cloudflare::STAND_IN);
+    let mut customer = Customer::of(machines);
+    edge.install_stand_in(&customer.environment.programs()).expect("the stand-in");
+    customer.environment.write("cloudflare", cloudflare::TOKEN);
+    customer.tunnels = format!(
+        "tunnels:\n  edge: {{ kind: cloudflare, account: {}, token: {{ file: cloudflare }}, endpoint: '{}' }}\n",
+        cloudflare::ACCOUNT,
+        edge.url(),
+    );
+    let ostler = &customer.environment;
+    let before = customer.holds();
+    let inside = |script: &str| customer.machines.exec("web1", script).ok().stdout;
+    let through = || assert_eq!(ostler.run(&["ssh", "web1", "--", "id", "-un"]).ok().stdout, "ops\n");
+
+    customer.writes(&[(
+        "web1",
+        "    modules: { iptables: { preset: web } }\n    tunnel: { via: edge, hostname: ssh-web1.example.com, close_ssh: true }\n",
+    )]);
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(customer.seen("web1", 22), [Verdict::Dropped; 2]);
+    assert_eq!(customer.let_in(), ["80", "443", "443"], "the vendor was told to close it");
+    through();
+    edge.add_foreign();
+    let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+    let kept = ostler.run(&["verify", "web1"]).ok().stdout;
+    for row in [
+        "ports 22/tcp is closed",
+        "tunnel ops logs in through ssh-web1.example.com",
+        "tunnel ostler-cloudflared is active, and is started at the next boot",
+        "tunnel The tunnel's token is for root alone, and in no process's arguments or environment",
+    ] {
+        assert!(rows(&kept).contains(&format!("web1 kept {row}")), "{kept}");
+    }
+
+    // The tunnel dies. The vendor's firewall opens, and nothing leads to the server's own.
+    inside("systemctl stop ostler-cloudflared");
+    let dead = ostler.run(&["rescue", "web1", "--timeout", "4"]);
+    assert_eq!(dead.code, 5, "{}", dead.stderr);
+    assert_eq!(customer.let_in(), ["22", "80", "443", "443"]);
+    assert_eq!(
+        customer.seen("web1", 22),
+        [Verdict::Dropped; 2],
+        "the server's own firewall closes it on both families"
+    );
+    let shown = dead.stderr.lines().filter(|line| line.contains("tables -F"));
+    let typed: Vec<&str> = shown.map(|line| line.trim_start_matches([' ', '|'])).collect();
+    inside(&typed.join("\n"));
+    assert_eq!(customer.seen("web1", 22), [Verdict::Open; 2]);
+    ostler.run(&["rescue", "web1"]).ok();
+    through();
+    assert_eq!(customer.seen("web1", 22), [Verdict::Open; 2]);
+
+    // The next run mends the tunnel and closes it again; what was typed is gone, and the vendor's firewall does its part.
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    through();
+    assert_eq!(customer.let_in(), ["80", "443", "443"]);
+    assert_eq!(customer.seen("web1", 22), [Verdict::Dropped; 2]);
+    let rules = inside("iptables -S; ip6tables -S");
+    assert!(!rules.contains("--dport 22 -j ACCEPT"), "{rules}");
+    inside(&typed.join("\n"));
+    assert_eq!(customer.seen("web1", 22), [Verdict::Dropped; 2], "the vendor's firewall closes it on both families");
+
+    ostler.run(&["destroy", "web1", "--yes"]).ok();
+    assert_eq!(customer.holds(), before);
+    let theirs = || vec!["www.example.com".to_owned()];
+    let ingress = vec!["www.example.com".to_owned(), "*".to_owned()];
+    assert_eq!(edge.names(), [ingress, vec!["theirs".to_owned()], Vec::new(), theirs()]);
 }

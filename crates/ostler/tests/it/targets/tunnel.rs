@@ -3,11 +3,10 @@
 
 use super::support::{bare, environment, key_lets_in, prepared, server, spec};
 use ostler_testkit::{
-    cloudflare::{ACCOUNT, FakeCloudflare, STAND_IN, TOKEN, ZONE},
+    cloudflare::{ACCOUNT, FakeCloudflare, STAND_IN, TOKEN},
     environment::TestEnvironment,
     targets::{Lab, Source, Target, Verdict},
 };
-use serde_json::{Value, json};
 
 const HOSTNAME: &str = "ssh-web.example.com";
 
@@ -46,19 +45,6 @@ impl Bench {
     fn assert_closed(&self) {
         assert!(!self.verdicts().contains(&Verdict::Open), "SSH is open: {:?}", self.verdicts());
     }
-
-    fn by_hand(&self, method: &str, path: &str, body: Value) -> Value {
-        let (status, answer) =
-            self.fake.call(TOKEN, method, &path.replace("ACCOUNT", &format!("accounts/{ACCOUNT}")), body);
-        assert_eq!(status, 200, "{answer}");
-        answer["result"].clone()
-    }
-
-    fn ingress(&self) -> Vec<String> {
-        let documents = self.fake.resources("configurations");
-        let rules = documents.first().and_then(|document| document["config"]["ingress"].as_array().cloned());
-        rules.unwrap_or_default().iter().map(|rule| rule["hostname"].as_str().unwrap_or("*").to_owned()).collect()
-    }
 }
 
 fn tunnel(close_ssh: bool) -> String {
@@ -83,27 +69,23 @@ fn ssh_is_closed_behind_a_proved_tunnel_and_open_again_when_it_goes() {
     assert!(arguments.contains("--token-file") && !arguments.contains("eyJ"), "{arguments}");
     assert_eq!(target.exec("systemctl list-timers --all | grep -c cloudflared").stdout.trim(), "0");
 
-    // Somebody else's, in the same account, zone and tunnel.
-    let id = fake.resources("tunnels")[0]["id"].as_str().expect("an id").to_owned();
-    let path = format!("ACCOUNT/cfd_tunnel/{id}/configurations");
-    let mut config = bench.by_hand("GET", &path, Value::Null)["config"].clone();
-    let theirs = json!({ "hostname": "www.example.com", "service": "http://localhost:80" });
-    config["ingress"].as_array_mut().expect("rules").insert(0, theirs);
-    bench.by_hand("PUT", &path, json!({ "config": config }));
-    let app = json!({ "name": "theirs", "type": "self_hosted", "domain": "www.example.com" });
-    bench.by_hand("POST", "ACCOUNT/access/apps", app);
-    let zone =
-        bench.by_hand("GET", &format!("zones?name={ZONE}"), Value::Null)[0]["id"].as_str().expect("an id").to_owned();
-    let record = json!({ "name": "www", "type": "A", "content": "192.0.2.1", "ttl": 1 });
-    bench.by_hand("POST", &format!("zones/{zone}/dns_records"), record);
-
+    fake.add_foreign();
     let again = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!(again.changes(), [""; 0]);
     assert_eq!(again.outcome()["changed"], 0);
-    assert_eq!(bench.ingress(), ["www.example.com", HOSTNAME, "*"]);
+    assert_eq!(fake.names()[0], ["www.example.com", HOSTNAME, "*"]);
     let output = again.stdout + &again.stderr;
     let secret = fake.client_secrets();
     assert!(!secret.is_empty() && secret.iter().all(|secret| !output.contains(secret.as_str())), "a secret is told");
+
+    // What a tunnel promises is tried, and what is wrong with it is told.
+    target.exec("chmod 644 /etc/cloudflared/ostler-token && systemctl -q disable ostler-cloudflared").ok();
+    let broken = environment.run(&["verify", "web"]);
+    assert_eq!(broken.code, 5, "{}{}", broken.stdout, broken.stderr);
+    for why in ["/etc/cloudflared/ostler-token is -rw-r--r-- root", "ostler-cloudflared.service is not enabled"] {
+        assert!(broken.stdout.contains(why), "{}", broken.stdout);
+    }
+    assert!(broken.stdout.contains("2200/tcp is closed\n"), "{}", broken.stdout);
 
     // The tunnel dies.
     fake.let_connectors_in(false);
@@ -128,8 +110,7 @@ fn ssh_is_closed_behind_a_proved_tunnel_and_open_again_when_it_goes() {
     assert!(key_lets_in(environment, target, "ops", 2200), "whoever had a key gets in");
     assert_ne!(target.exec("systemctl is-active ostler-cloudflared").stdout.trim(), "active");
     assert_ne!(target.exec("test -e /etc/cloudflared/ostler-token").code, 0);
-    assert_eq!(bench.ingress(), ["www.example.com", "*"]);
-    assert_eq!(fake.resources("apps")[0]["name"], "theirs");
-    assert_eq!(fake.resources("dns_records")[0]["name"], "www.example.com");
-    assert!(fake.resources("service_tokens").is_empty() && fake.resources("apps").len() == 1);
+    let [ingress, apps, passes, records] = fake.names();
+    assert_eq!((ingress, apps), (vec!["www.example.com".to_owned(), "*".to_owned()], vec!["theirs".to_owned()]));
+    assert_eq!((passes, records), (Vec::new(), vec!["www.example.com".to_owned()]));
 }
