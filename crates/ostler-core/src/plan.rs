@@ -4,7 +4,9 @@ use crate::{
     error::{Blame, Failure},
     hint::{Hint, Next},
     ids::ServerName,
-    model::{Finding, Observed, OperationRecord, OperationState, Power, Price, Reshape, ServerRecord, StepState},
+    model::{
+        Finding, Observed, OperationRecord, OperationState, Power, Price, Reshape, ServerRecord, StepState, TunnelPlan,
+    },
     spec::{ServerSpec, Value},
 };
 use serde::Serialize;
@@ -27,6 +29,8 @@ pub struct Known {
     pub template: Option<String>,
     /// What it would cost, where there is none yet and somebody sends a bill.
     pub price: Option<Price>,
+    /// What its tunnel takes, where there is something to change.
+    pub tunnel: Option<TunnelPlan>,
 }
 
 /// What `up` would do to one server.
@@ -83,6 +87,8 @@ pub enum Action {
         #[serde(skip_serializing_if = "Vec::is_empty")]
         params: Vec<String>,
     },
+    /// Makes a tunnel, changes it, or takes it away.
+    Tunnel(TunnelPlan),
 }
 
 impl ServerPlan {
@@ -111,6 +117,7 @@ pub fn plan(spec: &ServerSpec, known: &Known) -> ServerPlan {
         apps: spec.apps.clone(),
         params: known.recorded.as_ref().map_or_else(Vec::new, |(record, _)| other_params(&record.desired, spec)),
     });
+    plan.actions.extend(known.tunnel.clone().map(Action::Tunnel));
     plan
 }
 

@@ -28,6 +28,39 @@ impl TunnelRecord {
     }
 }
 
+/// What bringing a server to its tunnel changes: for people and programs that read a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TunnelPlan {
+    /// Its host name.
+    pub hostname: String,
+    /// What changes, in order.
+    pub changes: Vec<TunnelChange>,
+}
+
+/// One change that a tunnel takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TunnelChange {
+    /// Makes the tunnel.
+    MakeTunnel,
+    /// Makes the service token.
+    MakeServiceToken,
+    /// Makes the Access application that lets in that token only.
+    MakeApplication,
+    /// Adds the ingress rule, or has it lead to another port.
+    SetIngressRule,
+    /// Makes the DNS record of the host name.
+    MakeRecord,
+    /// Takes over the DNS record that leads to the tunnel already. It is never deleted.
+    AdoptRecord,
+    /// Closes the SSH port to all but the tunnel, once a login through that is proved.
+    CloseSsh,
+    /// Opens the SSH port.
+    OpenSsh,
+    /// Takes away all that was made, once a login by the port is proved.
+    TakeDown,
+}
+
 /// What was made in an account, each entry kept as soon as it exists.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TunnelLedger {

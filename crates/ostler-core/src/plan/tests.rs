@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     ids::OperationId,
-    model::{OperationKind, StepRecord},
+    model::{OperationKind, StepRecord, TunnelChange},
     spec::{Forward, ImageRef, LocalOptions, ProviderOptions, SecretRef, Settings},
     testing::{record, server},
 };
@@ -64,6 +64,7 @@ fn short(action: &Action) -> String {
         Action::Reshape { changes } => format!("reshape ({})", changes.join(", ")),
         Action::Start => "start".into(),
         Action::Converge { .. } => "converge".into(),
+        Action::Tunnel(tunnel) => format!("tunnel {}", tunnel.hostname),
     }
 }
 
@@ -73,6 +74,9 @@ fn a_new_server() {
     assert_eq!(check(&web, &Known::default()), "create, converge");
     let known = Known { template: Some("template-1 (VM 100)".into()), ..Known::default() };
     assert_eq!(check(&web, &known), "create from template-1 (VM 100), converge");
+    let tunnel = TunnelPlan { hostname: "ssh.example.com".into(), changes: vec![TunnelChange::CloseSsh] };
+    let known = Known { tunnel: Some(tunnel), ..Known::default() };
+    assert_eq!(check(&web, &known), "create, converge, tunnel ssh.example.com");
     let known = Known { preflight: vec![finding(true, "no disk space"), finding(false, "slow")], ..Known::default() };
     assert_eq!(check(&web, &known), "refused (Provider): web can't be created as specified");
     let refused = plan(&web, &known);

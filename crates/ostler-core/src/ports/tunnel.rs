@@ -3,7 +3,7 @@
 use crate::{
     error::Result,
     ids::{ServerName, StateId},
-    model::TunnelLedger,
+    model::{TunnelChange, TunnelLedger},
     spec::TunnelOptions,
 };
 use async_trait::async_trait;
@@ -31,6 +31,10 @@ pub trait KeepTunnel: Send + Sync {
 /// Makes tunnels, and takes them away. Both may be called again after a crash at any point, and are right then too.
 #[async_trait]
 pub trait Tunnels: Send + Sync {
+    /// What [`Tunnels::open`] would change in the account. Fails where that would fail before it makes anything: the token may not do all that
+    /// is needed, or somebody else has the host name. Changes nothing.
+    async fn look(&self, order: &TunnelOrder, made: &TunnelLedger) -> Result<Vec<TunnelChange>>;
+
     /// Checks first what the token may do. Then makes what is missing of the tunnel, its host name, and the application that lets in nobody
     /// without its service token; each is kept as soon as it exists, and the application exists before the host name leads anywhere. What
     /// others made in the account stays as it is.

@@ -11,6 +11,7 @@ use crate::{
     server::{adopt, apply, create, destroy, rebuild, template},
     spec::ServerSpec,
     subject::Subject,
+    tunnel::account,
     world::{Context, World},
 };
 
@@ -50,6 +51,8 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
         let creation = create::operation_of(world, &record).await?;
         known.recorded = Some((record, creation));
     }
+    // Before anything is made that it would be for.
+    known.tunnel = account::look(world, spec, known.recorded.as_ref().map(|(record, _)| record)).await?;
     let made_by = match &known.recorded {
         None => OperationId::new(),
         Some((record, _)) if record.machine.is_none() => record.created_by,
@@ -189,7 +192,8 @@ async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<
             }
             Action::Undo => destroy::destroy(world, &spec.name).await?,
             Action::Reshape { .. } => reshape = true,
-            Action::Start => {}
+            // The steps of the application see to it.
+            Action::Start | Action::Tunnel(_) => {}
             Action::Converge { .. } => {
                 // This plans anew.
                 apply::close_interrupted(world, &recorded(world, &spec.name).await?).await?;

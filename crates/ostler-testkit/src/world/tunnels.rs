@@ -4,7 +4,7 @@ use super::FakeWorld;
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
-    model::{DnsEntry, ServicePass, TunnelLedger},
+    model::{DnsEntry, ServicePass, TunnelChange, TunnelLedger},
     ports::{KeepTunnel, Through, TunnelOrder, Tunnels},
     secret::Secret,
 };
@@ -25,6 +25,11 @@ pub struct FakeTunnel {
 
 #[async_trait]
 impl Tunnels for FakeWorld {
+    async fn look(&self, order: &TunnelOrder, made: &TunnelLedger) -> Result<Vec<TunnelChange>> {
+        let is_there = self.dir.read::<FakeTunnel>(&path(order)).is_some() && made.dns.is_some();
+        Ok(if is_there { Vec::new() } else { vec![TunnelChange::MakeTunnel, TunnelChange::MakeRecord] })
+    }
+
     async fn open(&self, order: &TunnelOrder, mut made: TunnelLedger, keep: &dyn KeepTunnel) -> Result<TunnelLedger> {
         let path = path(order);
         self.faults

@@ -15,9 +15,10 @@ pub use client::Patience;
 use async_trait::async_trait;
 use client::Client;
 use error::CloudflareError;
+use futures::try_join;
 use ostler_core::{
     Result,
-    model::{DnsEntry, ServicePass, TunnelLedger},
+    model::{DnsEntry, ServicePass, TunnelChange, TunnelLedger},
     ports::{KeepTunnel, TunnelOrder, Tunnels},
     secret::Secret,
     spec::SecretRef,
@@ -65,6 +66,32 @@ impl CloudflareTunnels {
 
 #[async_trait]
 impl Tunnels for CloudflareTunnels {
+    async fn look(&self, order: &TunnelOrder, made: &TunnelLedger) -> Result<Vec<TunnelChange>> {
+        let account = self.account(order).await?;
+        let zone = account.check().await?;
+        let ((), tunnel, has_pass, apps) = try_join!(
+            account.refuse_taken(&zone, made),
+            account.find_tunnel(),
+            account.has_pass(made),
+            account.own_apps(),
+        )?;
+        let (ruled, dns) = match &tunnel {
+            Some(tunnel) => try_join!(account.rule(tunnel), account.find_dns(&zone, tunnel, made))?,
+            None => (None, None),
+        };
+        let has_app = has_pass && apps.iter().any(|app| account.fits(app, made));
+        let mut changes = Vec::new();
+        changes.extend(tunnel.is_none().then_some(TunnelChange::MakeTunnel));
+        changes.extend((!has_pass).then_some(TunnelChange::MakeServiceToken));
+        changes.extend((!has_app).then_some(TunnelChange::MakeApplication));
+        changes.extend((tunnel.is_none() || ruled.is_some()).then_some(TunnelChange::SetIngressRule));
+        changes.extend(match dns {
+            None => Some(TunnelChange::MakeRecord),
+            Some(dns) => (!dns.created && made.dns.as_ref() != Some(&dns)).then_some(TunnelChange::AdoptRecord),
+        });
+        Ok(changes)
+    }
+
     async fn open(&self, order: &TunnelOrder, mut made: TunnelLedger, keep: &dyn KeepTunnel) -> Result<TunnelLedger> {
         let account = self.account(order).await?;
         let zone = account.check().await?;
@@ -173,18 +200,21 @@ impl Account<'_> {
     /// Reading shows that a permission is missing altogether; one that only reads is found out by the first request that writes.
     async fn check(&self) -> Did<Zone> {
         self.client.verify().await?;
-        let mut missing = Vec::new();
-        for (path, permission) in [
-            ("cfd_tunnel?per_page=1", TUNNEL),
-            ("access/apps?per_page=1", APPS),
-            ("access/service_tokens?per_page=1", PASSES),
-        ] {
-            match self.client.get::<serde_json::Value>(&format!("{}/{path}", self.path), permission).await {
-                Err(CloudflareError::Forbidden { .. }) => missing.push(permission),
-                other => drop(other?),
-            }
-        }
-        let zone = self.zone().await?;
+        let may = async |path: &str, permission| match self
+            .client
+            .get::<serde_json::Value>(&format!("{}/{path}?per_page=1", self.path), permission)
+            .await
+        {
+            Err(CloudflareError::Forbidden { .. }) => Ok(Some(permission)),
+            other => other.map(|_| None),
+        };
+        let (tunnel, apps, passes, zone) = try_join!(
+            may("cfd_tunnel", TUNNEL),
+            may("access/apps", APPS),
+            may("access/service_tokens", PASSES),
+            self.zone(),
+        )?;
+        let mut missing: Vec<_> = [tunnel, apps, passes].into_iter().flatten().collect();
         match &zone {
             None => missing.push(ZONES),
             Some(zone) => match self.records(zone).await {
@@ -297,16 +327,22 @@ impl Account<'_> {
         Ok(self.apps().await?.into_iter().filter(|app| app.name == self.name()).collect())
     }
 
+    /// Whether an application of ours lets in the service token and nobody else.
+    fn fits(&self, app: &App, made: &TunnelLedger) -> bool {
+        let pass = made.pass.as_ref().map_or("", |pass| pass.id.as_str());
+        app.domain.as_deref() == Some(self.hostname()) && app.admits_only(pass)
+    }
+
     /// Gets or makes the application that lets in the service token and nobody else.
     async fn app(&self, made: &TunnelLedger) -> Did<String> {
-        let pass = made.pass.as_ref().map_or("", |pass| pass.id.as_str());
         for app in self.own_apps().await? {
-            if app.domain.as_deref() == Some(self.hostname()) && app.admits_only(pass) {
+            if self.fits(&app, made) {
                 return Ok(app.id);
             }
             // Of an earlier service token, or changed by somebody: the host name must be open to nobody else.
             self.remove(&format!("{}/access/apps/{}", self.path, app.id), APPS).await?;
         }
+        let pass = made.pass.as_ref().map_or("", |pass| pass.id.as_str());
         let policy = json!({
             "name": self.name(), "decision": "non_identity", "include": [{ "service_token": { "token_id": pass } }],
         });
@@ -327,11 +363,16 @@ impl Account<'_> {
         self.client.put(&path, &json!({ "config": config }), TUNNEL).await
     }
 
-    /// Puts our ingress rule among those of others. The API takes whole documents, so what is there is read right before.
-    async fn put_rule(&self, tunnel: &str) -> Did<()> {
+    /// The document with our ingress rule among those of others; `None`: it has it already.
+    async fn rule(&self, tunnel: &str) -> Did<Option<serde_json::Value>> {
         let config = self.configuration(tunnel).await?.config.unwrap_or_default();
         let service = format!("ssh://localhost:{}", self.order.port);
-        match ingress::with_rule(config, self.hostname(), &service) {
+        Ok(ingress::with_rule(config, self.hostname(), &service))
+    }
+
+    /// Puts our rule there. The API takes whole documents, so what is there is read right before.
+    async fn put_rule(&self, tunnel: &str) -> Did<()> {
+        match self.rule(tunnel).await? {
             Some(changed) => self.put(tunnel, &changed).await,
             None => Ok(()),
         }
@@ -350,21 +391,27 @@ impl Account<'_> {
         Ok(others)
     }
 
-    /// Gets, adopts or makes the record of the host name.
-    async fn dns(&self, zone: &Zone, tunnel: &str, made: &TunnelLedger) -> Did<DnsEntry> {
+    /// The record that leads the host name to the tunnel.
+    async fn find_dns(&self, zone: &Zone, tunnel: &str, made: &TunnelLedger) -> Did<Option<DnsEntry>> {
         let target = target(tunnel);
         let found = self.records(zone).await?.into_iter().find(|record| record.content == target);
-        if let Some(found) = found {
-            if !found.proxied {
-                return Err(CloudflareError::NotProxied { hostname: self.hostname().to_owned() });
-            }
-            // Its comment says who made it, also where a crash came before the entry.
-            let known = made.dns.as_ref().filter(|dns| dns.record == found.id);
-            let created = known.map_or(found.comment == Some(self.comment()), |dns| dns.created);
-            return Ok(DnsEntry { zone: zone.id.clone(), record: found.id, created });
+        let Some(found) = found else { return Ok(None) };
+        if !found.proxied {
+            return Err(CloudflareError::NotProxied { hostname: self.hostname().to_owned() });
+        }
+        // Its comment says who made it, also where a crash came before the entry.
+        let known = made.dns.as_ref().filter(|dns| dns.record == found.id);
+        let created = known.map_or(found.comment == Some(self.comment()), |dns| dns.created);
+        Ok(Some(DnsEntry { zone: zone.id.clone(), record: found.id, created }))
+    }
+
+    /// Gets, adopts or makes the record of the host name.
+    async fn dns(&self, zone: &Zone, tunnel: &str, made: &TunnelLedger) -> Did<DnsEntry> {
+        if let Some(found) = self.find_dns(zone, tunnel, made).await? {
+            return Ok(found);
         }
         let body = json!({
-            "name": self.hostname(), "type": "CNAME", "content": target, "ttl": 1, "proxied": true, "comment": self.comment(),
+            "name": self.hostname(), "type": "CNAME", "content": target(tunnel), "ttl": 1, "proxied": true, "comment": self.comment(),
         });
         let made: DnsRecord = self.client.post(&format!("zones/{}/dns_records", zone.id), &body, DNS).await?;
         Ok(DnsEntry { zone: zone.id.clone(), record: made.id, created: true })

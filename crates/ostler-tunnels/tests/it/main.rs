@@ -3,7 +3,7 @@
 use ostler_core::{
     Failure, Result,
     ids::{ServerName, StateId},
-    model::TunnelLedger,
+    model::{TunnelChange, TunnelLedger},
     ports::{KeepTunnel, TunnelOrder, Tunnels},
     secret::Secret,
     spec::{SecretRef, TunnelEndpoint, TunnelOptions},
@@ -73,6 +73,10 @@ impl Bench {
         Ok(made)
     }
 
+    async fn look(&self) -> Result<Vec<TunnelChange>> {
+        self.tunnels().look(&self.order, &self.made()).await
+    }
+
     async fn close(&self) -> Result<Vec<String>> {
         self.tunnels().close(&self.order, self.made(), &self.kept).await
     }
@@ -131,6 +135,10 @@ fn words(failure: &Failure) -> String {
 async fn a_tunnel_is_made_once_and_taken_away() {
     let bench = Bench::start().await;
     let mut seen = 0;
+    use TunnelChange::*;
+    let all = [MakeTunnel, MakeServiceToken, MakeApplication, SetIngressRule, MakeRecord];
+    assert_eq!(bench.look().await.unwrap(), all);
+    assert_eq!(bench.writes(&mut seen), [""; 0], "a look makes nothing");
     let made = bench.open().await.unwrap();
     let writes = bench.writes(&mut seen);
     let place = |endpoint: &str| writes.iter().position(|write| write.ends_with(endpoint)).unwrap();
@@ -146,7 +154,9 @@ async fn a_tunnel_is_made_once_and_taken_away() {
 
     assert_eq!(bench.open().await.unwrap(), made);
     assert_eq!(bench.writes(&mut seen), [""; 0], "the second time nothing changes");
+    assert_eq!(bench.look().await.unwrap(), []);
     let moved = TunnelOrder { port: 2200, ..bench.order.clone() };
+    assert_eq!(bench.tunnels().look(&moved, &made).await.unwrap(), [SetIngressRule]);
     bench.tunnels().open(&moved, bench.made(), &bench.kept).await.unwrap();
     assert_eq!(bench.ingress(), [ours(2200), rest]);
 
@@ -186,6 +196,7 @@ async fn a_record_that_led_here_before_is_adopted_and_one_that_leads_elsewhere_i
     let record =
         |content: &str| json!({ "name": "ssh-web", "type": "CNAME", "content": content, "ttl": 1, "proxied": true });
     let elsewhere = bench.by_hand("POST", &records, record("elsewhere.example.net")).await;
+    assert!(words(&bench.look().await.unwrap_err()).contains("has a DNS record already"));
     let refused = bench.open().await.unwrap_err();
     assert!(words(&refused).contains("has a DNS record already: CNAME elsewhere.example.net"), "{refused}");
     assert_eq!(bench.live_tunnels(), 0, "nothing is made then");
@@ -195,7 +206,9 @@ async fn a_record_that_led_here_before_is_adopted_and_one_that_leads_elsewhere_i
     let tunnel = bench.by_hand("POST", "ACCOUNT/cfd_tunnel", json!({ "name": name, "config_src": "cloudflare" })).await;
     let target = format!("{}.cfargotunnel.com", tunnel["id"].as_str().unwrap());
     bench.by_hand("POST", &records, record(&target)).await;
+    assert_eq!(bench.look().await.unwrap().last(), Some(&TunnelChange::AdoptRecord));
     let made = bench.open().await.unwrap();
+    assert_eq!(bench.look().await.unwrap(), []);
     assert_eq!(made.tunnel.as_deref(), tunnel["id"].as_str(), "a tunnel of a crashed run is found by its name");
     assert!(!made.dns.unwrap().created);
     let stays = bench.close().await.unwrap();
@@ -222,6 +235,7 @@ async fn missing_permissions_are_named_before_anything_is_made() {
         let failure = bench.open().await.unwrap_err();
         let named = if missing == "Zone Read" { "in no zone that the token may see" } else { missing };
         assert!(words(&failure).contains(named), "{missing}: {failure}");
+        assert!(words(&bench.look().await.unwrap_err()).contains(named), "{missing}");
         assert_eq!(failure.blame.exit_code(), 3);
     }
     bench.token = bench.fake.token(&["Zone Read"]);

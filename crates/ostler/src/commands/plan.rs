@@ -14,6 +14,7 @@ use ostler_core::{
     Failure, Result,
     event::AnsibleReport,
     ids::ServerName,
+    model::TunnelChange,
     plan::{Action, ServerPlan},
     server::{
         drift::{self, Check, Findings},
@@ -194,5 +195,23 @@ fn sentence(action: &Action) -> String {
             if apps.is_empty() { "none".into() } else { apps.join(", ") },
             if params.is_empty() { String::new() } else { format!("; other parameters {}", params.join(", ")) },
         ),
+        Action::Tunnel(tunnel) => {
+            let changes: Vec<_> = tunnel.changes.iter().map(|change| tunnel_change(*change)).collect();
+            format!("tunnel {}: {}", tunnel.hostname, changes.join(", "))
+        }
+    }
+}
+
+fn tunnel_change(change: TunnelChange) -> &'static str {
+    match change {
+        TunnelChange::MakeTunnel => "make a tunnel",
+        TunnelChange::MakeServiceToken => "make a service token",
+        TunnelChange::MakeApplication => "make an Access application",
+        TunnelChange::SetIngressRule => "set an ingress rule",
+        TunnelChange::MakeRecord => "make a DNS record",
+        TunnelChange::AdoptRecord => "adopt the DNS record that is there",
+        TunnelChange::CloseSsh => "close SSH to all but the tunnel",
+        TunnelChange::OpenSsh => "open SSH",
+        TunnelChange::TakeDown => "take the tunnel away",
     }
 }

@@ -59,6 +59,11 @@ fn ssh_is_closed_behind_a_proved_tunnel_and_open_again_when_it_goes() {
     let Bench { environment, fake, target } = &bench;
     bench.write_spec(&tunnel(true));
 
+    let plan = environment.run(&["plan", "ostler.yaml"]).ok().stdout;
+    let changes = "make a tunnel, make a service token, make an Access application, set an ingress rule, make a DNS record, \
+                   close SSH to all but the tunnel";
+    assert!(plan.contains(&format!("web  tunnel {HOSTNAME}: {changes}\n")), "{plan}");
+    assert!(fake.resources("tunnels").is_empty(), "a plan makes nothing");
     environment.run(&["up", "ostler.yaml"]).ok();
     bench.assert_closed();
     assert_eq!(target.probe(Source::PublicV4, 22), Verdict::Dropped, "the port that it had before is closed, too");
