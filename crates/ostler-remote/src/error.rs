@@ -61,6 +61,13 @@ pub enum RemoteError {
         program: String,
         source: io::Error,
     },
+    /// There is no program here that takes a tunnel, or it does not work.
+    #[error("a login through a tunnel needs the program `{program}` on this machine")]
+    TunnelClient {
+        /// Its name.
+        program: &'static str,
+        source: io::Error,
+    },
     /// The pipes to ssh broke.
     #[error("lost the pipes to ssh for {server}")]
     Pipe {
@@ -101,6 +108,7 @@ impl Classify for RemoteError {
             | RemoteError::UnusablePath { .. }
             | RemoteError::File { .. }
             | RemoteError::Program { .. } => Blame::User,
+            RemoteError::TunnelClient { .. } => Blame::Provider,
             RemoteError::TooMuchOutput { .. } | RemoteError::AnotherCommand { .. } => Blame::Target,
         }
     }
@@ -109,6 +117,9 @@ impl Classify for RemoteError {
         let hint: Hint = match self {
             RemoteError::Program { program, source } if source.kind() == io::ErrorKind::NotFound => {
                 format!("install `{program}`; on Debian it is in the package openssh-client").into()
+            }
+            RemoteError::TunnelClient { program, .. } => {
+                format!("install `{program}` from https://pkg.cloudflare.com, or put it into a folder of `PATH`").into()
             }
             RemoteError::Hostile { path, .. } => {
                 format!("see who made it (`ls -ld {}`) and remove it", path.display()).into()

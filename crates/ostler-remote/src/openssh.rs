@@ -24,12 +24,15 @@ use ostler_core::{
 };
 use ssh_agent_lib::{agent::Session as _, client::Client};
 use std::{
+    io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 use tokio::{
     net::{TcpStream, UnixStream},
+    process::Command,
     sync::OnceCell,
     time::timeout,
 };
@@ -207,6 +210,16 @@ impl Remote for OpenSsh {
         match timeout(limit, self.offered(login)).await {
             Ok(offered) => offered,
             Err(_) => Err(ConnectError::NoAnswer(format!("no answer at {} within {limit:?}", login.address))),
+        }
+    }
+
+    async fn tunnel_client(&self) -> Result<String> {
+        let program = args::TUNNEL_CLIENT;
+        let failed = |source| RemoteError::TunnelClient { program, source };
+        let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().await.map_err(failed)?;
+        match output.status.success() {
+            true => Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()),
+            false => Err(failed(io::Error::other(format!("`{program} --version`: {}", output.status))).into()),
         }
     }
 

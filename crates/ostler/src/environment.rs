@@ -22,6 +22,14 @@ pub const IMAGE_SITE: &str = "OSTLER_IMAGE_SITE";
 /// Where the wizard and `ostler hetzner` find Hetzner's API instead of at its own address: a stand-in.
 pub const HETZNER_ENDPOINT: &str = "OSTLER_HETZNER_ENDPOINT";
 
+/// Where the wizard finds Cloudflare's API instead of at its own address: a stand-in.
+pub const CLOUDFLARE_ENDPOINT: &str = "OSTLER_CLOUDFLARE_ENDPOINT";
+
+/// Where Cloudflare's API is, if not at its own address.
+pub fn cloudflare_endpoint() -> Option<String> {
+    std::env::var(CLOUDFLARE_ENDPOINT).ok().filter(|url| !url.is_empty())
+}
+
 /// Where Hetzner's API is, if not at its own address.
 pub fn hetzner_endpoint() -> Option<String> {
     std::env::var(HETZNER_ENDPOINT).ok().filter(|url| !url.is_empty())

@@ -163,6 +163,9 @@ pub trait Remote: Send + Sync {
     /// failed login. [`LET_IN`] alone where it wants no proof at all.
     async fn offered_methods(&self, login: &Login, timeout: Duration) -> Result<Vec<String>, ConnectError>;
 
+    /// What the program that takes a tunnel says of its version. Fails where this machine has none.
+    async fn tunnel_client(&self) -> Result<String>;
+
     /// Logs in. `timeout` bounds the whole attempt.
     async fn connect(&self, login: &Login, timeout: Duration) -> Result<Box<dyn Session>, ConnectError>;
 }

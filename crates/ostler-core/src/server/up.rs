@@ -4,7 +4,7 @@ use crate::{
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     ids::{OperationId, ServerName},
-    model::{Observed, OperationKind, OperationRecord, OperationState, Power, Seed, ServerRecord},
+    model::{Observed, OperationKind, OperationRecord, OperationState, Power, Seed, ServerRecord, TunnelPlan},
     operation::Driver,
     plan::{Action, Known, ServerPlan, plan},
     ports::Session,
@@ -52,7 +52,7 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
         known.recorded = Some((record, creation));
     }
     // Before anything is made that it would be for.
-    known.tunnel = account::look(world, spec, known.recorded.as_ref().map(|(record, _)| record)).await?;
+    known.tunnel = look_at_tunnel(world, spec).await?;
     let made_by = match &known.recorded {
         None => OperationId::new(),
         Some((record, _)) if record.machine.is_none() => record.created_by,
@@ -71,6 +71,12 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
         known.price = pricing.price(&order).await?;
     }
     Ok(known)
+}
+
+/// What bringing a server to the tunnel that its spec asks for, or to none, would change; `None`: nothing. Touches nothing, and fails where
+/// the tunnel can't be had.
+pub async fn look_at_tunnel(world: &World, spec: &ServerSpec) -> Result<Option<TunnelPlan>> {
+    account::look(world, spec, world.store.server(&spec.name).await?.as_ref()).await
 }
 
 /// The record with the way to its provider as the spec says it now.

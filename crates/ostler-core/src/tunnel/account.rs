@@ -11,8 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 
-/// What bringing a server to the tunnel that its spec asks for, or to none, would change; `None`: nothing. `has`: the server's record. Touches
-/// nothing, and fails where the tunnel can't be had.
+/// What would change by [`open`] and what follows it, or by taking the tunnel away; `None`: nothing. `has`: the server's record.
 pub(crate) async fn look(world: &World, spec: &ServerSpec, has: Option<&ServerRecord>) -> Result<Option<TunnelPlan>> {
     let has = match has {
         Some(record) => tunnel_of(world, record.subject()).await?,
@@ -24,6 +23,7 @@ pub(crate) async fn look(world: &World, spec: &ServerSpec, has: Option<&ServerRe
         (None, Some(tunnel)) => (tunnel.options.hostname.clone(), Vec::new()),
         (Some(options), _) => {
             let tunnel = wanted(spec, options, has.clone())?;
+            world.remote.tunnel_client().await?;
             let order = order(world, &spec.name, &tunnel);
             (options.hostname.clone(), world.tunnels.look(&order, &tunnel.made).await?)
         }

@@ -29,6 +29,10 @@ impl Remote for FakeWorld {
             .await
     }
 
+    async fn tunnel_client(&self) -> Result<String> {
+        Ok("of this test".to_owned())
+    }
+
     async fn banner(&self, address: SocketAddr, _: Duration) -> bool {
         self.dir.machines().iter().any(|machine| machine.on && machine.address() == address && machine.ssh_is_open())
     }

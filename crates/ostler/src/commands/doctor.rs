@@ -2,11 +2,12 @@
 
 use crate::{
     cli::Global,
+    commands::spec_file,
     environment,
-    output::{self, Table},
-    wiring,
+    output::{self, Table, hints},
+    wiring::{self, Session, WaitArguments},
 };
-use ostler_core::Result;
+use ostler_core::{Failure, Result, server::up};
 use serde::Serialize;
 use std::{
     os::unix::fs::PermissionsExt,
@@ -16,14 +17,17 @@ use std::{
 
 /// Report what this machine lacks, with the commands that mend it.
 #[derive(Debug, clap::Args)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// A spec file: also try what its tunnels need, the program here and the token of each.
+    file: Option<PathBuf>,
+}
 
 #[derive(Serialize)]
 struct Check {
-    what: &'static str,
+    what: String,
     verdict: Verdict,
     detail: String,
-    /// Command that mends it.
+    /// Command that mends it, or what else does.
     #[serde(skip_serializing_if = "Option::is_none")]
     mend: Option<String>,
 }
@@ -42,9 +46,9 @@ enum Verdict {
 const MISSING: u8 = 4;
 
 /// Runs the command.
-pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
+pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let state_dir = wiring::state_dir(global)?;
-    let checks = [
+    let mut checks = vec![
         bundle(),
         programs(
             "servers on this machine (provider `local`)",
@@ -60,13 +64,53 @@ pub fn run(global: &Global, _: &Arguments) -> Result<ExitCode> {
         programs("`ostler image build`", Verdict::Lacking, ostler_providers::image::BUILD_PROGRAMS),
         space(&state_dir),
     ];
+    if let Some(file) = &arguments.file {
+        checks.extend(tunnels(global, file).await?);
+    }
     output::data(global.output, &checks, || text(&checks));
     let missing = checks.iter().any(|check| check.verdict == Verdict::Missing);
     Ok(if missing { ExitCode::from(MISSING) } else { ExitCode::SUCCESS })
 }
 
+/// What the tunnels of a spec need: one row for the program, and one for each server.
+async fn tunnels(global: &Global, file: &Path) -> Result<Vec<Check>> {
+    let (spec, catalog) = spec_file::read(global, file, false).await?;
+    let servers: Vec<_> = spec.servers.into_iter().filter(|server| server.tunnel.is_some()).collect();
+    if servers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let session = Session::open(global, WaitArguments::default(), "doctor").await?.with_catalog(catalog);
+    session
+        .with_world(async |world| {
+            let program = judged("logins through tunnels".into(), world.remote.tunnel_client().await);
+            if program.verdict != Verdict::Ok {
+                return Ok(vec![program]);
+            }
+            let mut checks = vec![program];
+            for server in &servers {
+                let looked = up::look_at_tunnel(world, server).await;
+                let good = looked.map(|_| "its token may do all that is needed".to_owned());
+                checks.push(judged(format!("the tunnel of {}", server.name), good));
+            }
+            Ok(checks)
+        })
+        .await
+}
+
+fn judged(what: String, result: Result<String>) -> Check {
+    match result {
+        Ok(detail) => Check { what, verdict: Verdict::Ok, detail, mend: None },
+        Err(failure) => {
+            let mend = hints::of(&failure).next();
+            let Failure { message, causes, .. } = failure;
+            let detail = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");
+            Check { what, verdict: Verdict::Missing, detail, mend }
+        }
+    }
+}
+
 fn bundle() -> Check {
-    let what = "Ansible and Python";
+    let what = "Ansible and Python".to_owned();
     if ostler_ansible::has_bundle() {
         return Check { what, verdict: Verdict::Ok, detail: "ship with this binary".into(), mend: None };
     }
@@ -78,7 +122,8 @@ fn bundle() -> Check {
     }
 }
 
-fn programs(what: &'static str, if_missing: Verdict, programs: &[(&str, &str)]) -> Check {
+fn programs(what: &str, if_missing: Verdict, programs: &[(&str, &str)]) -> Check {
+    let what = what.to_owned();
     let missing: Vec<_> = programs.iter().filter(|(program, _)| find(program).is_none()).collect();
     if missing.is_empty() {
         return Check { what, verdict: Verdict::Ok, detail: "all programs are there".into(), mend: None };
@@ -96,7 +141,7 @@ fn programs(what: &'static str, if_missing: Verdict, programs: &[(&str, &str)]) 
 }
 
 fn kvm() -> Check {
-    let what = "hardware virtualisation (provider `local`)";
+    let what = "hardware virtualisation (provider `local`)".to_owned();
     let kvm = Path::new("/dev/kvm");
     let open = std::fs::OpenOptions::new().read(true).write(true).open(kvm);
     let (verdict, detail, mend) = match open {
@@ -115,7 +160,7 @@ fn kvm() -> Check {
 const SPACE: u64 = 6 << 30;
 
 fn space(state_dir: &Path) -> Check {
-    let what = "disk space";
+    let what = "disk space".to_owned();
     let existing = state_dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let free = rustix::fs::statvfs(existing).map(|stat| stat.f_bavail * stat.f_frsize).unwrap_or(0);
     let detail = format!("{:.1} GiB free for {}", free as f64 / f64::from(1 << 30), state_dir.display());
@@ -142,7 +187,7 @@ fn text(checks: &[Check]) -> String {
             Verdict::Lacking => "lacking",
             Verdict::Missing => "MISSING",
         };
-        table.row(vec![word.into(), check.what.into(), check.detail.clone()]);
+        table.row(vec![word.into(), check.what.clone(), check.detail.clone()]);
     }
     let mut text = table.render();
     for mend in checks.iter().filter_map(|check| check.mend.as_ref()) {

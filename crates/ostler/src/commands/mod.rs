@@ -55,7 +55,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Orphans(arguments) => orphans::run(global, arguments).await,
         Command::Catalog(command) => catalog::run(global, command).await,
         Command::Schema(arguments) => schema::run(global, arguments).await,
-        Command::Doctor(arguments) => doctor::run(global, &arguments),
+        Command::Doctor(arguments) => doctor::run(global, arguments).await,
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
     }

@@ -3,17 +3,20 @@
 use crate::commands::{key::new::public_half, spec_file};
 use ostler_core::{
     Result,
-    ports::Store,
+    ids::{ServerName, StateId},
+    model::TunnelLedger,
+    ports::{Store, TunnelOrder, Tunnels},
     secret::Secret,
-    spec::{CatalogIndex, HetznerEndpoint, ModuleMeta, ProxmoxEndpoint},
+    spec::{CatalogIndex, HetznerEndpoint, ModuleMeta, ProxmoxEndpoint, SecretRef, TunnelOptions},
     text::plain,
 };
 use ostler_providers::hetzner;
 use ostler_providers::proxmox::{Host, Inventory, Offers, host_fingerprint, shown_fingerprint};
 use ostler_store::SeaStore;
+use ostler_tunnels::CloudflareTunnels;
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
 };
@@ -29,6 +32,8 @@ pub struct Surroundings {
     pub host: Host,
     /// Where Hetzner's API is, if not at its own address.
     pub hetzner: Option<String>,
+    /// Where Cloudflare's API is, if not at its own address.
+    pub cloudflare: Option<String>,
     /// All modules.
     pub modules: Vec<ModuleMeta>,
     /// All apps.
@@ -49,6 +54,7 @@ pub struct Found {
     fingerprints: RefCell<HashMap<String, String>>,
     inventories: RefCell<HashMap<String, Inventory>>,
     offers: RefCell<HashMap<String, hetzner::Offers>>,
+    tunnels: RefCell<HashSet<String>>,
 }
 
 impl Surroundings {
@@ -143,6 +149,19 @@ impl Surroundings {
         Ok(offers)
     }
 
+    /// Fails where a server can't have a tunnel with this token.
+    pub fn try_tunnel(&self, server: ServerName, options: &TunnelOptions, token: &Secret) -> Result<()> {
+        let key = format!("{} {} {}", options.via.account, options.hostname, token.expose());
+        if self.found.tunnels.borrow().contains(&key) {
+            return Ok(());
+        }
+        let order = TunnelOrder { server, owner: StateId::new(), options: options.clone(), port: 22 };
+        let tunnels = CloudflareTunnels::new(Box::new(Typed(token.clone())));
+        self.runtime.block_on(tunnels.look(&order, &TunnelLedger::default()))?;
+        self.found.tunnels.borrow_mut().insert(key);
+        Ok(())
+    }
+
     /// Names of secrets that are kept already.
     pub fn secrets(&self) -> Result<Vec<String>> {
         match &self.store {
@@ -164,6 +183,16 @@ impl Surroundings {
             Place::Host => Offers::of_host(&self.host),
             Place::Api(endpoint, token) => Offers::of(endpoint, token)?,
         })
+    }
+}
+
+/// A token that no store keeps yet.
+struct Typed(Secret);
+
+#[async_trait::async_trait]
+impl ostler_tunnels::Tokens for Typed {
+    async fn token(&self, _: &SecretRef) -> Result<Secret> {
+        Ok(self.0.clone())
     }
 }
 

@@ -137,6 +137,7 @@ async fn surroundings(global: &Global, catalog: Option<String>) -> Result<Surrou
             .map_err(|error| Failure::new(Blame::User, error.to_string()).because_of("this folder can't be told"))?,
         host: Host::new(environment::search_path()),
         hetzner: environment::hetzner_endpoint(),
+        cloudflare: environment::cloudflare_endpoint(),
         modules: ostler_ansible::module_catalog()?,
         catalog,
         catalog_url: url,
@@ -162,6 +163,7 @@ fn questions_of(talk: &mut Talk, around: &Surroundings, questions: &Questions) -
     steps::network::ask(&mut dialog, &target, &bridges)?;
     steps::ssh::ask(&mut dialog)?;
     steps::modules::ask(&mut dialog, &target)?;
+    steps::tunnel::ask(&mut dialog, &target)?;
     steps::apps::ask(&mut dialog)?;
     let end = steps::summary::ask(&mut dialog)?;
     let setup = target.new_token().map(|secret| (setup_of(&dialog), secret.to_owned()));

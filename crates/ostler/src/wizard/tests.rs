@@ -6,6 +6,7 @@ mod script;
 use ostler_core::{Blame, secret::Secret, spec::Address};
 use ostler_providers::proxmox::Host;
 use ostler_testkit::{
+    cloudflare::{self, FakeCloudflare},
     hcloud::{self, FakeCloud},
     pve::FakeNode,
 };
@@ -355,7 +356,7 @@ async fn a_server_that_is_there_is_asked_for_its_way_in() {
         ("How do you", give("a password")),
         ("Password there", give("old")),
     ];
-    let modules = vec![("take care", Enter), ("apps", Enter)];
+    let modules = vec![("take care", Enter), ("Tunnel", Enter), ("apps", Enter)];
     let (outcome, _) = desk.outcome(all([acts, ssh(), modules, go()])).await;
     let expected = "\
 servers:
@@ -574,7 +575,8 @@ async fn a_server_of_hetzner_from_the_projects_own_types_and_prices() {
         ("Location", give("nbg1")),
         ("Backups", give("yes")),
     ];
-    let (outcome, seen) = desk.outcome(all([acts, ssh(), nothing_else(), go()])).await;
+    let rest = vec![("take care", give("")), ("Tunnel", Enter), ("apps", give(""))];
+    let (outcome, seen) = desk.outcome(all([acts, ssh(), rest, go()])).await;
     let expected = format!(
         "\
 providers:
@@ -598,4 +600,54 @@ servers:
     assert_eq!((offered("nbg1"), offered("hel1")), (Some("Nuremberg, DE; 6.53 EUR a month"), None));
     assert_eq!((offered("cx22"), offered("cpx11").is_some_and(|it| it.ends_with("until 2099-12-31"))), (None, true));
     assert!(seen.notices.join("\n").contains("does not accept the token"), "{:?}", seen.notices);
+}
+
+#[tokio::test]
+async fn a_tunnel_is_tried_before_its_port_may_be_closed() {
+    let mut desk = Desk::new();
+    let fake = FakeCloudflare::start().await.unwrap();
+    desk.cloudflare = Some(fake.url());
+    let existing = vec![
+        ("Where", give("a server that is there")),
+        ("Name", Enter),
+        ("Address", give("192.0.2.7")),
+        ("SSH port", Enter),
+        ("Log in as", Enter),
+        ("How do you", Enter),
+    ];
+    let lacking = fake.token(&["Zone Read", "Cloudflare Tunnel Write"]);
+    let tunnel = vec![
+        ("take care", give("iptables")),
+        ("settings", Enter),
+        ("Tunnel", give("yes")),
+        ("Account", give("mine")),
+        ("Account", give(cloudflare::ACCOUNT)),
+        ("Host name", give("ssh")),
+        ("Host name", give("ssh-web1.example.com")),
+        ("API token", give(&lacking)),
+        ("API token", give(cloudflare::TOKEN)),
+        ("Close", give("yes")),
+        ("apps", give("")),
+    ];
+    let (outcome, seen) = desk.outcome(all([existing, ssh(), tunnel, go()])).await;
+    let expected = format!(
+        "\
+    tunnel: {{ via: edge, hostname: ssh-web1.example.com, close_ssh: true }}
+tunnels:
+  edge:
+    kind: cloudflare
+    account: {}
+    token: {{ secret: cloudflare }}
+    endpoint: \"{}\"
+",
+        cloudflare::ACCOUNT,
+        fake.url()
+    );
+    assert!(outcome.text.ends_with(&expected), "{}", outcome.text);
+    assert_eq!(outcome.secrets, [("cloudflare".to_owned(), Secret::new(cloudflare::TOKEN))]);
+    assert!(desk.server(&outcome).tunnel.is_some_and(|tunnel| tunnel.close_ssh));
+    let notices = seen.notices.join("\n");
+    assert!(notices.contains("Access: Service Tokens Write, DNS Write"), "{notices}");
+    assert!(seen.refusals.iter().any(|said| said.contains("is not a host name in a zone")), "{:?}", seen.refusals);
+    assert!(fake.resources("tunnels").is_empty(), "asking makes nothing");
 }

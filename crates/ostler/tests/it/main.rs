@@ -10,4 +10,5 @@ mod forgetting;
 mod hetzner;
 mod proxmox;
 mod targets;
+mod tunnels;
 mod wizard;

@@ -21,7 +21,7 @@ const NAME: &str = "hc";
 /// Asks for the project.
 pub fn project(dialog: &mut Dialog<'_>) -> Step<Target> {
     let help = "with read and write access; the project's console makes one, under Security";
-    let (kept, token) = token(dialog, "of a project, with read and write access", help)?;
+    let (kept, token) = token(dialog, "token", "of a project, with read and write access", help)?;
     let url = dialog.around.hetzner.clone();
     let endpoint = hetzner_endpoint(NAME, url.as_deref(), SecretRef::Secret(String::new()))
         .map_err(|fault| Stop::Failed(Failure::new(Blame::User, fault.message)))?;

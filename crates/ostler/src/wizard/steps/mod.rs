@@ -8,6 +8,7 @@ pub mod server;
 pub mod ssh;
 pub mod summary;
 pub mod target;
+pub mod tunnel;
 
 use super::prompt::Choice;
 use ostler_core::spec::{Question, QuestionKind, Value, shown};

@@ -144,7 +144,7 @@ fn elsewhere(dialog: &mut Dialog<'_>) -> Step<Target> {
         return Err(Stop::Again(2, "nothing was sent there".to_owned()));
     }
     let help = format!("{TOKEN}; `ostler proxmox setup` on the node makes one");
-    let (kept, token) = token(dialog, TOKEN, &help)?;
+    let (kept, token) = token(dialog, "token", TOKEN, &help)?;
     let endpoint = ProxmoxEndpoint {
         name: url.clone(),
         url: url.clone(),
@@ -170,20 +170,20 @@ fn url(dialog: &mut Dialog<'_>) -> Step<String> {
     dialog.talk.text("url", ask, Line::default(), |url| good(text(url)))
 }
 
-/// A token that is kept, by its name, or one that is typed; and its value.
-pub(super) fn token(dialog: &mut Dialog<'_>, form: &str, help: &str) -> Step<(Option<String>, Secret)> {
+/// A token that is kept, by its name, or one that is typed; and its value. `id` tells the question from all others.
+pub(super) fn token(dialog: &mut Dialog<'_>, id: &str, form: &str, help: &str) -> Step<(Option<String>, Secret)> {
     let names = dialog.around.secrets()?;
     let mut choices = vec![Choice::new("type it", form)];
     choices.extend(names.iter().map(|name| Choice::new(name.clone(), "a secret that is kept here")));
     if choices.len() > 1 {
-        let chosen = dialog.talk.choose("token", Ask { question: "API token:", help: "" }, &choices, 0)?;
+        let chosen = dialog.talk.choose(id, Ask { question: "API token:", help: "" }, &choices, 0)?;
         if let Some(name) = chosen.checked_sub(1).map(|index| names[index].clone()) {
             let secret = dialog.around.secret(&name)?;
             let secret = secret.ok_or_else(|| Stop::Again(1, format!("there is no secret `{name}` any more")))?;
             return Ok((Some(name), secret));
         }
     }
-    let typed = dialog.talk.secret("token.value", Ask { question: "API token:", help }, false)?;
+    let typed = dialog.talk.secret(&format!("{id}.value"), Ask { question: "API token:", help }, false)?;
     Ok((None, typed))
 }
 

@@ -168,6 +168,7 @@ pub struct Desk {
     pub catalog: CatalogIndex,
     pub host: Host,
     pub hetzner: Option<String>,
+    pub cloudflare: Option<String>,
 }
 
 pub const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBA ann@desk";
@@ -183,6 +184,7 @@ impl Desk {
             modules: ostler_ansible::module_catalog().unwrap(),
             catalog: ostler_ansible::catalog_index().unwrap(),
             hetzner: None,
+            cloudflare: None,
             dir,
         }
     }
@@ -194,6 +196,7 @@ impl Desk {
             home: Some(self.dir.path().join("home")),
             folder: self.dir.path().join("work"),
             hetzner: self.hetzner.clone(),
+            cloudflare: self.cloudflare.clone(),
             host: self.host.clone(),
             modules: self.modules.clone(),
             catalog: self.catalog.clone(),
