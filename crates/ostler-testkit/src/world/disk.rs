@@ -143,9 +143,13 @@ impl WorldDir {
         self.write(&format!("machines/{}.json", machine.name), machine);
     }
 
-    pub(super) fn change_guest(&self, name: &str, change: impl FnOnce(&mut Guest)) {
-        let mut machine = self.machine(name).expect("it was logged in to");
-        change(machine.guest.as_mut().expect("it was logged in to"));
+    /// Changes what runs on one.
+    ///
+    /// # Panics
+    /// If nothing runs there.
+    pub fn change_guest(&self, name: &str, change: impl FnOnce(&mut Guest)) {
+        let mut machine = self.machine(name).expect("it runs");
+        change(machine.guest.as_mut().expect("it runs"));
         self.put_machine(&machine);
     }
 

@@ -13,7 +13,7 @@ use ostler_core::{
     server::{
         destroy,
         drift::{self, Check},
-        rebuild, template,
+        rebuild, rescue, template,
         up::{self, OnFailure},
     },
     spec::*,
@@ -48,6 +48,8 @@ pub enum Verb {
     Destroy,
     /// Makes it anew in its place.
     Rebuild,
+    /// Opens its SSH port again.
+    Rescue,
     /// Makes a template of it.
     Template(Box<ServerSpec>),
     /// Looks at what `Up` would change.
@@ -483,6 +485,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
             Verb::Resume => up::resume(&world, &name).await.map(drop),
             Verb::Destroy => destroy::destroy(&world, &name).await,
             Verb::Rebuild => rebuild::rebuild(&world, &name).await.map(drop),
+            Verb::Rescue => rescue::rescue(&world, &name).await,
             Verb::Plan(spec) => {
                 check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?, &|_| ()).await);
                 Ok(())
@@ -502,6 +505,7 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
         Verb::Resume => "resume",
         Verb::Destroy => "destroy",
         Verb::Rebuild => "rebuild",
+        Verb::Rescue => "rescue",
         Verb::Template(_) => "template",
         Verb::Plan(_) => "plan",
     };

@@ -19,6 +19,7 @@ mod looking;
 mod orphans;
 mod outputs;
 mod rebuilding;
+mod rescuing;
 mod service;
 mod steps;
 mod templates;

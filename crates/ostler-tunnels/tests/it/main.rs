@@ -261,6 +261,30 @@ async fn missing_permissions_are_named_before_anything_is_made() {
     assert!(words(&failure).contains("lacks the permission Cloudflare Tunnel Write"), "{failure}");
 }
 
+#[tokio::test]
+async fn of_two_states_that_want_a_host_name_at_once_one_gets_it() {
+    let bench = Bench::start().await;
+    let orders = [bench.order.clone(), TunnelOrder { owner: StateId::new(), ..bench.order.clone() }];
+    let kept = [Kept::default(), Kept::default()];
+    let (tunnels, none) = (bench.tunnels(), TunnelLedger::default());
+    let (first, second) = tokio::join!(
+        tunnels.open(&orders[0], none.clone(), &kept[0]),
+        tunnels.open(&orders[1], none.clone(), &kept[1]),
+    );
+    let (winner, loser, failure) = match (first, second) {
+        (Ok(_), Err(failure)) => (0, 1, failure),
+        (Err(failure), Ok(_)) => (1, 0, failure),
+        other => panic!("one and only one: {other:?}"),
+    };
+    assert!(words(&failure).contains("already"), "{failure:?}");
+    let made = |which: usize| kept[which].0.lock().unwrap().clone();
+    let again = tunnels.open(&orders[loser], made(loser), &kept[loser]).await.unwrap_err();
+    assert!(words(&again).contains("ssh-web.example.com"), "{again:?}");
+    tunnels.close(&orders[loser], made(loser), &kept[loser]).await.unwrap();
+    assert_eq!(bench.live_tunnels(), 1);
+    assert_eq!(tunnels.look(&orders[winner], &made(winner)).await.unwrap(), [], "what the other has is whole");
+}
+
 /// Each request that changes something is done without its answer coming back, and refused; the next run finds what there is.
 #[tokio::test]
 async fn cut_off_at_each_request_and_gone_on_with() {
