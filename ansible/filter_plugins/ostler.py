@@ -12,7 +12,7 @@ FIREWALLS = ("ufw", "iptables")
 MODULES = Path(__file__).resolve().parent.parent / "roles" / "modules"
 
 
-def in_steps(modules, apps, user, ssh, pending, all_facts, tunnel=False):
+def in_steps(modules, apps, user, ssh, pending, all_facts, tunnel=False, volumes=False):
     """All steps of a run, in order: a file of tasks/ and the role that it handles.
 
     `{ufw: true, fail2ban: false}` -> fail2ban is switched off first, and ufw is applied after the user is set up.
@@ -27,7 +27,9 @@ def in_steps(modules, apps, user, ssh, pending, all_facts, tunnel=False):
         return [{"tasks": "apply_with_pending" if role in pending else "apply", "role": role} for role in roles]
 
     steps = [{"tasks": "switch_off", "role": role} for role in off]
-    steps += apply((["target_user"] if user != "root" else []) + on + (["ssh_policy"] if ssh else []))
+    # What runs on the server may live on its volumes.
+    first = (["target_user"] if user != "root" else []) + (["volumes"] if volumes else [])
+    steps += apply(first + on + (["ssh_policy"] if ssh else []))
     if ssh:
         steps += [{"tasks": "close_old_port", "role": name} for name in firewalls]
     if tunnel:

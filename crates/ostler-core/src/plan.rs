@@ -74,6 +74,11 @@ pub enum Action {
         /// For people: `memory 1 GiB -> 2 GiB`.
         changes: Vec<String>,
     },
+    /// Changes what can be changed while it runs.
+    Adjust {
+        /// For people: `backups on`.
+        changes: Vec<String>,
+    },
     /// Starts a machine that is off.
     Start,
     /// Runs Ansible.
@@ -214,11 +219,25 @@ fn decide_on_existing(
     } else if power == Power::Off {
         actions.push(Action::Start);
     }
+    if !known.reshape.adjustments.is_empty() {
+        actions.push(Action::Adjust { changes: known.reshape.adjustments.clone() });
+    }
     Ok(())
 }
 
 /// Keys of what makes a machine, that are changed in place once it is made.
-const CHANGEABLE: [&str; 6] = ["size", "local", "hetzner.type", "hetzner.location", "user", "authorized_keys"];
+const CHANGEABLE: [&str; 10] = [
+    "size",
+    "local",
+    "hetzner.type",
+    "hetzner.location",
+    "hetzner.volumes",
+    "hetzner.backups",
+    "hetzner.protect",
+    "hetzner.firewall",
+    "user",
+    "authorized_keys",
+];
 
 /// Keys of the spec in which a machine made for `a` is another one than a machine made for `b`.
 fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {

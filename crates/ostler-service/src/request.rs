@@ -25,6 +25,8 @@ pub enum Request {
     Resume(ServerName),
     /// All that was made for it is undone.
     Destroy(ServerName),
+    /// The same, and its volumes that Ostler made are removed with all that is on them.
+    DestroyWithVolumes(ServerName),
     /// It is made anew in its place.
     Rebuild(ServerName),
     /// It is made a template, by a spec of [`template::server_for`].
@@ -36,7 +38,9 @@ impl Request {
     pub fn server(&self) -> &ServerName {
         match self {
             Self::Up { spec, .. } | Self::Template(spec) => &spec.name,
-            Self::Resume(server) | Self::Destroy(server) | Self::Rebuild(server) => server,
+            Self::Resume(server) | Self::Destroy(server) | Self::DestroyWithVolumes(server) | Self::Rebuild(server) => {
+                server
+            }
         }
     }
 
@@ -45,7 +49,7 @@ impl Request {
         match self {
             Self::Up { .. } => "up",
             Self::Resume(_) => "resume",
-            Self::Destroy(_) => "destroy",
+            Self::Destroy(_) | Self::DestroyWithVolumes(_) => "destroy",
             Self::Rebuild(_) => "rebuild",
             Self::Template(_) => "template build",
         }
@@ -57,6 +61,9 @@ impl Request {
             Self::Up { spec, on_failure } => up::up(world, spec, *on_failure).await.map(Resumed::Up),
             Self::Resume(server) => up::resume(world, server).await,
             Self::Destroy(server) => destroy::destroy(world, server).await.map(|()| Resumed::Destroyed),
+            Self::DestroyWithVolumes(server) => {
+                destroy::destroy_with_volumes(world, server).await.map(|()| Resumed::Destroyed)
+            }
             Self::Rebuild(server) => rebuild::rebuild(world, server).await.map(Resumed::Up),
             Self::Template(spec) => template::build(world, spec).await,
         }

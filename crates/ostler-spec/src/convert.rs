@@ -40,6 +40,7 @@ pub(super) fn spec(
         forwarded: HashMap::new(),
         endpoints: BTreeMap::new(),
         vmids: HashMap::new(),
+        volumes: HashMap::new(),
         tunnels: BTreeMap::new(),
         hostnames: HashMap::new(),
     };
@@ -75,6 +76,8 @@ struct Converter<'a> {
     endpoints: BTreeMap<String, Endpoint>,
     /// VMIDs by provider, with the key path that took each.
     vmids: HashMap<(String, i64), String>,
+    /// Volumes by provider, with the key path that took each.
+    volumes: HashMap<(String, String), String>,
     /// Entries of `tunnels`; `None` where one is at fault.
     tunnels: BTreeMap<String, Option<TunnelEndpoint>>,
     /// Host names of tunnels, with the key path that took each.
@@ -227,7 +230,18 @@ impl Converter<'_> {
         }
         let name = server.get("provider")?.text()?;
         let Some(Endpoint::Hetzner(endpoint)) = self.endpoints.get(name) else { return None };
-        Some(Some(hetzner::options(server, endpoint.clone(), self.faults)?))
+        let options = hetzner::options(server, endpoint.clone(), self.faults)?;
+        let found = server.get("hetzner")?.get("volumes")?;
+        for (volume, entry) in options.volumes.iter().zip(found.list()?) {
+            let taken = self.volumes.insert((name.to_owned(), volume.name.clone()), entry.path.clone());
+            // Twice for one server has words of its own.
+            if let Some(taken) = taken.filter(|taken| !taken.starts_with(&found.path)) {
+                let problem =
+                    Problem::new(format!("the volume {} is another server's: `{taken}`", quote(&volume.name)));
+                self.faults.push(entry.fault(problem.hint("a volume is attached to one server at most")));
+            }
+        }
+        Some(Some(options))
     }
 
     fn server(&mut self, name: &str, found: &Found) -> Option<ServerSpec> {

@@ -1,13 +1,14 @@
 //! Hetzner Cloud in the spec: how its API is reached, and what a server is made of.
 
 use super::{
-    HetznerAddress, HetznerEndpoint, HetznerNetwork, HetznerOptions, HetznerVolume, SecretRef, Value,
+    HetznerAddress, HetznerEndpoint, HetznerNetwork, HetznerOptions, HetznerVolume, SecretRef, Value, VolumeFormat,
     fault::{At, Fault, Problem, quote},
     grammar::{none, null, text},
+    mount,
     proxmox::matching,
     rules,
     shape::{
-        Field,
+        Choice, Field,
         Presence::{Default, Required},
         Shape, Text,
     },
@@ -42,7 +43,19 @@ pub(super) fn place() -> Shape {
     ]);
     let volume = Shape::object(vec![
         Field::new("name", name("the name of a volume"), Required, "Its name at Hetzner"),
-        Field::new("size", Shape::Int { min: 10, max: 10_240 }, Default(Value::Int(10)), "GB, where Ostler makes it"),
+        Field::new(
+            "size",
+            Shape::Int { min: i64::from(HetznerVolume::SMALLEST), max: 10_240 },
+            null(),
+            "GB; without it, as large as it is, and 10 where Ostler makes it. It can grow",
+        ),
+        Field::new(
+            "format",
+            Shape::Choice(vec![Choice::new("ext4", "ext4"), Choice::new("xfs", "XFS")]),
+            text("ext4"),
+            "Its file system, which Ostler makes where the volume holds nothing at all",
+        ),
+        Field::new("mount", Shape::Text(mount::path()), null(), "Where it is mounted, such as `/srv/data`"),
     ]);
     Shape::object(vec![
         Field::new(
@@ -67,7 +80,8 @@ pub(super) fn place() -> Shape {
             "volumes",
             Shape::List(Box::new(Shape::Either(vec![name("the name of a volume"), volume]))),
             none(),
-            "Volumes that are attached to it: those that are there, or those that Ostler makes. They outlive the server",
+            "Volumes that are attached to it, and mounted where `mount` says so: those that are there, or those that Ostler makes. \
+             They outlive the server",
         ),
         Field::new(
             "placement",
@@ -210,21 +224,13 @@ pub(super) fn options(
             range: network.get("range")?.text()?.parse().ok()?,
         }),
     };
-    let volumes = found.get("volumes")?.list()?.iter().map(|volume| {
-        Some(match volume.text() {
-            Some(name) => HetznerVolume { name: name.to_owned(), size: 10 },
-            None => HetznerVolume {
-                name: volume.get("name")?.text()?.to_owned(),
-                size: volume.get("size")?.int()?.try_into().ok()?,
-            },
-        })
-    });
+    let volumes = volumes(found.get("volumes")?.list()?, faults);
     let flag = |key| found.get(key)?.bool();
     Some(HetznerOptions {
         types: types?,
         locations: locations?,
         network,
-        volumes: volumes.collect::<Option<_>>()?,
+        volumes: volumes?,
         placement: found.get("placement")?.text().map(str::to_owned),
         ipv4,
         ipv6,
@@ -246,6 +252,43 @@ fn words(found: &Found, faults: &mut Vec<Fault>) -> Option<Vec<String>> {
         return None;
     }
     Some(words)
+}
+
+/// Each named once, and none mounted within another.
+fn volumes(entries: &[Found], faults: &mut Vec<Fault>) -> Option<Vec<HetznerVolume>> {
+    let mut volumes: Vec<HetznerVolume> = Vec::new();
+    for entry in entries {
+        let volume = volume(entry)?;
+        if volumes.iter().any(|other| other.name == volume.name) {
+            let problem = Problem::new(format!("{} is named twice", quote(&volume.name)));
+            faults.push(entry.fault(problem.hint("take one of them out")));
+        }
+        let overlapping = volumes.iter().find_map(|other| {
+            let (mine, theirs) = (volume.mount.as_deref()?, other.mount.as_deref()?);
+            mount::overlap(mine, theirs).then(|| Problem::new(format!("{} overlaps {}", quote(mine), quote(theirs))))
+        });
+        if let Some(problem) = overlapping {
+            faults.push(entry.get("mount")?.fault(problem.hint("mount each volume at a place of its own")));
+        }
+        volumes.push(volume);
+    }
+    Some(volumes)
+}
+
+fn volume(found: &Found) -> Option<HetznerVolume> {
+    if let Some(name) = found.text() {
+        return Some(HetznerVolume::raw(name));
+    }
+    let (size, mount) = (found.get("size")?, found.get("mount")?);
+    Some(HetznerVolume {
+        name: found.get("name")?.text()?.to_owned(),
+        size: if size.is_null() { None } else { Some(size.int()?.try_into().ok()?) },
+        format: match found.get("format")?.text()? {
+            "xfs" => VolumeFormat::Xfs,
+            _ => VolumeFormat::Ext4,
+        },
+        mount: if mount.is_null() { None } else { Some(mount.text()?.to_owned()) },
+    })
 }
 
 fn address(found: &Found) -> Option<HetznerAddress> {

@@ -19,6 +19,7 @@ pub mod hint;
 mod index;
 mod model;
 mod module;
+mod mount;
 mod name;
 mod node;
 mod opening;

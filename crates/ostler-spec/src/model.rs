@@ -477,8 +477,35 @@ pub struct HetznerNetwork {
 pub struct HetznerVolume {
     /// Its name at the vendor.
     pub name: String,
-    /// GB, where it is made.
-    pub size: u32,
+    /// GB; `None`: as large as it is, and 10 where it is made.
+    pub size: Option<u32>,
+    /// What it is formatted as, where it holds nothing yet.
+    #[serde(default)]
+    pub format: VolumeFormat,
+    /// Absolute path at which it is mounted; `None`: it is a raw device that Ostler leaves alone.
+    #[serde(default)]
+    pub mount: Option<String>,
+}
+
+impl HetznerVolume {
+    /// GB of one that is made where none is asked for.
+    pub const SMALLEST: u32 = 10;
+
+    /// One that is attached, and no more.
+    pub fn raw(name: &str) -> Self {
+        Self { name: name.to_owned(), size: None, format: VolumeFormat::default(), mount: None }
+    }
+}
+
+/// A file system.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VolumeFormat {
+    /// ext4
+    #[default]
+    Ext4,
+    /// XFS
+    Xfs,
 }
 
 /// A public address.

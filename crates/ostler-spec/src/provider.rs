@@ -1,9 +1,11 @@
 //! What a server's spec says to its provider, and to no other.
 
 use crate::{
-    ExistingOptions, Forward, HetznerOptions, LocalOptions, ProviderKind, ProxmoxEndpoint, ProxmoxOptions, SecretRef,
+    ExistingOptions, Forward, HetznerOptions, HetznerVolume, LocalOptions, ProviderKind, ProxmoxEndpoint,
+    ProxmoxOptions, SecretRef, VolumeFormat,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// The provider of a server with the options that only it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +62,16 @@ impl ProviderOptions {
             Self::Hetzner(hetzner) => Some(hetzner),
             Self::Local(_) | Self::Existing(_) | Self::Proxmox(_) => None,
         }
+    }
+
+    /// Debian packages that what is attached to the server takes.
+    pub fn packages(&self) -> BTreeSet<&'static str> {
+        let volumes = self.hetzner().into_iter().flat_map(|hetzner| &hetzner.volumes);
+        let package = |volume: &HetznerVolume| match volume.format {
+            VolumeFormat::Ext4 => "e2fsprogs",
+            VolumeFormat::Xfs => "xfsprogs",
+        };
+        volumes.filter(|volume| volume.mount.is_some()).map(package).collect()
     }
 
     /// Whether the provider's own firewall stands in front of the server.

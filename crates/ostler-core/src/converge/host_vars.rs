@@ -55,7 +55,8 @@ pub(crate) fn plain(
 /// Debian packages of everything that is switched on.
 pub(crate) fn packages(modules: &[ModuleMeta], catalog: &CatalogIndex, spec: &ServerSpec) -> BTreeSet<String> {
     let modules = spec.modules_of(modules).flat_map(|meta| &meta.packages);
-    modules.chain(spec.apps_of(catalog).flat_map(|meta| &meta.packages)).cloned().collect()
+    let of_roles = modules.chain(spec.apps_of(catalog).flat_map(|meta| &meta.packages)).cloned();
+    of_roles.chain(spec.provider.packages().into_iter().map(str::to_owned)).collect()
 }
 
 /// Variables that nobody may see.
@@ -113,7 +114,7 @@ fn app_port(app: &AppMeta, port: &AppPort) -> Value {
 }
 
 /// Plain data of this crate as a value.
-fn plain_data<T: serde::Serialize>(data: &T) -> Value {
+pub(super) fn plain_data<T: serde::Serialize>(data: &T) -> Value {
     serde_json::to_value(data).and_then(serde_json::from_value).expect("plain data of this crate")
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod promises;
 pub(crate) mod run;
 pub(crate) mod server_log;
 pub(crate) mod verify;
+pub(crate) mod volumes;

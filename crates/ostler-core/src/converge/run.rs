@@ -1,7 +1,7 @@
 //! A run: what Ansible is asked for, and what becomes of its reports while it lasts.
 
 use crate::{
-    converge::{host_vars, leftovers, peer},
+    converge::{host_vars, leftovers, peer, volumes},
     error::Result,
     event::{AnsibleReport, EventKind, TaskOutcome},
     ids::RunId,
@@ -42,6 +42,9 @@ pub(crate) async fn host(ctx: &Context<'_>, record: &ServerRecord, transport: Tr
     let seconds = ctx.world.wait.lock_limit().as_secs();
     vars.insert("ostler_lock_timeout".into(), Value::Int(seconds.try_into().unwrap_or(i64::MAX)));
     vars.insert("ostler_mark".into(), Value::String(leftovers::mark(ctx)));
+    if let Some(mounts) = volumes::mounts(ctx).await? {
+        vars.insert("ostler_volumes".into(), host_vars::plain_data(&mounts));
+    }
     let mut secret_vars = host_vars::secret(ctx.world, &ctx.spec).await?;
     if let Some(tunnel) = ctx.tunnel().await? {
         if tunnel.ssh_closed {

@@ -5,7 +5,7 @@
 //! role promise by their metadata. A row that can't be tried from here says so: what is not known is never called kept.
 
 use crate::{
-    converge::promises,
+    converge::{promises, volumes},
     error::{Blame, Failure, Result},
     event::Level,
     ids::ServerName,
@@ -46,7 +46,9 @@ pub(crate) async fn verify(ctx: &Context<'_>, session: &dyn Session, logins: Log
         Logins::Proved => table.push(logins_are(ctx, Outcome::Kept)),
         Logins::ToTry => try_logins(ctx, session, &mut table).await,
     }
-    let (promises, tunnel) = (promised(ctx), ctx.tunnel().await?);
+    let (mounted, tunnel) = (volumes::promises(ctx).await?, ctx.tunnel().await?);
+    let mounted = mounted.iter().map(|promise| ("volumes", promise));
+    let promises: Vec<_> = mounted.chain(promised(ctx)).collect();
     let facts = Facts::ask(session, promises.iter().map(|(_, promise)| *promise)).await?;
     table.push(row("sudo", format!("{} becomes root without a password", ctx.spec.user), Outcome::Kept));
     try_ports(ctx, session, &facts, tunnel.as_ref(), &mut table).await;

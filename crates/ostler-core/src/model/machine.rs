@@ -4,7 +4,7 @@ use crate::{
     hint::{Hint, Next, recorded},
     ids::{OperationId, ServerName, StateId},
     secret::Secret,
-    spec::{ImageRef, Network, Proto, ProviderOptions, Size, TemplateDigest},
+    spec::{ImageRef, Network, Proto, ProviderOptions, Size, TemplateDigest, VolumeFormat},
 };
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
@@ -135,10 +135,25 @@ impl Finding {
 /// What changing a machine's virtual hardware would take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reshape {
-    /// What would change, for people: `memory 1 GiB -> 2 GiB`. Empty: nothing.
+    /// What would change while it is off, for people: `memory 1 GiB -> 2 GiB`. Empty: nothing.
     pub changes: Vec<String>,
+    /// What would change while it runs: `backups on`. Empty: nothing.
+    pub adjustments: Vec<String>,
     /// What stands in the way.
     pub findings: Vec<Finding>,
+}
+
+/// A volume that the server's own system mounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// Its name at the provider's.
+    pub name: String,
+    /// Path on the server that names this very volume's device; `None`: it is not attached yet.
+    pub device: Option<String>,
+    /// What it is formatted as where it holds nothing: `ext4`.
+    pub format: VolumeFormat,
+    /// Absolute path.
+    pub mount: String,
 }
 
 /// What something costs a month.

@@ -62,6 +62,7 @@ fn short(action: &Action) -> String {
         Action::ResumeCreate { step } => format!("resume at {step}"),
         Action::Undo => "undo".into(),
         Action::Reshape { changes } => format!("reshape ({})", changes.join(", ")),
+        Action::Adjust { changes } => format!("adjust ({})", changes.join(", ")),
         Action::Start => "start".into(),
         Action::Converge { .. } => "converge".into(),
         Action::Tunnel(tunnel) => format!("tunnel {}", tunnel.hostname),

@@ -5,7 +5,7 @@
 
 use crate::{
     error::Result,
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Price, Reshape},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Mount, Observed, Price, Reshape},
     ports::Reporter,
     spec::{ProviderOptions, ServerSpec, Size, TemplateDigest},
 };
@@ -55,6 +55,11 @@ pub trait Provider: Send + Sync {
 
     /// Says what servers cost; `None`: nobody sends a bill for them.
     fn pricing(&self) -> Option<&dyn Pricing> {
+        None
+    }
+
+    /// Attaches disks that outlive the machines; `None`: a machine has what goes with it.
+    fn volumes(&self) -> Option<&dyn Volumes> {
         None
     }
 
@@ -161,6 +166,35 @@ pub trait Reshaping: Send + Sync {
     /// Gives it this size and these provider options. The machine must be off, and disks only grow. The file system grows
     /// at the next boot.
     async fn reshape(&self, machine: &MachineRecord, size: Size, options: &ProviderOptions) -> Result<MachineRecord>;
+
+    /// Gives it what these options ask for and can be changed while it runs. What its system may be using stays until
+    /// [`Reshaping::release`].
+    async fn adjust(
+        &self,
+        machine: &MachineRecord,
+        _options: &ProviderOptions,
+        _keep: &dyn Keep,
+    ) -> Result<MachineRecord> {
+        Ok(machine.clone())
+    }
+
+    /// Takes away what these options no longer ask for. Its system has let go of that.
+    async fn release(&self, machine: &MachineRecord, _options: &ProviderOptions) -> Result<MachineRecord> {
+        Ok(machine.clone())
+    }
+}
+
+/// Attaches disks that outlive the machines.
+#[async_trait]
+pub trait Volumes: Send + Sync {
+    /// Those that the machine's system is to mount, in order; `None` where it has none, and never had any.
+    fn mounts(&self, machine: &MachineRecord, options: &ProviderOptions) -> Result<Option<Vec<Mount>>>;
+
+    /// Those of the machine, which [`Lifecycle::remove`] keeps, with their prices. Touches nothing.
+    async fn kept(&self, machine: &MachineRecord) -> Result<Vec<Marked>>;
+
+    /// Removes those of the machine that Ostler made, with all that is on them. The machine must be off, or gone.
+    async fn erase(&self, machine: &MachineRecord) -> Result<()>;
 }
 
 /// Makes machines anew in their place.

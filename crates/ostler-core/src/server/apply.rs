@@ -13,6 +13,7 @@ use crate::{
     operation::{self, Outputs, Step},
     ports::{Reporter, Session},
     reach::{fence, wait},
+    server::create::Keeper,
     spec::{CatalogSource, ServerSpec},
     tunnel::{account, leave, proof},
     world::{Context, World, tunnel_of},
@@ -28,6 +29,9 @@ pub struct Plan {
     pub spec: ServerSpec,
     /// Whether its virtual hardware differs from the spec, so that it is shut down, changed and started again.
     pub reshape: bool,
+    /// Whether something else of its machine differs, which is changed while it runs.
+    #[serde(default)]
+    pub adjust: bool,
     /// Whether it has a tunnel that the spec no longer asks for.
     #[serde(default)]
     pub leave_tunnel: bool,
@@ -36,7 +40,7 @@ pub struct Plan {
 impl Plan {
     /// For a server that shall be this.
     pub fn new(spec: ServerSpec, reshape: bool) -> Self {
-        Self { spec, reshape, leave_tunnel: false }
+        Self { spec, reshape, adjust: false, leave_tunnel: false }
     }
 }
 
@@ -155,8 +159,12 @@ async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     if base.observe().await?.power == Power::Off && reshape.is_none() {
         notice(base, Level::Warning, "the machine was off; starting it").await;
     }
-    let machine = lifecycle.start(&machine, &base.reporter).await?;
-    base.update(|record| record.machine = Some(machine)).await?;
+    let mut machine = lifecycle.start(&machine, &base.reporter).await?;
+    base.update(|record| record.machine = Some(machine.clone())).await?;
+    if let Some(reshaping) = base.provider().reshaping().filter(|_| ctx.plan.adjust) {
+        machine = reshaping.adjust(&machine, options, &Keeper(base)).await?;
+        base.update(|record| record.machine = Some(machine)).await?;
+    }
     fence::before_run(base).await
 }
 
@@ -362,6 +370,10 @@ async fn prove_access(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     ctx.base.update(|record| record.login_user = ctx.base.spec.user.clone()).await?;
     ctx.base.leave_session(session);
     fence::after_run(&ctx.base).await?;
+    if let Some(reshaping) = ctx.base.provider().reshaping().filter(|_| ctx.plan.adjust) {
+        let machine = reshaping.release(&ctx.base.machine().await?, &ctx.base.spec.provider).await?;
+        ctx.base.update(|record| record.machine = Some(machine)).await?;
+    }
     Ok(())
 }
 

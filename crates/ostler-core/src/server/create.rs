@@ -172,7 +172,7 @@ async fn create_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
 }
 
 /// Keeps what is chosen in the subject's record.
-struct Keeper<'a, 'w>(&'a Context<'w>);
+pub(super) struct Keeper<'a, 'w>(pub(super) &'a Context<'w>);
 
 #[async_trait::async_trait]
 impl Keep for Keeper<'_, '_> {

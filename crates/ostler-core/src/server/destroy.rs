@@ -2,20 +2,32 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    event::{EventKind, Level},
     hint::{Hint, Next},
     ids::ServerName,
-    model::OperationState,
+    model::{Marked, OperationState},
     operation::Driver,
+    ports::Reporter,
     server::{apply, create},
     subject::Subject,
     tunnel::{account, leave},
     world::{Context, World},
 };
+use std::time::Duration;
 
 /// Undoes everything that was created for `name`. May be repeated after a failure: what is undone stays undone.
 ///
-/// The caller holds the lease.
+/// Its volumes stay. The caller holds the lease.
 pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
+    undo(world, name, false).await
+}
+
+/// The same, and its volumes that Ostler made are removed with all that is on them.
+pub async fn destroy_with_volumes(world: &World, name: &ServerName) -> Result<()> {
+    undo(world, name, true).await
+}
+
+async fn undo(world: &World, name: &ServerName, erase_volumes: bool) -> Result<()> {
     let record = world.store.server(name).await?.ok_or_else(|| unknown(name))?;
     end_children(world, record.subject()).await?;
     apply::close_interrupted(world, &record).await?;
@@ -24,6 +36,16 @@ pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
     if last.provider().origin().adopts() {
         // It stays, so SSH is opened before its tunnel goes.
         leave::release(&last).await?;
+    }
+    let mut kept = Vec::new();
+    if let (Some(volumes), Some(machine)) = (last.provider().volumes(), &record.machine) {
+        if erase_volumes {
+            // Where this ends too soon, the machine's record still names them.
+            last.lifecycle()?.stop(machine, Duration::ZERO).await?;
+            volumes.erase(machine).await?;
+        }
+        // Only for people: where it can't be said, what follows has its own words.
+        kept = volumes.kept(machine).await.unwrap_or_default();
     }
     if creation.state != OperationState::Undone {
         let spec = create::planned_spec(&creation)?;
@@ -40,6 +62,11 @@ pub async fn destroy(world: &World, name: &ServerName) -> Result<()> {
     if let Some(tunnel) = last.tunnel().await? {
         // With the machine the other end of it is gone.
         account::close(&last, &tunnel).await?;
+    }
+    for Marked { what, price, .. } in kept {
+        let price = price.map(|price| format!(", {price}")).unwrap_or_default();
+        let message = format!("kept: {what}{price}");
+        last.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
     }
     world.store.remove_server(record.subject()).await
 }

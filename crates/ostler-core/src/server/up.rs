@@ -178,7 +178,7 @@ async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<
         adopt::ask(world, spec).await?;
     }
     let mut created = false;
-    let mut reshape = false;
+    let (mut reshape, mut adjust) = (false, false);
     // The login that making it leaves.
     let mut session = None;
     for action in plan.actions {
@@ -198,12 +198,13 @@ async fn bring_up(world: &World, spec: &ServerSpec, begun: &mut bool) -> Result<
             }
             Action::Undo => destroy::destroy(world, &spec.name).await?,
             Action::Reshape { .. } => reshape = true,
+            Action::Adjust { .. } => adjust = true,
             // The steps of the application see to it.
             Action::Start | Action::Tunnel(_) => {}
             Action::Converge { .. } => {
                 // This plans anew.
                 apply::close_interrupted(world, &recorded(world, &spec.name).await?).await?;
-                let plan = apply::Plan::new(spec.clone(), reshape);
+                let plan = apply::Plan { adjust, ..apply::Plan::new(spec.clone(), reshape) };
                 let mut operation = apply::begin(world, &plan).await?;
                 let changed = run_apply(world, &mut operation, session).await?;
                 return Ok(Outcome { created, changed });

@@ -8,6 +8,7 @@ use super::{
     offers::{self, Candidate, Catalog},
     remove,
     resources::{self, Addresses},
+    volumes,
     wire::{Action, Created, Resource, Server},
 };
 use ostler_core::{
@@ -188,7 +189,9 @@ impl CreateRequest<'_> {
         machine.seen(&server);
         self.keep.keep(&machine.record()).await?;
         resources::keep_addresses(client, &machine, &server, options).await?;
-        resources::attach_volumes(client, &machine, server.id, &options.volumes).await?;
+        for volume in &options.volumes {
+            volumes::attach(client, &mut machine, server.id, volume, self.keep).await?;
+        }
         let path = format!("/servers/{}/actions", server.id);
         if options.backups && server.backup_window.is_none() {
             client.act(&format!("{path}/enable_backup"), json!({}), "switch the backups on").await?;
@@ -196,6 +199,7 @@ impl CreateRequest<'_> {
         if options.protect && !server.protection.delete {
             protect(client, server.id, true).await?;
         }
+        (machine.backups, machine.protect) = (options.backups, options.protect);
         Ok(machine)
     }
 }

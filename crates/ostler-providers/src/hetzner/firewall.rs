@@ -51,6 +51,27 @@ pub async fn admit(client: &Client, machine: &Machine, server: u64, openings: &[
     }
 }
 
+/// That of a machine which has none in front of it, to be filled by [`admit`]. One that is there stays as it is.
+pub async fn empty(client: &Client, machine: &Machine) -> Result<u64, HetznerError> {
+    match find(client, machine).await? {
+        Some(there) => Ok(there.id),
+        None => ensure(client, machine, &[]).await,
+    }
+}
+
+/// Takes it away from the machine, and removes it.
+pub async fn remove(client: &Client, machine: &Machine, server: u64) -> Result<(), HetznerError> {
+    let Some(firewall) = find(client, machine).await? else { return Ok(()) };
+    let path = format!("/firewalls/{}", firewall.id);
+    let body = json!({ "remove_from": [{ "type": "server", "server": { "id": server } }] });
+    let what = "take the firewall away from the server";
+    match client.act(&format!("{path}/actions/remove_from_resources"), body, what).await {
+        Err(error) if error.code() == "firewall_already_removed" => {}
+        removed => removed?,
+    }
+    super::remove::until_free(client, &path, "remove the firewall").await
+}
+
 async fn find(client: &Client, machine: &Machine) -> Result<Option<Resource>, HetznerError> {
     let selector = labels::made_by(machine.operation, machine.owner);
     Ok(client.list("/firewalls", &[("label_selector", &selector)]).await?.into_iter().next())

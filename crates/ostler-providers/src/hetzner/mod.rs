@@ -5,6 +5,7 @@
 //! before its first request. The vendor's user-data can be read from inside the server for as long as that lives, so what it carries only
 //! bootstraps: the server makes a host key of its own at the first login.
 
+mod adjust;
 mod bucket;
 mod client;
 mod create;
@@ -19,6 +20,7 @@ mod remove;
 mod reshape;
 mod resources;
 mod survey;
+mod volumes;
 mod wire;
 
 pub use client::Patience;
@@ -32,8 +34,8 @@ use ostler_core::{
     Failure, Result,
     error::Blame,
     ids::{OperationId, ServerName, StateId},
-    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, Power, Price, Reshape},
-    ports::{Fence, Keep, Lifecycle, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping},
+    model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Mount, Observed, Power, Price, Reshape},
+    ports::{Fence, Keep, Lifecycle, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping, Volumes},
     secret::Secret,
     spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
 };
@@ -41,6 +43,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
@@ -76,24 +79,34 @@ struct Machine {
     address: Option<IpAddr>,
     /// Port of the server that its sshd listens on.
     ssh: u16,
+    /// Volumes that Ostler attached, by name.
+    #[serde(default)]
+    volumes: BTreeMap<String, u64>,
+    /// Ostler switched its backups on.
+    #[serde(default)]
+    backups: bool,
+    /// Ostler protected it.
+    #[serde(default)]
+    protect: bool,
 }
 
 impl Machine {
     fn of(order: &MachineOrder, options: &HetznerOptions) -> Self {
-        let what = json!([options.types, options.locations, options.network, options.volumes, order.image_ref]);
-        let digest = Sha256::digest(what.to_string());
         Self {
             endpoint: options.endpoint.clone(),
             server: order.server.clone(),
             operation: order.operation,
             owner: order.owner,
-            spec: digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect(),
+            spec: digest(options),
             server_type: String::new(),
             location: String::new(),
             id: None,
             firewall: None,
             address: None,
             ssh: 22,
+            volumes: BTreeMap::new(),
+            backups: false,
+            protect: false,
         }
     }
 
@@ -112,6 +125,13 @@ impl Machine {
         self.location = server.location.name.clone();
         self.address = address(server);
     }
+}
+
+/// Digest of what the spec says of a server, whichever way its API is reached by.
+fn digest(options: &HetznerOptions) -> String {
+    let mut what = json!(options);
+    what["endpoint"] = json!(null);
+    Sha256::digest(what.to_string()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// IPv4 first: more people have it.
@@ -211,6 +231,10 @@ impl Provider for HetznerProvider {
     }
 
     fn fence(&self) -> Option<&dyn Fence> {
+        Some(self)
+    }
+
+    fn volumes(&self) -> Option<&dyn Volumes> {
         Some(self)
     }
 
@@ -324,7 +348,12 @@ impl Reshaping for HetznerProvider {
         let (machine, client) = self.machine(record).await?;
         let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
         match self.find(&machine, &client).await? {
-            Some(server) => Ok(reshape::preflight(&client, &machine, &server, options).await?),
+            Some(server) => {
+                let mut all = reshape::preflight(&client, &machine, &server, options).await?;
+                let more = adjust::preflight(&client, &machine, &server, options).await?;
+                all.findings.extend(more.findings);
+                Ok(Reshape { adjustments: more.adjustments, ..all })
+            }
             None => Ok(Reshape::default()),
         }
     }
@@ -334,6 +363,42 @@ impl Reshaping for HetznerProvider {
         reshape::change(&client, &server, options.hetzner().ok_or(HetznerError::NoOptions)?).await?;
         machine.seen(&self.server(record).await?.2);
         Ok(machine.record())
+    }
+
+    async fn adjust(
+        &self,
+        record: &MachineRecord,
+        options: &ProviderOptions,
+        keep: &dyn Keep,
+    ) -> Result<MachineRecord> {
+        let (mut machine, client, server) = self.server(record).await?;
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        adjust::make(&client, &mut machine, &server, options, keep).await?;
+        Ok(machine.record())
+    }
+
+    async fn release(&self, record: &MachineRecord, options: &ProviderOptions) -> Result<MachineRecord> {
+        let (mut machine, client, server) = self.server(record).await?;
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        adjust::release(&client, &mut machine, &server, options).await?;
+        Ok(machine.record())
+    }
+}
+
+#[async_trait]
+impl Volumes for HetznerProvider {
+    fn mounts(&self, record: &MachineRecord, options: &ProviderOptions) -> Result<Option<Vec<Mount>>> {
+        Ok(volumes::mounts(&Machine::read(record)?, options.hetzner().ok_or(HetznerError::NoOptions)?))
+    }
+
+    async fn kept(&self, record: &MachineRecord) -> Result<Vec<Marked>> {
+        let (machine, client) = self.machine(record).await?;
+        Ok(volumes::kept(&client, &machine).await?)
+    }
+
+    async fn erase(&self, record: &MachineRecord) -> Result<()> {
+        let (machine, client) = self.machine(record).await?;
+        Ok(volumes::erase(&client, &machine).await?)
     }
 }
 

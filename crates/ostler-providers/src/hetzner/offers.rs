@@ -4,11 +4,11 @@ use super::{
     client::Client,
     error::HetznerError,
     resources::Bound,
-    wire::{Image, Location, LocationPrice, Pricing, ServerType},
+    wire::{Image, Location, Pricing, ServerType},
 };
 use ostler_core::{
     model::Price,
-    spec::{HetznerAddress, HetznerOptions},
+    spec::{HetznerAddress, HetznerOptions, HetznerVolume},
 };
 use serde::Deserialize;
 
@@ -65,24 +65,33 @@ impl Catalog {
 
     /// What a server costs a month with all that the spec asks for.
     pub fn price(&self, candidate: &Candidate<'_>, options: &HetznerOptions) -> Price {
-        let in_location = |prices: &[LocationPrice]| {
-            let price = prices.iter().find(|price| price.location == candidate.location.name);
-            price.map_or((0.0, 0.0), |price| price.price_monthly.numbers())
-        };
-        let mut parts = vec![in_location(&candidate.server_type.prices)];
+        let mut parts = vec![self.server(&candidate.server_type.name, &candidate.location.name)];
         if options.backups {
-            let share = self.pricing.server_backup.percentage.parse::<f64>().unwrap_or(20.0) / 100.0;
-            let (net, gross) = parts[0];
-            parts.push((net * share, gross * share));
+            parts.push(self.backups(&candidate.server_type.name, &candidate.location.name));
         }
         for (kind, address) in [("ipv4", &options.ipv4), ("ipv6", &options.ipv6)] {
             if *address != HetznerAddress::None {
                 parts.push(self.address(kind, &candidate.location.name));
             }
         }
-        parts.extend(options.volumes.iter().map(|volume| self.volume(u64::from(volume.size))));
+        let sizes = options.volumes.iter().map(|volume| volume.size.unwrap_or(HetznerVolume::SMALLEST));
+        parts.extend(sizes.map(|size| self.volume(u64::from(size))));
         let what = format!("{} in {}", candidate.server_type.name, candidate.location.name);
         self.sum(parts, what)
+    }
+
+    /// A server type's, without and with VAT.
+    pub fn server(&self, server_type: &str, location: &str) -> (f64, f64) {
+        let prices = self.server_type(server_type).into_iter().flat_map(|server_type| &server_type.prices);
+        let price = prices.into_iter().find(|price| price.location == location);
+        price.map_or((0.0, 0.0), |price| price.price_monthly.numbers())
+    }
+
+    /// Of a server's backups.
+    pub fn backups(&self, server_type: &str, location: &str) -> (f64, f64) {
+        let share = self.pricing.server_backup.percentage.parse::<f64>().unwrap_or(20.0) / 100.0;
+        let (net, gross) = self.server(server_type, location);
+        (net * share, gross * share)
     }
 
     /// Without and with VAT.

@@ -8,6 +8,7 @@ use super::{
     labels,
     offers::{self, Candidate, Catalog},
     resources::{self, Bound},
+    volumes,
     wire::Server,
 };
 use ostler_core::{
@@ -44,6 +45,7 @@ pub async fn order(
             candidates.iter().map(|it| format!("{} in {}", it.server_type.name, it.location.name)).collect();
         findings.push(refusal(&HetznerError::NoStock { tried: all }));
     }
+    findings.extend(volumes(client, options, order).await?);
     findings.extend(image(client, order, &candidates).await?);
     findings.extend(name(client, options, order).await?);
     if order.openings.iter().any(|opening| opening.proto == Proto::Tcp && OF_MAIL.contains(&opening.port)) {
@@ -109,6 +111,18 @@ fn nowhere(options: &HetznerOptions, bound: &[Bound]) -> Finding {
         format!("{}: none of {types} can be ordered there as the spec allows it", bound.join(", ")),
         "the server must be where its volumes and addresses are: mend `location`, or name others",
     )
+}
+
+async fn volumes(
+    client: &Client,
+    options: &HetznerOptions,
+    order: &MachineOrder,
+) -> Result<Vec<Finding>, HetznerError> {
+    let machine = Machine::of(order, options);
+    let all = volumes::all(client, &machine, Some(options)).await?;
+    // A creation that is gone on with may have attached them already.
+    let made = if all.iter().any(|volume| volume.server.is_some()) { find(client, &machine).await? } else { None };
+    Ok(volumes::findings(&all, options, made.as_ref()))
 }
 
 async fn image(

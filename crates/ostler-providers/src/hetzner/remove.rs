@@ -53,7 +53,7 @@ async fn shared(client: &Client, machine: &Machine, path: &str, name: &str) -> R
 }
 
 /// The server's end may not have reached what stood in front of it.
-async fn until_free(client: &Client, path: &str, what: &str) -> Result<(), HetznerError> {
+pub async fn until_free(client: &Client, path: &str, what: &str) -> Result<(), HetznerError> {
     let begun = Instant::now();
     loop {
         match client.delete(path, what).await {

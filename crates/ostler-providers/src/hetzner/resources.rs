@@ -1,4 +1,4 @@
-//! What a server is made with: keys, networks, placement groups, volumes and addresses. Each is found by its name or made, and asking
+//! What a server is made with: keys, networks, placement groups and addresses. Each is found by its name or made, and asking
 //! twice finds what the first time made.
 
 use super::{
@@ -8,7 +8,7 @@ use super::{
     labels,
     wire::{Acted, Resource, Server},
 };
-use ostler_core::spec::{HetznerAddress, HetznerNetwork, HetznerOptions, HetznerVolume};
+use ostler_core::spec::{HetznerAddress, HetznerNetwork, HetznerOptions};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ pub fn short(machine: &Machine) -> String {
 }
 
 /// Whatever has this name; where there is nothing, `body` is made, under `key` of the answer.
-async fn ensure(client: &Client, path: &str, key: &str, name: &str, body: Value) -> Result<Resource, HetznerError> {
+pub async fn ensure(client: &Client, path: &str, key: &str, name: &str, body: Value) -> Result<Resource, HetznerError> {
     if let Some(found) = client.named(path, name).await? {
         return Ok(found);
     }
@@ -106,7 +106,7 @@ pub async fn subnet(client: &Client, network: &Resource, zone: &str) -> Result<(
 /// What is there already of the spec's volumes and Primary IPs.
 pub async fn bound(client: &Client, options: &HetznerOptions) -> Result<(Vec<Bound>, Addresses), HetznerError> {
     let (mut bound, mut addresses) = (Vec::new(), Addresses::default());
-    for HetznerVolume { name, .. } in &options.volumes {
+    for name in options.volumes.iter().map(|volume| &volume.name) {
         if let Some(volume) = client.named::<Resource>("/volumes", name).await? {
             bound.push(Bound { what: format!("volume `{name}`"), location: volume.location.name });
         }
@@ -119,35 +119,6 @@ pub async fn bound(client: &Client, options: &HetznerOptions) -> Result<(Vec<Bou
         }
     }
     Ok((bound, addresses))
-}
-
-/// Attaches the spec's volumes, which are made where they are missing. They are never formatted or mounted by the vendor.
-pub async fn attach_volumes(
-    client: &Client,
-    machine: &Machine,
-    server: u64,
-    volumes: &[HetznerVolume],
-) -> Result<(), HetznerError> {
-    for HetznerVolume { name, size } in volumes {
-        let body = json!({
-            "name": name, "size": size, "server": server, "automount": false, "labels": labels::shared(machine, "volume"),
-        });
-        let volume = ensure(client, "/volumes", "volume", name, body).await?;
-        match volume.server {
-            Some(it) if it == server => {}
-            Some(_) => return Err(HetznerError::VolumeTaken { volume: name.clone() }),
-            None => {
-                let path = format!("/volumes/{}/actions/attach", volume.id);
-                let body = json!({ "server": server, "automount": false });
-                match client.act(&path, body, &format!("attach the volume {name}")).await {
-                    // An answer was lost; whose it is shows at the next look.
-                    Err(error) if error.code() == "volume_already_attached" => {}
-                    attached => attached?,
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Gives the server's own addresses the names of the spec, and lets them outlive it.

@@ -88,7 +88,7 @@ pub async fn reshape(
     findings.extend(memory(size, if runs { machine.size.memory } else { 0 }));
     let ours: Vec<u16> = if runs { ports::kept(machine).collect() } else { Vec::new() };
     findings.extend(forwards(place, &machine.server, forward, &ours));
-    Ok(Reshape { changes: changes(machine, has, size, forward), findings })
+    Ok(Reshape { changes: changes(machine, has, size, forward), findings, ..Reshape::default() })
 }
 
 fn changes(machine: &Machine, disk: u64, size: Size, forward: &[Forward]) -> Vec<String> {

@@ -3,6 +3,7 @@
 use crate::fixture::{check, good, read};
 use ostler_spec::{
     HetznerAddress, HetznerEndpoint, HetznerNetwork, HetznerOptions, HetznerVolume, ProviderKind, SecretRef,
+    VolumeFormat,
 };
 
 fn spec(server: &str) -> String {
@@ -35,14 +36,22 @@ fn a_server_has_its_defaults() {
     };
     assert_eq!(server.provider.hetzner(), Some(&plain));
     let text = "    hetzner: { type: [cx23, cax11], location: [fsn1, nbg1, hel1], network: { name: inner, range: 10.1.0.0/16 }, \
-                volumes: [ data, { name: more, size: 20 } ], placement: apart, ipv4: web, ipv6: false, backups: true, \
+                volumes: [ data, { name: more, size: 20, format: xfs, mount: /var/lib/docker } ], placement: apart, ipv4: web, ipv6: false, backups: true, \
                 protect: true, firewall: false }\n";
     let server = good(&spec(text)).servers.remove(0);
     let full = HetznerOptions {
         types: vec!["cx23".into(), "cax11".into()],
         locations: vec!["fsn1".into(), "nbg1".into(), "hel1".into()],
         network: Some(HetznerNetwork { name: "inner".into(), range: "10.1.0.0/16".parse().unwrap() }),
-        volumes: vec![HetznerVolume { name: "data".into(), size: 10 }, HetznerVolume { name: "more".into(), size: 20 }],
+        volumes: vec![
+            HetznerVolume::raw("data"),
+            HetznerVolume {
+                name: "more".into(),
+                size: Some(20),
+                format: VolumeFormat::Xfs,
+                mount: Some("/var/lib/docker".into()),
+            },
+        ],
         placement: Some("apart".into()),
         ipv4: HetznerAddress::Kept("web".into()),
         ipv6: HetznerAddress::None,
@@ -86,6 +95,38 @@ ostler.yaml:7:96: servers.web1.hetzner.network.range: `8.0.0.0/8` is not a priva
     let error = read(&spec("    hetzner: { type: cx23, location: fsn1 }\n").replace("provider: hc", "provider: local"))
         .unwrap_err();
     assert!(error.to_string().contains("servers.web1.hetzner: this server has another provider"), "{error}");
+}
+
+#[test]
+fn volumes_are_mounted_where_nothing_of_the_system_is() {
+    let volumes = |text: &str| spec(&format!("    hetzner: {{ type: cx23, location: fsn1, volumes: [ {text} ] }}\n"));
+    good(&volumes("{ name: a, mount: /srv/a }, { name: b, mount: /srv/ab }, { name: c, mount: /home/ann/c }, d"));
+    check(
+        &volumes("{ name: a, mount: /srv }, { name: b, mount: /srv/b }, a"),
+        "
+ostler.yaml:7:99: servers.web1.hetzner.volumes[1].mount: `/srv/b` overlaps `/srv`
+  hint: mount each volume at a place of its own
+ostler.yaml:7:109: servers.web1.hetzner.volumes[2]: `a` is named twice
+  hint: take one of them out
+",
+    );
+    let two = volumes("d")
+        + "  web2: { provider: hc, authorized_keys: [ keys/ann.pub ], hetzner: { type: cx23, location: fsn1, volumes: [ d ] } }\n";
+    check(
+        &two,
+        "
+ostler.yaml:8:110: servers.web2.hetzner.volumes[0]: the volume `d` is another server's: `servers.web1.hetzner.volumes[0]`
+  hint: a volume is attached to one server at most
+",
+    );
+    for path in ["/", "/etc/data", "/usr", "/home", "/var/lib", "/var/lib/dpkg/x", "/root/data", "/boot"] {
+        let error = read(&volumes(&format!("{{ name: a, mount: {path} }}"))).unwrap_err().to_string();
+        assert!(error.contains("mount: "), "{path}: {error}");
+    }
+    for path in ["srv/data", "/srv/../etc", "/srv//data", "/srv/data/", "/srv/my data", "/srv/$(x)", "/.hidden"] {
+        let error = read(&volumes(&format!("{{ name: a, mount: '{path}' }}"))).unwrap_err().to_string();
+        assert!(error.contains("mount: "), "{path}: {error}");
+    }
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Attachments {
     /// Rules of all firewalls that are applied to it; `None` where there is no firewall, which lets everything pass. They are for the
     /// public network only.
     pub firewall: Option<Vec<FirewallRule>>,
+    /// Its volumes: how many GB each has, by its id.
+    pub volumes: BTreeMap<u64, u64>,
 }
 
 /// A network card in a private network.
@@ -106,6 +108,8 @@ pub trait Machines: Debug + Send + Sync {
     fn runs(&self, id: u64) -> bool;
     /// Removes one with its disk, whatever it does.
     fn delete(&self, id: u64);
+    /// Removes what is on a volume.
+    fn delete_volume(&self, _id: u64) {}
     /// Where a VNC client finds its console.
     fn console(&self, id: u64) -> String {
         format!("wss://127.0.0.1:1/?server_id={id}")

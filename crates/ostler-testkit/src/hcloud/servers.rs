@@ -305,6 +305,7 @@ pub(super) fn attach_machines(state: &State) {
             ipv6: ip(true).and_then(|ip| ip.parse().ok()),
             networks: cards.collect(),
             firewall: firewalls::rules_of_server(state, id),
+            volumes: volumes::sizes(state, id),
         };
         state.machines.attach(id, &attachments);
     }

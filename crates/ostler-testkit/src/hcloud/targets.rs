@@ -1,8 +1,8 @@
 //! Servers that are real: Debian 13 in systemd-nspawn, in a lab of [`crate::targets`].
 //!
 //! Each has the addresses that the API shows, and real cloud-init, which gets what the API was told from the fake's metadata service.
-//! The lab's nftables do what the firewalls say. Cores, memory and disk are numbers, volumes are not there, and the architecture is
-//! this machine's.
+//! The lab's nftables do what the firewalls say. A volume is a loop device over a sparse file. Cores, memory and disk are numbers, and the
+//! architecture is this machine's.
 
 use super::machines::{Attachments, FirewallRule, Machine, Machines, Power, PrivateCard};
 use crate::{
@@ -23,7 +23,7 @@ use std::{
 /// The one image that can boot.
 const IMAGE: &str = "debian-13";
 /// What that image has besides what every target has.
-const PACKAGES: [&str; 4] = ["cloud-init", "curl", "nftables", "sudo"];
+const PACKAGES: [&str; 5] = ["cloud-init", "curl", "e2fsprogs", "nftables", "sudo"];
 
 /// A lab with a machine for each server.
 #[derive(Debug)]
@@ -118,6 +118,7 @@ impl TargetMachines {
     fn remove(&self, inner: &Inner, made: Made) {
         self.lab.filter(made.number, None);
         let networks = made.networks();
+        made.target.disks(&self.lab, &made.attachments.volumes, &BTreeMap::new());
         made.target.erase();
         self.sweep(inner, &networks);
     }
@@ -152,6 +153,9 @@ impl TargetMachines {
                 self.lab.plug_card(made.number, card, &nic);
             }
             addresses.private.insert(card, nic);
+        }
+        if made.attachments.volumes != attachments.volumes {
+            made.target.disks(&self.lab, &made.attachments.volumes, &attachments.volumes);
         }
         if addresses != made.addresses {
             made.target.reconnect(&self.lab.cloud_links(made.number, &addresses));
@@ -225,7 +229,8 @@ impl Machines for TargetMachines {
         }
         let target = Arc::new(Target::make(self.lab.clone(), number, options));
         inner.programs.iter().for_each(|(path, text)| target.add_program(path, text));
-        let bare = Attachments { networks: Vec::new(), firewall: None, ..attachments.clone() };
+        let bare =
+            Attachments { networks: Vec::new(), firewall: None, volumes: BTreeMap::new(), ..attachments.clone() };
         let name = machine.name.clone();
         let mut made = Made { name, number, target, attachments: bare, addresses, hangs: false };
         self.connect(&mut made, &attachments);
@@ -277,6 +282,10 @@ impl Machines for TargetMachines {
         if let Some(made) = inner.made.remove(&id) {
             self.remove(&inner, made);
         }
+    }
+
+    fn delete_volume(&self, id: u64) {
+        self.lab.remove_disk(id);
     }
 
     fn metadata_listener(&self) -> Option<TcpListener> {

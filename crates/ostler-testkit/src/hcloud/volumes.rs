@@ -5,6 +5,7 @@ use super::{
     state::{Id, Kind, State},
 };
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// GB.
 const SIZES: std::ops::RangeInclusive<u64> = 10..=10_240;
@@ -79,6 +80,12 @@ pub(super) fn of_server(state: &State, server: Id) -> Vec<Id> {
     state.all(Kind::Volume).filter(|(_, volume)| volume["server"] == server).map(|(id, _)| id).collect()
 }
 
+/// GB of each volume of a server.
+pub(super) fn sizes(state: &State, server: Id) -> BTreeMap<Id, u64> {
+    let size = |id| Some((id, state.doc(Kind::Volume, id).ok()?["size"].as_u64()?));
+    of_server(state, server).into_iter().filter_map(size).collect()
+}
+
 /// Adds the device that it is on a server.
 pub(super) fn complete(doc: &mut Value) {
     doc["linux_device"] = json!(format!("/dev/disk/by-id/scsi-0HC_Volume_{}", doc["id"]));
@@ -90,6 +97,7 @@ pub(super) fn delete(state: &mut State, id: Id) -> Reply {
         return Err(Refusal::rule("service_error", &message));
     }
     state.remove(Kind::Volume, id);
+    state.machines.delete_volume(id);
     Ok(Value::Null)
 }
 

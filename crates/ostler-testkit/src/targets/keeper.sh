@@ -21,6 +21,10 @@ clear_lab() {
         done
     done
     folder=$(cat "$state/$1")
+    # Disks of targets, whose mounts are gone with their namespaces.
+    losetup --list --noheadings --output NAME,BACK-FILE 2>/dev/null | while read -r device file; do
+        case $file in "$folder"/*) [ -z "$folder" ] || losetup --detach "$device" ;; esac
+    done
     [ -z "$folder" ] || rm -rf --one-file-system "$folder"
     : >"$state/$1"
 }

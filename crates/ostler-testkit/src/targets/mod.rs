@@ -25,6 +25,7 @@
 
 mod base;
 pub(crate) mod cloud;
+mod disks;
 mod lab;
 mod network;
 mod probe;
@@ -53,6 +54,7 @@ pub const PROGRAMS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
     ("setpriv", "util-linux"),
     ("flock", "util-linux"),
+    ("losetup", "mount"),
 ];
 
 /// Why there can be no targets.

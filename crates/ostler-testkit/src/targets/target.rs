@@ -338,6 +338,17 @@ impl Target {
         feed(self.inside(r#"exec cat >"$1""#).arg(path), text);
     }
 
+    /// Runs a shell command line in there, and then a second one if it is booted; where it is off, its files are all that there is.
+    #[track_caller]
+    pub(super) fn inside_or_root(&self, script: &str, booted: &str) {
+        if self.init().is_some() {
+            succeed(&mut self.inside(&format!("{script}\n{booted}")));
+        } else {
+            let root = self.folder.join("root");
+            succeed(self.lab.command("chroot").arg(root).args(["/bin/sh", "-c", script]));
+        }
+    }
+
     #[track_caller]
     fn inside(&self, script: &str) -> Command {
         let init = self.init().unwrap_or_else(|| panic!("{} is not booted", self.options.name));

@@ -228,7 +228,7 @@ impl Reshaping for Maker {
             .around("provider.preflight_reshape", async {
                 let found = self.get(machine)?;
                 let differs = found.size != size || found.local.forward != options.forward();
-                Ok(Reshape { changes: differs.then(|| "size".to_owned()).into_iter().collect(), findings: Vec::new() })
+                Ok(Reshape { changes: differs.then(|| "size".to_owned()).into_iter().collect(), ..Reshape::default() })
             })
             .await
     }

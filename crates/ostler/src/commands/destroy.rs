@@ -16,6 +16,8 @@ use std::{
 };
 
 /// Undo everything that was created for servers.
+///
+/// Volumes of a cloud, and named addresses, are kept.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// The servers.
@@ -24,6 +26,9 @@ pub struct Arguments {
     /// Don't ask.
     #[arg(long)]
     yes: bool,
+    /// Also delete volumes that Ostler made for them, with all data on them.
+    #[arg(long)]
+    volumes: bool,
     #[command(flatten)]
     parallel: ParallelArguments,
 }
@@ -34,9 +39,10 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, WaitArguments::default(), "destroy").await?;
     together::must_be_known(&session, &names, destroy::unknown).await?;
     if !arguments.yes {
-        confirm(global, "destroy", &names)?;
+        confirm(global, if arguments.volumes { "destroy --volumes" } else { "destroy" }, &names)?;
     }
-    let requests = names.into_iter().map(Request::Destroy).collect();
+    let request = if arguments.volumes { Request::DestroyWithVolumes } else { Request::Destroy };
+    let requests = names.into_iter().map(request).collect();
     together::work_on(&session, global.output, requests, arguments.parallel).await
 }
 

@@ -188,6 +188,7 @@ fn sentence(action: &Action) -> String {
         Action::ResumeCreate { step } => format!("resume creating it at step `{step}`"),
         Action::Undo => "undo its unfinished creation, because the spec now asks for another machine".into(),
         Action::Reshape { changes } => format!("shut down, change {}, start again", changes.join(", ")),
+        Action::Adjust { changes } => format!("change while it runs: {}", changes.join(", ")),
         Action::Start => "start it".into(),
         Action::Converge { modules, apps, params } => format!(
             "run Ansible: modules {}; apps {}{}",

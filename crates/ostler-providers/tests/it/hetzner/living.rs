@@ -2,10 +2,11 @@
 
 use super::lab::{Lab, said, tcp};
 use ostler_core::{
-    model::Power,
-    ports::{Lifecycle, Pricing, Provider, Rebuilding, Reshaping},
-    spec::{HetznerAddress, HetznerNetwork, HetznerVolume, Size},
+    model::{MachineRecord, Power},
+    ports::{Fence, Lifecycle, Pricing, Provider, Rebuilding, Reshaping, Volumes},
+    spec::{HetznerAddress, HetznerNetwork, HetznerOptions, HetznerVolume, ProviderOptions, Size},
 };
+use ostler_testkit::hcloud::TOKEN;
 use serde_json::json;
 use std::time::Duration;
 
@@ -62,7 +63,7 @@ async fn what_outlives_a_server_is_found_by_the_next_one() {
     let all = |options: &mut ostler_core::spec::HetznerOptions| {
         options.locations = vec!["nbg1".into(), "fsn1".into()];
         options.network = Some(HetznerNetwork { name: "inner".into(), range: "10.1.0.0/16".parse().unwrap() });
-        options.volumes = vec![HetznerVolume { name: "data".into(), size: 20 }];
+        options.volumes = vec![HetznerVolume { size: Some(20), ..HetznerVolume::raw("data") }];
         options.placement = Some("apart".into());
         options.ipv4 = HetznerAddress::Kept("web".into());
         (options.backups, options.protect) = (true, true);
@@ -168,6 +169,109 @@ async fn a_server_becomes_another_type_and_keeps_its_disk() {
     let seen = lab.observe(&machine).await;
     assert!(seen.power == Power::On && seen.detail.ends_with("cx33 in fsn1"), "{}", seen.detail);
     assert_eq!(lab.server()["primary_disk_size"], 40, "the way back is open");
+}
+
+#[tokio::test]
+async fn volumes_backups_protection_and_firewall_change_while_it_runs() {
+    let lab = Lab::new().await;
+    let volume = |name: &str, size: u32| HetznerVolume { size: Some(size), ..HetznerVolume::raw(name) };
+    let mut order = lab.order_with(|options| options.volumes = vec![volume("data", 10), volume("old", 10)]);
+    let mut machine = lab.create(&mut order).await.unwrap();
+    machine = lab.provider.start(&machine, &lab.log).await.unwrap();
+    let options = |change: &dyn Fn(&mut HetznerOptions)| lab.order_with(|options| change(options)).options;
+    let look = async |machine: &MachineRecord, options: &ProviderOptions| {
+        let reshape = lab.provider.preflight_reshape(machine, ANY, options).await.unwrap();
+        assert!(reshape.changes.is_empty(), "nothing for which it must be off");
+        (reshape.adjustments, reshape.findings.into_iter().map(|finding| finding.message).collect::<Vec<_>>())
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(look(&machine, &order.options).await, (vec![], vec![]));
+
+    let more = options(&|options| {
+        options.volumes = vec![volume("data", 20), volume("new", 10)];
+        (options.backups, options.protect, options.firewall) = (true, true, false);
+    });
+    let (changes, findings) = look(&machine, &more).await;
+    assert_eq!(findings, none);
+    assert_eq!(
+        changes,
+        [
+            "volume data 10 GB -> 20 GB (1.05 EUR a month (0.88 without VAT))",
+            "volume new made and attached (10 GB, 0.52 EUR a month (0.44 without VAT))",
+            "volume old detached and kept (10 GB, 0.52 EUR a month (0.44 without VAT))",
+            "backups on (0.83 EUR a month (0.70 without VAT))",
+            "protection on",
+            "firewall of Hetzner off",
+            "labels",
+        ]
+    );
+    machine = lab.provider.adjust(&machine, &more, &lab.log).await.unwrap();
+    let attached = || {
+        let volumes = lab.cloud.resources("volumes").into_values();
+        let mut shown: Vec<_> =
+            volumes.map(|it| (it["name"].to_string(), it["size"].clone(), !it["server"].is_null())).collect();
+        shown.sort_by(|a, b| a.0.cmp(&b.0));
+        shown
+    };
+    let shown = |name: &str, size: u64, on: bool| (format!("\"{name}\""), json!(size), on);
+    let all = [shown("data", 20, true), shown("new", 10, true), shown("old", 10, true)];
+    assert_eq!(attached(), all, "its system may be using the old one");
+    let again = lab.provider.adjust(&machine, &more, &lab.log).await.unwrap();
+    assert_eq!(again, machine);
+    machine = lab.provider.release(&machine, &more).await.unwrap();
+    assert_eq!(attached()[2], shown("old", 10, false));
+    assert_eq!(look(&machine, &more).await, (vec![], vec![]));
+    let server = lab.server();
+    assert_eq!((&server["backup_window"], &server["protection"]["delete"]), (&json!("22-02"), &json!(true)));
+    assert_eq!(server["labels"]["ostler/server"], "web1");
+    assert!(!lab.left().contains_key("firewalls"), "{:?}", lab.left());
+
+    // Back again; what somebody switched on by hand stays.
+    let back = options(&|options| options.volumes = vec![HetznerVolume::raw("data")]);
+    let says = "volume new detached and kept (10 GB, 0.52 EUR a month (0.44 without VAT))";
+    assert_eq!(
+        look(&machine, &back).await.0,
+        [says, "backups off, which deletes those that there are", "protection off", "firewall of Hetzner on", "labels"]
+    );
+    machine = lab.provider.adjust(&machine, &back, &lab.log).await.unwrap();
+    lab.provider.admit(&machine, &[tcp(22)]).await.unwrap();
+    machine = lab.provider.release(&machine, &back).await.unwrap();
+    assert_eq!(look(&machine, &back).await, (vec![], vec![]));
+    let server = lab.server();
+    assert_eq!(server["public_net"]["firewalls"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&server["backup_window"], &server["protection"]["delete"]), (&json!(null), &json!(false)));
+    let smaller = options(&|options| options.volumes = vec![volume("data", 10)]);
+    assert_eq!(look(&machine, &smaller).await.1, ["the volume `data` has 20 GB, and can't shrink to 10"]);
+
+    let mounts = lab.provider.mounts(&machine, &back).unwrap();
+    assert_eq!(mounts, Some(vec![]), "it is a raw device, and the server lets go of what it mounted earlier");
+    let kept = lab.provider.kept(&machine).await.unwrap();
+    let kept: Vec<_> = kept.iter().map(|it| it.what.split_once(' ').unwrap().1.split_once(' ').unwrap().1).collect();
+    assert_eq!(kept, ["data at Hetzner (20 GB)"]);
+    lab.provider.stop(&machine, Duration::ZERO).await.unwrap();
+    lab.provider.erase(&machine).await.unwrap();
+    lab.provider.erase(&machine).await.unwrap();
+    assert_eq!(attached(), [shown("new", 10, false), shown("old", 10, false)], "what is not its own any more stays");
+}
+
+#[tokio::test]
+async fn a_volume_of_somebody_else_is_used_and_stays() {
+    let lab = Lab::new().await;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let request = reqwest::Client::new().post(format!("{}/volumes", lab.cloud.url())).bearer_auth(TOKEN);
+    let body = json!({ "name": "theirs", "size": 10, "location": "fsn1" });
+    assert!(request.body(body.to_string()).send().await.unwrap().status().is_success());
+    let mut order = lab.order_with(|options| options.volumes = vec![HetznerVolume::raw("theirs")]);
+    assert_eq!(lab.findings(&order).await, [""; 0]);
+    let machine = lab.create(&mut order).await.unwrap();
+    assert_eq!(lab.findings(&order).await, [""; 0], "a creation that is gone on with has it already");
+    let other = lab.order_with(|options| options.volumes = vec![HetznerVolume::raw("theirs")]);
+    let findings = lab.findings(&other).await;
+    assert!(findings.contains(&"the volume `theirs` is attached to another server".to_owned()), "{findings:?}");
+    lab.provider.stop(&machine, Duration::ZERO).await.unwrap();
+    lab.provider.erase(&machine).await.unwrap();
+    lab.provider.remove(&order).await.unwrap();
+    assert_eq!(lab.left(), [("volumes", 1)].into());
 }
 
 #[tokio::test]

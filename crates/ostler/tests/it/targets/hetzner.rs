@@ -40,9 +40,14 @@ impl Customer {
 
     /// A spec of servers with their modules.
     fn writes(&self, servers: &[(&str, &str)]) {
+        self.writes_with("", servers);
+    }
+
+    /// The same with further options of Hetzner's.
+    fn writes_with(&self, more: &str, servers: &[(&str, &str)]) {
         let server = |(name, rest): &(&str, &str)| {
             format!(
-                "  {name}:\n    provider: hc\n    hetzner: {{ type: [ cx23, cax11 ], location: [ fsn1, nbg1 ] }}\n    user: ops\n    \
+                "  {name}:\n    provider: hc\n    hetzner: {{ type: [ cx23, cax11 ], location: [ fsn1, nbg1 ]{more} }}\n    user: ops\n    \
                  authorized_keys: [ id_ed25519.pub ]\n{rest}"
             )
         };
@@ -313,4 +318,98 @@ fn ssh_is_closed_in_both_firewalls_behind_a_tunnel_and_opened_when_that_is_dead(
     let theirs = || vec!["www.example.com".to_owned()];
     let ingress = vec!["www.example.com".to_owned(), "*".to_owned()];
     assert_eq!(edge.names(), [ingress, vec!["theirs".to_owned()], Vec::new(), theirs()]);
+}
+
+#[test]
+#[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
+fn volumes_are_formatted_once_mounted_and_kept() {
+    let Some(machines) = TargetMachines::start() else { return };
+    let customer = Customer::of(machines);
+    let ostler = &customer.environment;
+    let before = customer.machines.traces();
+    let web = [("web1", "")];
+    let inside = |script: &str| customer.machines.exec("web1", script).ok().stdout;
+    let volumes = || {
+        let all = customer.cloud.resources("volumes").into_values();
+        let all = all.map(|it| {
+            (it["name"].as_str().unwrap_or_default().to_owned(), it["size"].as_u64(), !it["server"].is_null())
+        });
+        all.collect::<Vec<_>>()
+    };
+    let volume = |name: &str, size: u64, on: bool| (name.to_owned(), Some(size), on);
+    let device = |name: &str| {
+        let all = customer.cloud.resources("volumes");
+        let (id, _) = all.iter().find(|(_, it)| it["name"] == name).expect("the volume");
+        format!("/dev/disk/by-id/scsi-0HC_Volume_{id}")
+    };
+
+    customer.writes_with(
+        ", volumes: [ { name: data, format: xfs, mount: /srv/data }, { name: web, mount: /srv/web }, raw ]",
+        &web,
+    );
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(inside("findmnt -rno FSTYPE /srv/data; findmnt -rno FSTYPE /srv/web"), "xfs\next4\n");
+    assert_eq!(inside(&format!("wipefs --noheadings {}", device("raw"))), "", "one without a place is left alone");
+    let kept = ostler.run(&["verify", "web1"]).ok().stdout;
+    assert!(rows(&kept).contains(&"web1 kept volumes data is mounted at /srv/data".to_owned()), "{kept}");
+    let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+    inside(&format!("echo precious >/srv/data/file; mkswap {}", device("raw")));
+    inside("umount /srv/data");
+    let broken = ostler.run(&["verify", "web1"]);
+    assert!(broken.stdout.contains("nothing is mounted there"), "{}", broken.stdout);
+
+    // One grows (ext4 takes a right for that which this machine may lack); the other holds something, and whoever wants to mount it is told so.
+    let grown = ", volumes: [ { name: data, size: 12, format: xfs, mount: /srv/data }, { name: web, mount: /srv/web }, { name: raw, mount: /srv/raw } ]";
+    customer.writes_with(grown, &web);
+    let plan = ostler.run(&["plan", "ostler.yaml"]).stdout;
+    assert!(plan.contains("web1  change while it runs: volume data 10 GB -> 12 GB"), "{plan}");
+    let refused = ostler.run(&["up", "ostler.yaml"]);
+    assert_ne!(refused.code, 0);
+    assert!(refused.stderr.contains("the volume raw holds swap, not ext4"), "{}", refused.stderr);
+    assert!(
+        inside(&format!("wipefs --noheadings {}", device("raw"))).contains("swap"),
+        "nothing is formatted that holds something"
+    );
+    let size: u64 = inside("findmnt -brno SIZE --mountpoint /srv/data").trim().parse().expect("bytes");
+    assert!(size > 11_000_000_000, "{size}");
+
+    // One moves to another place, one goes, and somebody works in there.
+    customer.writes_with(", backups: true, protect: true, volumes: [ { name: data, format: xfs, mount: /srv/www }, { name: web, mount: /srv/web } ]", &web);
+    inside("systemd-run --quiet --unit=busy --property=WorkingDirectory=/srv/data sleep infinity");
+    let refused = ostler.run(&["up", "ostler.yaml"]);
+    assert!(refused.stderr.contains("the volume data can't be unmounted from /srv/data"), "{}", refused.stderr);
+    assert_eq!(
+        volumes(),
+        [volume("data", 12, true), volume("web", 10, true), volume("raw", 10, true)],
+        "what may be in use is not detached"
+    );
+    inside("systemctl stop busy");
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(volumes(), [volume("data", 12, true), volume("web", 10, true), volume("raw", 10, false)]);
+    assert_eq!(inside("cat /srv/www/file; ls -A /srv/data; grep -c x-ostler.volume /etc/fstab"), "precious\n2\n");
+    let server = customer.cloud.resources("servers").into_values().next().expect("a server");
+    assert_eq!((server["backup_window"].is_string(), &server["protection"]["delete"]), (true, &true.into()));
+
+    // What outlives the server is said, and the next one has it.
+    let destroyed = ostler.run(&["destroy", "web1", "--yes"]).ok();
+    assert!(
+        destroyed.stdout.contains("data at Hetzner (12 GB), 0.63 EUR a month"),
+        "{}{}",
+        destroyed.stdout,
+        destroyed.stderr
+    );
+    assert_eq!(volumes(), [volume("data", 12, false), volume("web", 10, false), volume("raw", 10, false)]);
+    customer.writes_with(", volumes: [ { name: data, format: xfs, mount: /srv/data } ]", &web);
+    ostler.run(&["up", "ostler.yaml"]).ok();
+    assert_eq!(inside("cat /srv/data/file"), "precious\n");
+    ostler.run(&["destroy", "web1", "--volumes", "--yes"]).ok();
+    assert_eq!(volumes(), [volume("web", 10, false), volume("raw", 10, false)], "what this one did not have stays");
+    customer.hcloud("volume delete web");
+    customer.hcloud("volume delete raw");
+    let begun = Instant::now();
+    while customer.machines.traces() != before {
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", customer.machines.traces());
+        thread::sleep(Duration::from_millis(50)); // awaits the condition above: the kernel removes namespaces in its own time
+    }
 }
