@@ -6,7 +6,7 @@ use super::{
     RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy,
     TunnelEndpoint, TunnelOptions, Value, access, apps,
     fault::{Fault, Problem, nearest, quote},
-    hetzner, proxmox, rsa, rules, tunnel,
+    hetzner, peers, proxmox, rsa, rules, tunnel,
     walk::Found,
 };
 use crate::{CatalogIndex, FIREWALLS, ServerName};
@@ -47,7 +47,11 @@ pub(super) fn spec(
     converter.providers(root);
     converter.tunnels(root);
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
-    Some(Spec { path: context.path.clone(), catalog: catalog?, servers: servers.into_iter().collect::<Option<_>>()? })
+    let named = entries.iter().zip(&servers).map(|((name, found), spec)| (name.as_str(), found, spec.as_ref()));
+    let named: Vec<_> = named.collect();
+    let elsewhere = index.map(|index| peers::check(&named, index, converter.faults)).unwrap_or_default();
+    let servers = servers.into_iter().collect::<Option<_>>()?;
+    Some(Spec { path: context.path.clone(), catalog: catalog?, servers, elsewhere })
 }
 
 /// `None` where it is at fault.

@@ -24,6 +24,7 @@ mod name;
 mod node;
 mod opening;
 mod params;
+mod peers;
 mod promise;
 mod provider;
 mod proxmox;

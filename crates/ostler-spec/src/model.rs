@@ -1,6 +1,6 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::{AppMeta, CatalogIndex, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
+use crate::{AppMeta, CatalogIndex, Fault, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -19,6 +19,18 @@ pub struct Spec {
     pub catalog: Option<CatalogSource>,
     /// Servers in the order of the file.
     pub servers: Vec<ServerSpec>,
+    /// Servers that others name and that are not in the file.
+    #[serde(skip)]
+    pub elsewhere: Vec<Elsewhere>,
+}
+
+/// A server that is not in the file and that one in it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Its name.
+    pub server: ServerName,
+    /// What is at fault if there is no such server at all.
+    pub fault: Fault,
 }
 
 /// A Git repository that apps come from.

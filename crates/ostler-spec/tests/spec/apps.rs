@@ -1,6 +1,6 @@
 //! Apps, their dependencies, ports and parameters.
 
-use crate::fixture::{catalog, check_server, good, server};
+use crate::fixture::{catalog, check, check_server, good, server};
 use ostler_spec::{AppMeta, SecretRef, Value, app_parameters, check_app};
 use serde_json::json;
 
@@ -54,7 +54,7 @@ ostler.yaml:5:77: servers.web1.app_params.nginx.workers: unknown key
 ostler.yaml:6:15: servers.web1.app_params.apache: `apache` is not among the apps of this server
   hint: add it to `apps`, or take its parameters out
 ostler.yaml:7:7: servers.web1.app_params.php: unknown key
-  hint: known here: `nginx`, `apache`, `certs`, `base`, `mail`, `hen`, `egg`, `widow`, `sftp`
+  hint: known here: `nginx`, `apache`, `certs`, `base`, `mail`, `hen`, `egg`, `widow`, `cluster`, `sftp`
 ",
     );
     check_server(
@@ -67,6 +67,49 @@ ostler.yaml:2:3: servers.web1.app_params: app `mail` needs the parameter `domain
     check_server(
         "apps: [ mail ]\napp_params: { mail: { other: 1 } }",
         "ostler.yaml:4:25: servers.web1.app_params.mail.domain: missing",
+    );
+}
+
+/// Servers with these apps and parameters, one a line from line 2.
+fn servers(all: &[(&str, &str)]) -> String {
+    let line = |(name, rest): &(&str, &str)| format!("  {name}: {{ authorized_keys: [ keys/ann.pub ], {rest} }}\n");
+    format!("servers:\n{}", all.iter().map(line).collect::<String>())
+}
+
+fn joins(name: &str) -> String {
+    format!("apps: [ cluster ], app_params: {{ cluster: {{ join: {name} }} }}")
+}
+
+#[test]
+fn servers_that_parameters_name() {
+    let joining = good(&servers(&[("web1", "apps: [ cluster ]"), ("web2", &joins("web1")), ("web3", &joins("web1"))]));
+    assert_eq!(joining.elsewhere, []);
+    // It may be on record, which whoever reads the spec has to find out.
+    let elsewhere = good(&servers(&[("web1", "apps: [ cluster ]"), ("web2", &joins("wev1"))])).elsewhere;
+    let [there] = elsewhere.as_slice() else { panic!("{elsewhere:?}") };
+    assert_eq!((there.server.as_str(), there.fault.line), ("wev1", 3));
+    assert_eq!(there.fault.key_path, "servers.web2.app_params.cluster.join");
+    assert_eq!(there.fault.message, "there is no server `wev1`, neither in this file nor on record");
+
+    check(
+        &servers(&[("web1", &joins("web1")), ("web2", &joins("db")), ("db", "apps: [ base ]")]),
+        "
+ostler.yaml:2:96: servers.web1.app_params.cluster.join: it names itself
+  hint: `web1` is the one that others name: leave its `join` out
+ostler.yaml:3:96: servers.web2.app_params.cluster.join: `db` does not have the app `cluster`
+  hint: add `cluster` to its `apps`, or name another server
+",
+    );
+    check(
+        &servers(&[("web1", &joins("web2")), ("web2", &joins("web1")), ("web3", &joins("web2"))]),
+        "
+ostler.yaml:2:96: servers.web1.app_params.cluster.join: `web1` and `web2` name each other
+  hint: `web2` is the one that others name: leave its `join` out
+ostler.yaml:3:96: servers.web2.app_params.cluster.join: `web2` and `web1` name each other
+  hint: `web1` is the one that others name: leave its `join` out
+ostler.yaml:4:96: servers.web3.app_params.cluster.join: `web2` itself names `web1`
+  hint: name `web1` here, too, unless that is this server
+",
     );
 }
 

@@ -80,6 +80,10 @@ pub fn catalog() -> CatalogIndex {
         { "name": "hen", "role": "hen", "depends": ["egg"] },
         { "name": "egg", "role": "egg", "depends": ["hen"] },
         { "name": "widow", "role": "widow", "depends": ["gone"] },
+        {
+            "name": "cluster", "role": "cluster", "peer": { "param": "join", "asks": "true" },
+            "params": { "type": "object", "properties": { "join": { "type": "string", "default": "" } } },
+        },
         { "name": "sftp", "role": "sftp", "ports": port(22) },
     ]});
     serde_json::from_value(index).unwrap()

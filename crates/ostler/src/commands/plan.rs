@@ -66,8 +66,10 @@ struct Preview {
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
+    let elsewhere = spec.elsewhere.clone();
     let servers = spec_file::chosen(spec, &arguments.names)?;
     let session = Session::open(global, arguments.wait, "plan").await?;
+    spec_file::must_be_known(&session, &arguments.file, elsewhere).await?;
     let session = session.with_catalog(catalog).with_spec_file(&arguments.file);
     // A check takes its time, so people see what is known of each server at once.
     let show = |text: String| {

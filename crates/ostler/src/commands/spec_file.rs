@@ -4,14 +4,15 @@ use crate::{
     cli::Global,
     environment,
     output::{self, hints},
-    wiring,
+    wiring::{self, Session},
 };
 use ostler_ansible::{Catalog, CatalogStore};
 use ostler_core::{
     Blame, Failure, Result,
     hint::{Hint, Next},
     ids::ServerName,
-    spec::{self, CatalogIndex, CatalogSource, ReadError, ServerSpec, Spec, SpecContext, SpecFaults},
+    ports::Store,
+    spec::{self, CatalogIndex, CatalogSource, Elsewhere, ReadError, ServerSpec, Spec, SpecContext, SpecFaults},
 };
 use std::{io, path::Path};
 
@@ -111,6 +112,20 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
         is_file: &|path| path.is_file(),
         check_key: &|path| ostler_remote::check_key_file(path, environment::ssh_agent().as_deref()),
     })
+}
+
+/// Fails unless all servers are on record that the spec in `path` names and that are not in it.
+pub async fn must_be_known(session: &Session, path: &Path, named: Vec<Elsewhere>) -> Result<()> {
+    let mut faults = Vec::new();
+    for Elsewhere { server, fault } in named {
+        if session.store.server(&server).await?.is_none() {
+            faults.push(fault);
+        }
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(in_words(SpecFaults { path: path.to_owned(), faults }.into())),
+    }
 }
 
 /// The servers of a spec that the command line names; all of them if it names none.

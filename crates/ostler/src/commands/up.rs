@@ -67,8 +67,10 @@ impl Arguments {
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
+    let elsewhere = spec.elsewhere.clone();
     let servers = spec_file::chosen(spec, &arguments.names)?;
     let session = Session::open(global, arguments.wait, "up").await?;
+    spec_file::must_be_known(&session, &arguments.file, elsewhere).await?;
     let session = session.with_catalog(catalog).with_spec_file(&arguments.file);
     let on_failure = arguments.on_failure.into();
     let requests = servers.into_iter().map(|spec| Request::Up { spec: Box::new(spec), on_failure }).collect();
