@@ -66,6 +66,32 @@ pub struct Peer {
     /// The words whose texts anybody may see. All others are secrets.
     #[serde(default)]
     pub plain: Vec<String>,
+    /// How a server is taken out again of what it joined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leave: Option<Leave>,
+}
+
+/// How a member is taken out of a cluster whose managers decide by majority. All are scripts for `sh`, run as root on the member itself or
+/// on another member that is a manager. Each may be run again after it was cut off at any point; one that ends with another status than 0
+/// is run again for a while, and the last line of its standard error says what is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Leave {
+    /// On the server itself: prints `ID manager` or `ID worker`; nothing where it is no member.
+    pub member: String,
+    /// On a manager: prints a line `ID ROLE STATE ADDRESS NAME` for each member; `ROLE` is `manager` or `worker`, `STATE` is `up` or
+    /// `down`, `ADDRESS` may be `-`. Fails where it is no manager, or the managers have no majority.
+    pub members: String,
+    /// On a manager, as all that follow with the member's id as `$1`: prints a line for each thing that runs nowhere else.
+    pub only: String,
+    /// On another manager: has all that runs there run elsewhere.
+    pub drain: String,
+    /// On another manager: makes it no manager any more; succeeds once the others decide without it.
+    pub demote: String,
+    /// On the member itself: leaves, unless it still takes itself for a manager.
+    pub leave: String,
+    /// On another manager: forgets it once it is seen to have left, or at once where `$2` is `force`.
+    pub forget: String,
 }
 
 /// Facts that are gathered before a role runs.

@@ -91,10 +91,24 @@ fn shape() -> Shape {
             "what tries it there as root, and exits with 0 where it holds",
         ),
     ]);
+    let script = |key, help| Field::new(key, text("a script for `sh`"), Required, help);
+    let leave = Shape::object(vec![
+        script(
+            "member",
+            "run on the server itself: prints `ID manager` or `ID worker`, or nothing where it is no member",
+        ),
+        script("members", "run on a manager: prints `ID ROLE STATE ADDRESS NAME` for each member"),
+        script("only", "run on a manager: prints what runs on the member `$1` alone"),
+        script("drain", "run on another manager: has all that runs on `$1` run elsewhere"),
+        script("demote", "run on another manager: makes `$1` no manager any more"),
+        script("leave", "run on the server itself: leaves, unless it is a manager"),
+        script("forget", "run on another manager: forgets `$1`, which has left unless `$2` is `force`"),
+    ]);
     let peer = Shape::object(vec![
         Field::new("param", text("a parameter"), Required, "the parameter that names another server"),
         Field::new("asks", text("a script for `sh`"), Required, "what is run there as root for the role to hear"),
         Field::new("plain", list(text("a word")), empty(), "the words whose texts anybody may see"),
+        Field::new("leave", leave, null(), "how a server is taken out again of what it joined"),
     ]);
     let app = Shape::object(vec![
         Field::new("name", Shape::Text(rules::app_name()), Required, "what specs call it"),

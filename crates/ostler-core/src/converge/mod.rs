@@ -7,6 +7,7 @@ pub mod diagnosis;
 pub(crate) mod guard;
 pub(crate) mod host_vars;
 pub(crate) mod leftovers;
+pub(crate) mod members;
 pub(crate) mod peer;
 pub(crate) mod pending_sshd;
 pub(crate) mod prefetch;

@@ -8,15 +8,15 @@
 use crate::{
     error::Result,
     event::{EventKind, Level},
-    ids::ServerName,
-    model::Phase,
+    ids::{OperationId, ServerName},
+    model::{Phase, Power, ServerRecord},
     ports::{ConnectError, Reporter, Session},
     reach::{RUN_AS_ROOT, wait},
     secret::Secret,
     spec::{AppMeta, Peer, Value},
     subject::SubjectKind,
     text::one_line,
-    world::Context,
+    world::{Context, World},
 };
 use std::{
     collections::BTreeMap,
@@ -127,13 +127,9 @@ async fn question(
         return Ok(Err(format!("{name} is not set up yet")));
     }
     if session.is_none() {
-        let other = Context::new(ctx.world, record.subject(), ctx.operation, record.desired.clone());
-        let seen = other.observe().await?;
-        let Some(address) = seen.ssh else { return Ok(Err(format!("{name} has no address: {}", seen.detail))) };
-        let login = other.login(address, &record.login_user).await?;
-        match ctx.world.remote.connect(&login, PATIENCE * seen.slowness.max(1)).await {
+        match log_in(ctx.world, &record, ctx.operation).await? {
             Ok(new) => *session = Some(new),
-            Err(error) => return Ok(Err(format!("{name} can't be logged in to: {}", words(&error)))),
+            Err(why) => return Ok(Err(why)),
         }
     }
     let Some(open) = session.as_ref() else { return Ok(Err(String::new())) };
@@ -146,6 +142,27 @@ async fn question(
     }
     let last = said.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it gives no reason").trim();
     Ok(Err(format!("{name} does not say what {} needs: {last}", app.name)))
+}
+
+/// Logs in to a server that somebody else may be working on; else says why that can't be done.
+pub(crate) async fn log_in(
+    world: &World,
+    record: &ServerRecord,
+    operation: OperationId,
+) -> Result<Result<Box<dyn Session>, String>> {
+    let name = &record.name;
+    let other = Context::new(world, record.subject(), operation, record.desired.clone());
+    let seen = match other.observe().await {
+        Ok(seen) => seen,
+        Err(failure) => return Ok(Err(format!("{name} can't be looked at: {}", one_line(&failure.message)))),
+    };
+    if seen.power != Power::On {
+        return Ok(Err(format!("the machine of {name} does not run")));
+    }
+    let Some(address) = seen.ssh else { return Ok(Err(format!("{name} has no address: {}", seen.detail))) };
+    let login = other.login(address, &record.login_user).await?;
+    let connected = world.remote.connect(&login, PATIENCE * seen.slowness.max(1)).await;
+    Ok(connected.map_err(|error| format!("{name} can't be logged in to: {}", words(&error))))
 }
 
 fn words(error: &ConnectError) -> String {

@@ -74,7 +74,7 @@ impl StepRecord {
     }
 }
 
-/// What an operation does. To destroy a server is to undo its `Create`, so that needs no kind of its own.
+/// What an operation does. To destroy a server is to undo its `Create`; where it is a member of a cluster, a `Leave` comes before that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OperationKind {
@@ -84,6 +84,8 @@ pub enum OperationKind {
     Apply,
     /// Makes it anew in its place, with an empty disk.
     Rebuild,
+    /// Takes it out of a cluster before its creation is undone.
+    Leave,
     /// Makes a template of it, which is undone with its creation.
     Template,
 }

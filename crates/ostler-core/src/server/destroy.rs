@@ -1,4 +1,4 @@
-//! Destroys a server: undoes its creation, step by step, last first.
+//! Destroys a server: takes it out of what it is a member of, then undoes its creation, step by step, last first.
 
 use crate::{
     error::{Blame, Failure, Result},
@@ -8,9 +8,9 @@ use crate::{
     model::{Marked, OperationState},
     operation::Driver,
     ports::Reporter,
-    server::{apply, create},
+    server::{apply, create, leave},
     subject::Subject,
-    tunnel::{account, leave},
+    tunnel::{self, account},
     world::{Context, World},
 };
 use std::time::Duration;
@@ -32,10 +32,14 @@ async fn undo(world: &World, name: &ServerName, erase_volumes: bool) -> Result<(
     end_children(world, record.subject()).await?;
     apply::close_interrupted(world, &record).await?;
     let mut creation = create::operation_of(world, &record).await?;
+    if creation.state == OperationState::Succeeded {
+        // It is much, and destroying is a small part of other work.
+        Box::pin(leave::leave(world, &record)).await?;
+    }
     let last = Context::new(world, record.subject(), creation.id, record.desired.clone());
     if last.provider().origin().adopts() {
         // It stays, so SSH is opened before its tunnel goes.
-        leave::release(&last).await?;
+        tunnel::leave::release(&last).await?;
     }
     let mut kept = Vec::new();
     if let (Some(volumes), Some(machine)) = (last.provider().volumes(), &record.machine) {

@@ -1,5 +1,5 @@
-//! The operations of servers: create, adopt, apply, rebuild and destroy one, make a template of it; `up`, which decides between them; and a
-//! look at what `up` would change.
+//! The operations of servers: create, adopt, apply, rebuild and destroy one, take it out of a cluster, make a template of it; `up`, which
+//! decides between them; and a look at what `up` would change.
 //!
 //! Each file has the same sections in the same order: plan, steps, implementations; what a step finds out stands above its function.
 
@@ -10,7 +10,9 @@ pub mod apply;
 pub mod create;
 pub mod destroy;
 pub mod drift;
+pub mod leave;
 pub mod orphans;
+pub mod parting;
 pub mod rebuild;
 pub mod rescue;
 pub mod template;
@@ -26,6 +28,7 @@ pub fn operations() -> Vec<Definition> {
         Definition::new("rebuild", OperationKind::Rebuild, &rebuild::steps()),
         Definition::new("apply with a tunnel", OperationKind::Apply, &apply::steps_with_tunnel()),
         Definition::new("leave the tunnel", OperationKind::Apply, &apply::steps_leaving_tunnel()),
+        Definition::new("leave", OperationKind::Leave, &leave::steps()),
         Definition::new("template", OperationKind::Template, &template::steps()),
     ]
 }

@@ -14,7 +14,7 @@ use crate::{
     ports::Rebuilding,
     reach::fence,
     server::{
-        apply, create, destroy,
+        apply, create, destroy, leave,
         up::{self, Outcome},
     },
     spec::{ServerSpec, Value},
@@ -51,6 +51,7 @@ const REBUILD: &str = "rebuild";
 pub async fn rebuild(world: &World, name: &ServerName) -> Result<Outcome> {
     let record = world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))?;
     part(world, &record)?;
+    leave::refuse_half_done(world, &record).await?;
     if create::operation_of(world, &record).await?.state != OperationState::Succeeded {
         return Err(Failure::new(
             Blame::User,

@@ -8,7 +8,7 @@ use crate::{
     operation::Driver,
     plan::{Action, Known, ServerPlan, plan},
     ports::Session,
-    server::{adopt, apply, create, destroy, rebuild, template},
+    server::{adopt, apply, create, destroy, leave, rebuild, template},
     spec::ServerSpec,
     subject::Subject,
     tunnel::account,
@@ -41,6 +41,7 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
     if let Some(record) = world.store.server(&spec.name).await? {
         let record = reached_by(world, spec, record)?;
         rebuild::refuse_half_done(world, &record).await?;
+        leave::refuse_half_done(world, &record).await?;
         known.observed = look_at_machine(world, &record).await?;
         if let (Some(machine), Some(reshaping)) = (&record.machine, provider.reshaping()) {
             // There is nothing to reshape where the machine is gone; the plan has its own words for that.
@@ -233,6 +234,10 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
             return Ok(Resumed::Up(Outcome { created: true, changed }));
         }
         OperationState::Succeeded => {}
+    }
+    if leave::begun(world, &record).await?.is_some() {
+        destroy::destroy(world, name).await?;
+        return Ok(Resumed::Destroyed);
     }
     if let Some(mut operation) = rebuild::unfinished(world, &record).await? {
         return Ok(Resumed::Up(rebuild::finish(world, &mut operation).await?));

@@ -1,6 +1,6 @@
 //! The world's directory.
 //!
-//! `machines/NAME.json`, `tunnels/NAME.json`, `images/`, `known_hosts/NAME`, `runs/RUN.json` (runs that began and did not end), and `log`, one
+//! `machines/NAME.json`, `cluster.json`, `tunnels/NAME.json`, `images/`, `known_hosts/NAME`, `runs/RUN.json` (runs that began and did not end), and `log`, one
 //! line for each thing that happened.
 
 use ostler_core::{
@@ -74,6 +74,19 @@ pub struct Guest {
     pub connector: bool,
 }
 
+/// A member of the world's cluster, which servers become by the app [`cluster_app`](super::cluster_app). Its id is its name with `id-` before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The server.
+    pub server: String,
+    /// Whether it is a manager.
+    pub manager: bool,
+    /// Whether anything may run on it.
+    pub drained: bool,
+    /// Whether it has left and is not forgotten yet.
+    pub left: bool,
+}
+
 impl Machine {
     /// Where its sshd would be. Nothing listens there.
     pub fn address(&self) -> SocketAddr {
@@ -124,6 +137,22 @@ impl WorldDir {
         for machine in self.machines() {
             self.put_machine(&Machine { on: false, ..machine });
         }
+    }
+
+    /// Members of the cluster.
+    pub fn cluster(&self) -> Vec<Member> {
+        self.read("cluster.json").unwrap_or_default()
+    }
+
+    /// Makes these servers the members of the cluster, with whether each is a manager.
+    pub fn put_cluster(&self, servers: &[(&str, bool)]) {
+        let member = |(server, manager): &(&str, bool)| Member {
+            server: (*server).to_owned(),
+            manager: *manager,
+            drained: false,
+            left: false,
+        };
+        self.write("cluster.json", &servers.iter().map(member).collect::<Vec<_>>());
     }
 
     /// What happened so far, one line each.

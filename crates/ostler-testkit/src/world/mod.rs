@@ -5,6 +5,7 @@
 //! refused. [`Faults`] make a chosen call fail, or kill the process that makes it.
 
 mod ask;
+mod cluster;
 mod disk;
 mod engine;
 mod fault;
@@ -13,7 +14,8 @@ mod remote;
 mod store;
 mod tunnels;
 
-pub use disk::{Guest, Machine, WorldDir};
+pub use cluster::cluster_app;
+pub use disk::{Guest, Machine, Member, WorldDir};
 pub use fault::{Call, Effect, Fault, Faults, Moment};
 pub use provider::{Adopter, Maker};
 pub use store::{FaultyStore, set_step};

@@ -1,6 +1,6 @@
 //! SSH to the world's machines: who gets in, and what the scripts do that operations send.
 
-use super::{FakeWorld, Guest, Machine};
+use super::{FakeWorld, Guest, Machine, cluster};
 use async_trait::async_trait;
 use ostler_core::{
     Result,
@@ -118,6 +118,11 @@ struct FakeSession {
 impl Session for FakeSession {
     async fn run(&self, script: &str, stdin: &[u8]) -> Result<Output> {
         let stdin = String::from_utf8_lossy(stdin);
+        if let Some(word) = stdin.strip_prefix(cluster::CLUSTER) {
+            let arguments: Vec<&str> = script.split_once(" -- ").map_or("", |(_, rest)| rest).split(' ').collect();
+            let call = format!("session.run cluster-{word}");
+            return self.world.faults.around(&call, async { Ok(self.act_in_cluster(word, &arguments)) }).await;
+        }
         let call = match stdin.as_ref() {
             PREPARE_KEY => "session.run prepare-key",
             ACTIVATE_KEY => "session.run activate-key",
@@ -160,14 +165,30 @@ impl Session for FakeSession {
 }
 
 impl FakeSession {
-    fn act(&self, call: &str) -> Output {
-        // A connection that is there outlives the rule that would not let it in any more, but not its tunnel.
+    /// The machine that it leads to. A connection that is there outlives the rule that would not let it in any more, but not its tunnel.
+    fn machine(&self) -> Result<String, Output> {
         let name = match &self.login.through {
             Some(through) => self.world.machine_behind(through),
             None => self.world.machine_at(self.login.address).map(|machine| machine.name),
         };
-        let Some(name) = name else {
-            return Output { status: 255, stdout: String::new(), stderr: "connection lost".into() };
+        name.ok_or_else(|| Output { status: 255, stdout: String::new(), stderr: "connection lost".into() })
+    }
+
+    fn act_in_cluster(&self, script: &str, arguments: &[&str]) -> Output {
+        let name = match self.machine() {
+            Ok(name) => name,
+            Err(lost) => return lost,
+        };
+        match cluster::act(&self.world.dir, &name, script, arguments) {
+            Ok(stdout) => Output { status: 0, stdout, stderr: String::new() },
+            Err(stderr) => Output { status: 1, stdout: String::new(), stderr },
+        }
+    }
+
+    fn act(&self, call: &str) -> Output {
+        let name = match self.machine() {
+            Ok(name) => name,
+            Err(lost) => return lost,
         };
         let mut stdout = String::new();
         let change = |change: &mut dyn FnMut(&mut Guest)| self.world.dir.change_guest(&name, change);

@@ -3,7 +3,7 @@
 //! find out. A new operation needs no more than a line in [`scenario`].
 
 use crate::{
-    bench::{Bench, Verb, empty, fenced, finished, found, up, web, with_module, with_tunnel},
+    bench::{Bench, Verb, clustered, empty, fenced, finished, found, up, web, with_module, with_tunnel},
     cases::{after_each, at, block_on, cases, each, faults_around, with_power_cuts},
     creating::disturb,
     templates::template,
@@ -27,33 +27,39 @@ struct Scenario {
     made: RangeInclusive<usize>,
     /// Ostler made the machine: it removes it in the end, and starts it after a power cut.
     owned: bool,
+    /// The operation is a part of destroying the server.
+    destroys: bool,
 }
 
 fn scenario(operation: &Definition) -> Scenario {
-    let owned = true;
+    let (owned, destroys) = (true, false);
     match operation.name {
-        "create" => Scenario { start: empty(), verb: up(), made: 1..=1, owned },
+        "create" => Scenario { start: empty(), verb: up(), made: 1..=1, owned, destroys },
         "adopt" => {
             let (start, verb) = found();
-            Scenario { start, verb, made: 0..=0, owned: false }
+            Scenario { start, verb, made: 0..=0, owned: false, destroys }
         }
         "apply" => {
             let verb = Verb::Up(Box::new(with_module(web(), "fail2ban")));
-            Scenario { start: finished(), verb, made: 1..=1, owned }
+            Scenario { start: finished(), verb, made: 1..=1, owned, destroys }
         }
         "rebuild" => {
             let start = empty();
             block_on(start.must(&Verb::Up(Box::new(fenced(web())))));
-            Scenario { start, verb: Verb::Rebuild, made: 1..=1, owned }
+            Scenario { start, verb: Verb::Rebuild, made: 1..=1, owned, destroys }
         }
         "apply with a tunnel" => {
             let verb = Verb::Up(Box::new(with_tunnel(web())));
-            Scenario { start: finished(), verb, made: 1..=1, owned }
+            Scenario { start: finished(), verb, made: 1..=1, owned, destroys }
         }
         "leave the tunnel" => {
             let start = finished();
             block_on(start.must(&Verb::Up(Box::new(with_tunnel(web())))));
-            Scenario { start, verb: up(), made: 1..=1, owned }
+            Scenario { start, verb: up(), made: 1..=1, owned, destroys }
+        }
+        "leave" => {
+            let start = clustered(&[("db", true), ("web", true)]);
+            Scenario { start, verb: Verb::Destroy, made: 1..=1, owned, destroys: true }
         }
         "template" => {
             // Its server is made and applied already.
@@ -62,7 +68,7 @@ fn scenario(operation: &Definition) -> Scenario {
             let stopped = block_on(start.run(&template(), Some(at(&first, Moment::Before, Effect::Fail))));
             stopped.result.expect_err("it failed");
             // One that was cut off while its identity was taken away is made anew.
-            Scenario { start, verb: template(), made: 1..=2, owned }
+            Scenario { start, verb: template(), made: 1..=2, owned, destroys }
         }
         name => panic!("operation `{name}` needs a scenario to be tested in"),
     }
@@ -77,6 +83,11 @@ impl Scenario {
             undisturbed.assert_events_end().await;
             undisturbed.snapshot().await
         })
+    }
+
+    /// Whether a power cut does not keep it from its end: servers that were destroyed don't start those that stay.
+    fn survives_power_cuts(&self) -> bool {
+        self.owned && !self.destroys
     }
 
     /// Nothing of what Ostler made is there, and what it found stays.
@@ -97,12 +108,11 @@ async fn journal(bench: &Bench, operation: &Definition) -> Option<OperationRecor
     let server = store.server(&web().name).await.unwrap();
     let found = match server {
         Some(server) if operation.kind == OperationKind::Create => store.operation(server.created_by).await.unwrap(),
-        // It is followed by another.
-        Some(_) if operation.kind == OperationKind::Rebuild => {
+        // It is followed by another, or the server is gone.
+        _ if [OperationKind::Rebuild, OperationKind::Leave].contains(&operation.kind) => {
             let events = store.events(EventNumber(0), &EventFilter::default(), u32::MAX).await.unwrap();
-            let begun = events.into_iter().rev().find(|event| {
-                matches!(event.kind, EventKind::OperationStarted { operation_kind: OperationKind::Rebuild, .. })
-            });
+            let is_begin = |kind: &EventKind| matches!(kind, EventKind::OperationStarted { operation_kind, .. } if *operation_kind == operation.kind);
+            let begun = events.into_iter().rev().find(|event| is_begin(&event.kind));
             match begun.and_then(|event| event.operation) {
                 Some(id) => store.operation(id).await.unwrap(),
                 None => None,
@@ -144,7 +154,7 @@ fn disturbed_around_each_step_and_gone_on_with() {
         let faults = operation.steps.iter().flat_map(|step| around(step.name)).collect();
         let thens = [Verb::Resume, scenario.verb.clone(), Verb::Destroy];
         let cases = cases(faults, &thens);
-        let cases = if scenario.owned { with_power_cuts(cases) } else { cases };
+        let cases = if scenario.survives_power_cuts() { with_power_cuts(cases) } else { cases };
         each(&cases, async |case| {
             let bench = scenario.start.copy();
             disturb(&bench, &scenario.verb, &case.fault).await;
@@ -156,7 +166,7 @@ fn disturbed_around_each_step_and_gone_on_with() {
             if let Some(before) = before {
                 assert_outputs_stay(&bench, operation, &before).await;
             }
-            if matches!(case.then, Verb::Destroy) {
+            if matches!(case.then, Verb::Destroy) && !scenario.destroys {
                 return scenario.assert_left(&bench).await;
             }
             bench.assert_log(scenario.made.clone());
@@ -183,10 +193,14 @@ fn what_each_step_finds_out_is_in_the_journal() {
 fn disturbed_at_each_call_and_done_again() {
     each_operation(|_, scenario| {
         let expected = scenario.expected();
-        let calls = block_on(scenario.start.copy().run(&scenario.verb, None)).calls;
+        let mut calls = block_on(scenario.start.copy().run(&scenario.verb, None)).calls;
+        if scenario.destroys {
+            // Then there is nothing that could be destroyed again.
+            calls.truncate(calls.iter().position(|call| call == "store.remove_server").unwrap());
+        }
         let faults = [Effect::Fail, Effect::Kill].into_iter().flat_map(|effect| after_each(&calls, effect)).collect();
         let cases = cases(faults, std::slice::from_ref(&scenario.verb));
-        let cases = if scenario.owned { with_power_cuts(cases) } else { cases };
+        let cases = if scenario.survives_power_cuts() { with_power_cuts(cases) } else { cases };
         each(&cases, async |case| {
             let bench = scenario.start.copy();
             if case.fault.effect == Effect::Kill {

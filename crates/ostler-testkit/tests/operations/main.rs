@@ -15,6 +15,7 @@ mod failing;
 mod following;
 mod journals;
 mod leases;
+mod leaving;
 mod looking;
 mod orphans;
 mod outputs;

@@ -8,7 +8,15 @@ use crate::{
     },
     wiring::{Session, WaitArguments},
 };
-use ostler_core::{Blame, Failure, Result, ids::ServerName, server::destroy};
+use ostler_core::{
+    Blame, Failure, Result,
+    ids::ServerName,
+    server::{
+        destroy,
+        parting::{self, Course},
+    },
+    text::plain,
+};
 use ostler_service::Request;
 use std::{
     io::{BufRead, IsTerminal, Write},
@@ -38,22 +46,26 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let names = together::distinct(arguments.names);
     let session = Session::open(global, WaitArguments::default(), "destroy").await?;
     together::must_be_known(&session, &names, destroy::unknown).await?;
+    let Course { chains, warnings } = session.with_world(async |world| parting::course(world, &names).await).await?;
     if !arguments.yes {
-        confirm(global, if arguments.volumes { "destroy --volumes" } else { "destroy" }, &names)?;
+        confirm(global, if arguments.volumes { "destroy --volumes" } else { "destroy" }, &names, &warnings)?;
     }
     let request = if arguments.volumes { Request::DestroyWithVolumes } else { Request::Destroy };
-    let requests = names.into_iter().map(request).collect();
-    together::work_on(&session, global.output, requests, arguments.parallel).await
+    let requests = |chain: Vec<ServerName>| chain.into_iter().map(request).collect();
+    together::work_in_order(&session, global.output, chains.into_iter().map(requests).collect(), arguments.parallel)
+        .await
 }
 
-/// Asks for the names, so that nobody answers out of habit.
-pub(super) fn confirm(global: &Global, command: &str, names: &[ServerName]) -> Result<()> {
+/// Says the warnings and asks for the names, so that nobody answers out of habit.
+pub(super) fn confirm(global: &Global, command: &str, names: &[ServerName], warnings: &[String]) -> Result<()> {
     let names = names.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
     if global.non_interactive || !std::io::stdin().is_terminal() {
         return Err(Failure::new(Blame::User, format!("{names} and all data on it would be destroyed"))
+            .with_lines(warnings.to_vec())
             .with_hint(format!("`ostler {command} {names} --yes` does it without asking")));
     }
-    let question = format!("{names} and all data on it will be destroyed. Type `{names}` to go on: ");
+    let warnings: String = warnings.iter().map(|warning| format!("warning: {}\n", plain(warning))).collect();
+    let question = format!("{warnings}{names} and all data on it will be destroyed. Type `{names}` to go on: ");
     let _ = std::io::stderr().write_all(question.as_bytes()); // where nobody reads it, nobody answers
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);

@@ -37,7 +37,7 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let session = Session::open(global, arguments.wait, "rebuild").await?;
     together::must_be_known(&session, &names, destroy::unknown).await?;
     if !arguments.yes {
-        confirm(global, "rebuild", &names)?;
+        confirm(global, "rebuild", &names, &[])?;
     }
     let session = session.with_recorded_catalog(&names).await?;
     let requests = names.into_iter().map(Request::Rebuild).collect();

@@ -190,6 +190,7 @@ fn sentence(operation: &LastOperation) -> String {
         OperationKind::Create => "create",
         OperationKind::Apply => "apply",
         OperationKind::Rebuild => "rebuild",
+        OperationKind::Leave => "leave",
         OperationKind::Template => "template",
     };
     let state = match operation.state {

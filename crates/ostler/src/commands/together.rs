@@ -6,7 +6,7 @@ use crate::{
     output::{self, Ended},
     wiring::Session,
 };
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::{StreamExt, stream};
 use ostler_core::{
     Failure, Result,
     ids::ServerName,
@@ -37,9 +37,20 @@ pub async fn work_on(
     session: &Session,
     output: Output,
     requests: Vec<Request>,
+    parallel: ParallelArguments,
+) -> Result<ExitCode> {
+    work_in_order(session, output, requests.into_iter().map(|request| vec![request]).collect(), parallel).await
+}
+
+/// The same, where what stands in one list is done one after the other, also after a failure: each is refused by itself where it needs
+/// what came before it.
+pub async fn work_in_order(
+    session: &Session,
+    output: Output,
+    lists: Vec<Vec<Request>>,
     ParallelArguments { parallel }: ParallelArguments,
 ) -> Result<ExitCode> {
-    let servers: Vec<ServerName> = requests.iter().map(|request| request.server().clone()).collect();
+    let servers: Vec<ServerName> = lists.iter().flatten().map(|request| request.server().clone()).collect();
     let mut frontend = output::frontend(output, servers.len(), &session.stage);
     let mut code = 0;
     let all = session
@@ -48,12 +59,18 @@ pub async fn work_on(
             let only = if let [only] = servers.as_slice() { Some(only.clone()) } else { None };
             let events = service.follow(after, EventFilter { server: only, ..EventFilter::default() });
             let mut follower = Follower::of(&servers, events, frontend.as_mut(), session.log_file());
-            let endings =
-                requests.into_iter().map(|request| end_of(session, request.server().clone(), service.start(request)));
-            let mut endings: FuturesUnordered<_> = endings.collect();
-            if session.interrupted() {
-                service.cancel_all();
-            }
+            let start = |request: Request| {
+                let (server, work) = (request.server().clone(), service.start(request));
+                if let (true, Ok(work)) = (session.interrupted(), &work) {
+                    service.cancel(work.id());
+                }
+                end_of(session, server, work)
+            };
+            let endings = lists.into_iter().filter(|list| !list.is_empty()).map(|mut list| {
+                let first = start(list.remove(0));
+                Box::pin(stream::once(first).chain(stream::iter(list).then(start)))
+            });
+            let mut endings = stream::select_all(endings);
             for _ in &servers {
                 let ending = tokio::select! {
                     biased;

@@ -180,6 +180,8 @@ impl Human {
             (OperationKind::Create, _) => "resuming its creation",
             (OperationKind::Rebuild, None) => "rebuilding",
             (OperationKind::Rebuild, _) => "resuming to rebuild it",
+            (OperationKind::Leave, None) => "taking it out of its cluster",
+            (OperationKind::Leave, _) => "resuming to take it out of its cluster",
             (OperationKind::Template, None) => "making it a template",
             (OperationKind::Template, _) => "resuming to make it a template",
             (OperationKind::Apply, None) => "applying its spec",

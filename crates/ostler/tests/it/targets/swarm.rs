@@ -2,11 +2,14 @@
 
 use super::support::{PASSWORD, environment, prepared, server, spec};
 use ostler_testkit::targets::{Lab, Target, TargetOptions};
-use std::process::Command;
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// A web server of a few kilobytes on every node, on a network that spans them.
 const EVERYWHERE: &str = "docker network create --driver overlay --attachable span >/dev/null && \
-    docker service create --detach --quiet --no-resolve-image --name everywhere --mode global --endpoint-mode dnsrr --network span \
+    docker service create --detach --quiet --no-resolve-image --name everywhere --mode global --endpoint-mode dnsrr --network span --stop-grace-period 1s \
     --hostname '{{.Node.Hostname}}' box /busybox httpd -f -p 8000 -h /";
 
 #[test]
@@ -15,7 +18,7 @@ fn three_servers_of_a_spec_are_one_swarm() {
     let Some(lab) = Lab::start() else { return };
     let environment = environment();
     let node = |name: &str| prepared(TargetOptions::new(name).password(PASSWORD).docker());
-    let targets = lab.boot(["web1", "web2", "web3"].map(node));
+    let mut targets = lab.boot(["web1", "web2", "web3"].map(node));
     // The one that others join comes last, so that they have to wait for it.
     let servers = |more: &str| {
         let joins = ["{}", "{ join: web1, role: worker }", "{ join: web1 }"];
@@ -40,9 +43,8 @@ fn three_servers_of_a_spec_are_one_swarm() {
     );
 
     let first = environment.run(&["up", "ostler.yaml"]).ok();
-    let nodes =
-        targets[0].exec("docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}' | sort").ok().stdout;
-    assert_eq!(nodes, "web1 Ready Leader\nweb2 Ready \nweb3 Ready Reachable\n");
+    assert_eq!(nodes(&targets[0]), "web1 Ready Leader\nweb2 Ready \nweb3 Ready Reachable\n");
+    begin_everywhere(&targets);
     each_reaches_each(&targets);
     let second = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!(second.changes(), [""; 0]);
@@ -62,15 +64,55 @@ fn three_servers_of_a_spec_are_one_swarm() {
     targets[0].cut();
     environment.run(&["up", "ostler.yaml", "web2"]).ok();
     targets[0].heal();
+
+    // One of three managers dies, and the two that stay forget it.
+    change_node(&targets[0], "promote web2", "web1 Ready Leader\nweb2 Ready Reachable\nweb3 Ready Reachable\n");
+    targets[2].kill();
+    let dead = environment.run(&["destroy", "web3", "--yes"]).ok();
+    assert!(dead.stdout.contains("it can't leave by itself"), "{}", dead.stdout);
+    assert_eq!(nodes(&targets[0]), "web1 Ready Leader\nweb2 Ready Reachable\n");
+    drop(targets.remove(2));
+    each_reaches_each(&targets);
+    // The last manager stays while there is a worker.
+    change_node(&targets[0], "demote web2", "web1 Ready Leader\nweb2 Ready \n");
+    let refused = environment.run(&["destroy", "web1", "--yes"]);
+    let message = "web1 is the last manager of its swarm, and these are still members: web2";
+    assert!(refused.stderr.contains(message), "{}", refused.stderr);
+    change_node(&targets[0], "promote web2", "web1 Ready Leader\nweb2 Ready Reachable\n");
+    // Of two managers one goes, and the other one decides alone. It was here before Ostler, so it stays, with what runs on it.
+    let both = environment.run(&["destroy", "web1", "web2", "--yes"]).ok();
+    assert_eq!(targets[1].exec("docker info --format '{{.Swarm.LocalNodeState}}'").ok().stdout, "inactive\n");
+    assert_eq!(nodes(&targets[0]), "web1 Ready Leader\n");
+    each_reaches_each(&targets[..1]);
+    assert!(!both.stdout.contains("has not all moved"), "{}", both.stdout);
 }
 
-/// Tasks on all nodes reach one another through the firewalls.
-fn each_reaches_each(targets: &[Target]) {
+/// Changes what a node is, and waits until the managers agree on it.
+fn change_node(manager: &Target, change: &str, expected: &str) {
+    manager.exec(&format!("docker node {change}")).ok();
+    let begun = Instant::now();
+    while nodes(manager) != expected {
+        assert!(begun.elapsed() < Duration::from_secs(30), "after `{change}`: {}", nodes(manager));
+        std::thread::sleep(Duration::from_millis(100)); // awaits the condition above
+    }
+}
+
+/// The members, as a manager says it.
+fn nodes(manager: &Target) -> String {
+    manager.exec("docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}' | sort").ok().stdout
+}
+
+/// A service that runs on every node.
+fn begin_everywhere(targets: &[Target]) {
     for target in targets {
         let busybox = "apt-get install -qq -y --no-install-recommends busybox-static >/dev/null 2>&1";
         target.exec(&format!("{busybox}; tar -c -C /bin busybox | docker import - box")).ok();
     }
     targets[0].exec(EVERYWHERE).ok();
+}
+
+/// Its tasks on all nodes reach one another through the firewalls.
+fn each_reaches_each(targets: &[Target]) {
     let task = "$(docker ps --quiet --filter name=everywhere)";
     let running = format!("for i in $(seq 600); do [ -z \"{task}\" ] || exit 0; sleep 0.1; done; exit 1");
     let addresses = targets.iter().map(|target| {
