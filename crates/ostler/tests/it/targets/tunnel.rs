@@ -9,6 +9,8 @@ use ostler_testkit::{
 };
 
 const HOSTNAME: &str = "ssh-web.example.com";
+/// What the spec opens to all, and holds the SSH port, which is closed nevertheless.
+const RANGE: &str = "\"2190:2210/tcp\"";
 
 struct Bench {
     environment: TestEnvironment,
@@ -33,7 +35,9 @@ impl Bench {
             "tunnels:\n  edge: {{ kind: cloudflare, account: {ACCOUNT}, token: {{ file: token }}, endpoint: '{}' }}\n",
             self.fake.url()
         );
-        let rest = format!("{tunnel}    ssh: {{ port: 2200 }}\n    modules: {{ ufw: {{ preset: web }} }}\n");
+        let rest = format!(
+            "{tunnel}    ssh: {{ port: 2200 }}\n    modules: {{ ufw: {{ preset: web, allow: [ {RANGE} ] }} }}\n"
+        );
         self.environment.write("ostler.yaml", &format!("{head}{}", spec(&[server(&self.target, &rest)])));
     }
 
