@@ -8,6 +8,7 @@ use super::{
     Shared, access,
     state::{State, now},
 };
+use rustix::net::sockopt;
 use serde_json::{Value, json};
 use std::{
     io,
@@ -74,7 +75,16 @@ async fn say(stream: &mut TcpStream, words: Value) -> io::Result<()> {
     stream.write_all(format!("{words}\n").as_bytes()).await
 }
 
+/// A machine that is gone does not even say that its connection ends, so a connector is asked whether it is there, as the vendor's edge does.
+fn notice_silence(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(2))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
+    Ok(sockopt::set_tcp_user_timeout(stream, 5_000)?)
+}
+
 async fn connector(mut stream: TcpStream, shared: &Shared, hello: &Value) -> io::Result<()> {
+    notice_silence(&stream)?;
     let tunnel = hello["tunnel"].as_str().unwrap_or_default().to_owned();
     let (streams, mut opened) = mpsc::unbounded_channel();
     let number = {
@@ -101,8 +111,8 @@ async fn connector(mut stream: TcpStream, shared: &Shared, hello: &Value) -> io:
     loop {
         tokio::select! {
             line = opened.recv() => match line {
-                Some(line) => write.write_all(line.as_bytes()).await?,
-                None => break,
+                Some(line) if write.write_all(line.as_bytes()).await.is_ok() => {}
+                _ => break,
             },
             // It says nothing more; this ends where it goes.
             _ = read.read_line(&mut nothing) => break,

@@ -18,6 +18,7 @@ use std::{
 };
 
 const FAMILIES: [&str; 6] = ["servers", "firewalls", "networks", "ssh_keys", "primary_ips", "placement_groups"];
+const REBUILD: &str = "POST /servers/{id}/actions/rebuild";
 /// What a server listens on that nobody has let in.
 const HIDDEN: u16 = 8080;
 
@@ -72,6 +73,19 @@ impl Customer {
         assert!(output.status.success(), "hcloud {line}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// A rebuild is carried out, and Ostler killed before it hears of that.
+    #[track_caller]
+    fn killed_while_rebuilding(&self, name: &str) {
+        self.cloud.fail(REBUILD, Fault::ActAndStall);
+        let running = self.environment.start(&["rebuild", name, "--yes"]);
+        let begun = Instant::now();
+        while self.cloud.requests_for(REBUILD).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "no rebuild is asked for");
+            thread::sleep(Duration::from_millis(20)); // awaits the condition above
+        }
+        running.kill();
+    }
+
     /// Ids of all that the project holds.
     fn holds(&self) -> BTreeMap<&str, Vec<u64>> {
         FAMILIES.into_iter().map(|family| (family, self.cloud.resources(family).into_keys().collect())).collect()
@@ -104,7 +118,6 @@ impl Customer {
 
 /// `web1`, which is what its spec says, is made anew: killed in the middle and gone on with.
 fn is_rebuilt_in_its_place(customer: &Customer) {
-    const REBUILD: &str = "POST /servers/{id}/actions/rebuild";
     let ostler = &customer.environment;
     let inside = |script: &str| customer.machines.exec("web1", script).ok().stdout.trim().to_owned();
     let seed_key = || {
@@ -122,14 +135,7 @@ fn is_rebuilt_in_its_place(customer: &Customer) {
     let (before, keys) = (shown(), [seed_key(), own_key()]);
     inside("touch /root/mine /var/tmp/mine");
 
-    customer.cloud.fail(REBUILD, Fault::ActAndStall);
-    let running = ostler.start(&["rebuild", "web1", "--yes"]);
-    let begun = Instant::now();
-    while customer.cloud.requests_for(REBUILD).is_empty() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "no rebuild is asked for");
-        thread::sleep(Duration::from_millis(20)); // awaits the condition above
-    }
-    running.kill();
+    customer.killed_while_rebuilding("web1");
     let refused = ostler.run(&["up", "ostler.yaml"]);
     assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
     let says = "web1 is being rebuilt, and that has not come to its end";
@@ -312,6 +318,18 @@ fn ssh_is_closed_in_both_firewalls_behind_a_tunnel_and_opened_when_that_is_dead(
     assert!(!rules.contains("--dport 22 -j ACCEPT"), "{rules}");
     inside(&typed.join("\n"));
     assert_eq!(customer.seen("web1", 22), [Verdict::Dropped; 2], "the vendor's firewall closes it on both families");
+
+    // A fresh system has no end of the tunnel: the vendor's firewall opens before the disk is given up, and closes when the tunnel is back.
+    inside("touch /root/mine");
+    customer.killed_while_rebuilding("web1");
+    assert_eq!(customer.let_in(), ["22", "80", "443", "443"]);
+    ostler.run(&["resume", "web1"]).ok();
+    assert_eq!(inside("ls /root"), "");
+    through();
+    assert_eq!(customer.let_in(), ["80", "443", "443"]);
+    assert_eq!(customer.seen("web1", 22), [Verdict::Dropped; 2]);
+    let ours = [1, 2, 3].map(|family: usize| edge.names()[family].len());
+    assert_eq!(ours, [2, 1, 2], "application, service token and host name are those of before");
 
     ostler.run(&["destroy", "web1", "--yes"]).ok();
     assert_eq!(customer.holds(), before);
