@@ -260,11 +260,16 @@ fn other_machine(a: &ServerSpec, b: &ServerSpec) -> Vec<&'static str> {
 }
 
 fn refuse_fatal(spec: &ServerSpec, findings: &[Finding]) -> Result<(), Failure> {
+    refuse(format!("{} can't be created as specified", spec.name), findings)
+}
+
+/// Fails with this message where a finding is fatal; all that are become its causes.
+pub(crate) fn refuse(message: String, findings: &[Finding]) -> Result<(), Failure> {
     let fatal: Vec<_> = findings.iter().filter(|f| f.fatal).collect();
     if fatal.is_empty() {
         return Ok(());
     }
-    let mut failure = Failure::new(Blame::Provider, format!("{} can't be created as specified", spec.name));
+    let mut failure = Failure::new(Blame::Provider, message);
     failure.causes = fatal.iter().map(|f| f.message.clone()).collect();
     for hint in fatal.iter().flat_map(|finding| &finding.hints) {
         if !failure.hints.contains(hint) {

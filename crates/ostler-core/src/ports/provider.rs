@@ -200,6 +200,9 @@ pub trait Volumes: Send + Sync {
 /// Makes machines anew in their place.
 #[async_trait]
 pub trait Rebuilding: Send + Sync {
+    /// Everything that would have the rebuild refused, all at once. Touches nothing.
+    async fn preflight_rebuild(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
+
     /// Gives the machine of the order an empty disk with the order's image, and boots it from the order's seed, and from no other. It keeps its
     /// address and what is attached to it. Its sshd listens on the port that a fresh system has.
     async fn rebuild(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord>;

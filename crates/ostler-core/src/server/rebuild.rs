@@ -9,8 +9,9 @@ use crate::{
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     ids::ServerName,
-    model::{OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepState},
+    model::{OperationKind, OperationRecord, OperationState, Phase, Seed, ServerRecord, StepState},
     operation::{self, Driver, Outputs, Step},
+    plan,
     ports::Rebuilding,
     reach::fence,
     server::{
@@ -50,7 +51,7 @@ const REBUILD: &str = "rebuild";
 /// Rebuilds a server and brings it to the spec on record, or goes on with a rebuild that did not come to its end. The caller holds the lease.
 pub async fn rebuild(world: &World, name: &ServerName) -> Result<Outcome> {
     let record = world.store.server(name).await?.ok_or_else(|| destroy::unknown(name))?;
-    part(world, &record)?;
+    let rebuilding = part(world, &record)?;
     leave::refuse_half_done(world, &record).await?;
     if create::operation_of(world, &record).await?.state != OperationState::Succeeded {
         return Err(Failure::new(
@@ -63,6 +64,10 @@ pub async fn rebuild(world: &World, name: &ServerName) -> Result<Outcome> {
         Some(operation) => operation,
         None => {
             refuse_member(world, &record).await?;
+            // From its journaled beginning on, nothing else is done with the server.
+            let (made_by, found) = (record.created_by, record.machine.clone());
+            let order = create::order(world, &record.desired, made_by, Seed::empty(), found);
+            plan::refuse(format!("{name} can't be rebuilt"), &rebuilding.preflight_rebuild(&order).await?)?;
             begin(world, &record).await?
         }
     };

@@ -404,6 +404,12 @@ impl Volumes for HetznerProvider {
 
 #[async_trait]
 impl Rebuilding for HetznerProvider {
+    async fn preflight_rebuild(&self, order: &MachineOrder) -> Result<Vec<Finding>> {
+        let record = order.found.as_ref().ok_or_else(|| HetznerError::Absent(order.server.clone()))?;
+        let (_, client, server) = self.server(record).await?;
+        Ok(preflight::rebuild(&client, order, &server).await?)
+    }
+
     async fn rebuild(&self, order: &MachineOrder, reporter: &dyn Reporter) -> Result<MachineRecord> {
         let options = options(order)?;
         let record = order.found.as_ref().ok_or_else(|| HetznerError::Absent(order.server.clone()))?;

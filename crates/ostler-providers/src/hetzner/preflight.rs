@@ -58,6 +58,15 @@ pub async fn order(
     Ok(findings)
 }
 
+/// What would have a rebuild of the server refused.
+pub async fn rebuild(client: &Client, order: &MachineOrder, server: &Server) -> Result<Vec<Finding>, HetznerError> {
+    let catalog = Catalog::read(client).await?;
+    let server_type = catalog.server_type(&server.server_type.name);
+    let mut findings: Vec<Finding> = may_write(client).await?.into_iter().collect();
+    findings.extend(missing(client, order, server_type.map(|it| it.architecture.as_str())).await?);
+    Ok(findings)
+}
+
 /// Nothing says what a token may do. What is asked for here does not exist anywhere, so only a token that may write is told so.
 async fn may_write(client: &Client) -> Result<Option<Finding>, HetznerError> {
     match client.delete("/placement_groups/0", "look at what the token may do").await {
@@ -130,8 +139,17 @@ async fn image(
     order: &MachineOrder,
     candidates: &[Candidate<'_>],
 ) -> Result<Vec<Finding>, HetznerError> {
-    let ImageRef::Named(name) = &order.image_ref else { return Ok(Vec::new()) };
     let architectures: BTreeSet<&str> = candidates.iter().map(|it| it.server_type.architecture.as_str()).collect();
+    missing(client, order, architectures).await
+}
+
+/// That the order's image is not there for these architectures.
+async fn missing(
+    client: &Client,
+    order: &MachineOrder,
+    architectures: impl IntoIterator<Item = &str>,
+) -> Result<Vec<Finding>, HetznerError> {
+    let ImageRef::Named(name) = &order.image_ref else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
     for architecture in architectures {
         if offers::image(client, name, architecture).await?.is_none() {

@@ -63,6 +63,12 @@ async fn makes(provider: &dyn Provider, mut order: MachineOrder, boots: bool) {
     keeps_records(provider, &machine).await;
     let mark = marked(provider, &order).await;
     assert!(mark.iter().any(|it| it.owner == Some(order.owner)), "{mark:?}");
+    if let Some(rebuilding) = provider.rebuilding() {
+        for _ in 0..2 {
+            let findings = rebuilding.preflight_rebuild(&order).await.unwrap();
+            assert!(findings.iter().all(|finding| !finding.fatal), "{findings:?}");
+        }
+    }
     if let Some(pricing) = provider.pricing() {
         let price = pricing.price(&order).await.unwrap().expect("it could be made");
         assert!(price.gross > 0.0 && !price.currency.is_empty(), "{price:?}");

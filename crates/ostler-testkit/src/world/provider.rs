@@ -250,6 +250,10 @@ impl Reshaping for Maker {
 
 #[async_trait]
 impl Rebuilding for Maker {
+    async fn preflight_rebuild(&self, _: &MachineOrder) -> Result<Vec<Finding>> {
+        self.faults.around("provider.preflight_rebuild", async { Ok(Vec::new()) }).await
+    }
+
     async fn rebuild(&self, order: &MachineOrder, _: &dyn Reporter) -> Result<MachineRecord> {
         self.faults
             .around("provider.rebuild", async {

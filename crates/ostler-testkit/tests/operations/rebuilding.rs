@@ -36,7 +36,10 @@ fn one_that_is_refused_locks_nobody_out_and_one_that_was_cut_off_is_gone_on_with
     let bench = finished();
     block_on(async {
         let snapshot = bench.snapshot().await;
-        // Before anything is lost, everything else goes on as ever.
+        // Before it begins, and before anything is lost, everything else goes on as ever.
+        let fault = at("provider.preflight_rebuild", Moment::Before, Effect::Fail);
+        bench.run(&Verb::Rebuild, Some(fault)).await.result.unwrap_err();
+        assert_eq!(bench.snapshot().await, snapshot);
         let first = set_step(OperationKind::Rebuild, "key", StepState::Started);
         bench.run(&Verb::Rebuild, Some(at(&first, Moment::After, Effect::Fail))).await.result.unwrap_err();
         bench.must(&up()).await;

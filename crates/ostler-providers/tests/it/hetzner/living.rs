@@ -4,9 +4,9 @@ use super::lab::{Lab, said, tcp};
 use ostler_core::{
     model::{MachineRecord, Power},
     ports::{Fence, Lifecycle, Pricing, Provider, Rebuilding, Reshaping, Volumes},
-    spec::{HetznerAddress, HetznerNetwork, HetznerOptions, HetznerVolume, ProviderOptions, Size},
+    spec::{HetznerAddress, HetznerNetwork, HetznerOptions, HetznerVolume, ImageRef, ProviderOptions, Size},
 };
-use ostler_testkit::hcloud::TOKEN;
+use ostler_testkit::hcloud::{READ_ONLY_TOKEN, TOKEN};
 use serde_json::json;
 use std::time::Duration;
 
@@ -296,6 +296,7 @@ async fn a_rebuild_keeps_the_address_and_serves_no_old_seed() {
     let before = lab.observe(&machine).await;
     order.found = Some(moved);
     order.seed.user_data = "#cloud-config\n# NEW-KEY\n".into();
+    assert_eq!(lab.provider.preflight_rebuild(&order).await.unwrap(), []);
     let rebuilt = lab.provider.rebuild(&order, &lab.log).await.unwrap();
     assert_eq!(lab.observe(&rebuilt).await, before, "a fresh system listens where it did at first");
     let server = lab.server();
@@ -305,4 +306,12 @@ async fn a_rebuild_keeps_the_address_and_serves_no_old_seed() {
     order.seed.user_data = "x".repeat((32 << 10) + 1);
     lab.provider.rebuild(&order, &lab.log).await.unwrap_err();
     assert_eq!(lab.cloud.requests_for("POST /servers/{id}/actions/rebuild").len(), 1);
+
+    // What would be refused is said before it is begun.
+    order.image_ref = ImageRef::Named("debian-99".into());
+    let lab = lab.with_token(READ_ONLY_TOKEN);
+    let found = lab.provider.preflight_rebuild(&order).await.unwrap();
+    let found: Vec<_> = found.iter().map(|finding| (finding.fatal, finding.message.as_str())).collect();
+    let says = ["the token of `hc` may only read", "Hetzner has no image `debian-99` for x86"];
+    assert_eq!(found, says.map(|says| (true, says)));
 }
