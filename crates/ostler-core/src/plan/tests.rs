@@ -129,6 +129,8 @@ fn changed_hardware_of_a_finished_server() {
         let mut known = finished(&web, power);
         known.reshape.changes = vec!["memory 1 GiB -> 2 GiB".into()];
         assert_eq!(check(&bigger, &known), "reshape (memory 1 GiB -> 2 GiB), converge");
+        known.reshape.adjustments = vec!["backups on".into()];
+        assert_eq!(check(&bigger, &known), "reshape (memory 1 GiB -> 2 GiB), adjust (backups on), converge");
         known.reshape.findings = vec![finding(true, "disks can't shrink")];
         assert_eq!(check(&bigger, &known), "refused (Provider): web can't be created as specified");
     }
