@@ -50,10 +50,13 @@ backend docker
 END
 systemctl restart haproxy
 docker network create --driver overlay --attachable web >/dev/null
-docker service create --quiet --detach=false --no-resolve-image --name traefik --network web \
+# Without a health check Swarm calls a Traefik that answers nobody running, and rolls no bad update back.
+printf 'FROM %s\nHEALTHCHECK --interval=5s --timeout=10s --start-period=1m CMD ["traefik", "healthcheck", "--ping=true"]\n' "$IMAGE" |
+  docker build --quiet --tag own-traefik - >/dev/null 2>&1
+docker service create --quiet --detach=false --no-resolve-image --name traefik --network web --update-failure-action rollback \
   --publish mode=host,published=80,target=80 --publish mode=host,published=443,target=443 \
   --mount type=bind,source=/run/own-proxy,target=/run/own-proxy,readonly --mount type=bind,source=/etc/own/dynamic,target=/dynamic,readonly \
-  "$IMAGE" --providers.swarm.endpoint=unix:///run/own-proxy/docker.sock --providers.swarm.exposedbydefault=false \
+  own-traefik --providers.swarm.endpoint=unix:///run/own-proxy/docker.sock --providers.swarm.exposedbydefault=false \
   --providers.swarm.network=web --providers.file.directory=/dynamic --entrypoints.web.address=:80 \
   --entrypoints.web.http.redirections.entrypoint.to=websecure --entrypoints.websecure.address=:443 \
   --entrypoints.websecure.http.tls=true --ping=true >/dev/null
