@@ -5,6 +5,7 @@ use super::{
     KeyFault, LocalOptions, MatchBlocks, Network, ProviderKind, ProviderOptions, ProxmoxEndpoint, ProxmoxOptions,
     RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy,
     TunnelEndpoint, TunnelOptions, Value, access, apps,
+    balancer::{self, Balancers},
     fault::{Fault, Problem, nearest, quote},
     hetzner, peers, proxmox, rsa, rules, tunnel,
     walk::Found,
@@ -91,7 +92,7 @@ struct Converter<'a> {
 /// An entry of `providers`; without its content where that is at fault.
 enum Endpoint {
     Proxmox(Option<ProxmoxEndpoint>),
-    Hetzner(Option<HetznerEndpoint>),
+    Hetzner(Option<HetznerEndpoint>, Balancers),
     /// Its kind is at fault.
     Unknown,
 }
@@ -105,7 +106,10 @@ impl Converter<'_> {
             }
             let token = found.get("token").and_then(|token| self.context.secret(token)).flatten();
             let endpoint = match found.get("kind").and_then(Found::text) {
-                Some("hetzner") => Endpoint::Hetzner(hetzner::endpoint(name, found, token, self.faults)),
+                Some("hetzner") => {
+                    let endpoint = hetzner::endpoint(name, found, token, self.faults);
+                    Endpoint::Hetzner(endpoint, balancer::read(found, self.faults))
+                }
                 Some(_) => Endpoint::Proxmox(proxmox::endpoint(name, found, token, self.context, self.faults)),
                 None => Endpoint::Unknown,
             };
@@ -167,7 +171,7 @@ impl Converter<'_> {
         }
         match self.endpoints.get(name) {
             Some(Endpoint::Proxmox(_)) => return Some(ProviderKind::Proxmox),
-            Some(Endpoint::Hetzner(_)) => return Some(ProviderKind::Hetzner),
+            Some(Endpoint::Hetzner(..)) => return Some(ProviderKind::Hetzner),
             Some(Endpoint::Unknown) => return None,
             None => {}
         }
@@ -233,8 +237,8 @@ impl Converter<'_> {
             return Some(None);
         }
         let name = server.get("provider")?.text()?;
-        let Some(Endpoint::Hetzner(endpoint)) = self.endpoints.get(name) else { return None };
-        let options = hetzner::options(server, endpoint.clone(), self.faults)?;
+        let Some(Endpoint::Hetzner(endpoint, balancers)) = self.endpoints.get(name) else { return None };
+        let options = hetzner::options(server, endpoint.clone(), balancers, self.faults)?;
         let found = server.get("hetzner")?.get("volumes")?;
         for (volume, entry) in options.volumes.iter().zip(found.list()?) {
             let taken = self.volumes.insert((name.to_owned(), volume.name.clone()), entry.path.clone());

@@ -2,6 +2,7 @@
 
 use super::{
     HetznerAddress, HetznerEndpoint, HetznerNetwork, HetznerOptions, HetznerVolume, SecretRef, Value, VolumeFormat,
+    balancer::{self, Balancers},
     fault::{At, Fault, Problem, quote},
     grammar::{none, null, text},
     mount,
@@ -20,12 +21,15 @@ pub(super) const API: &str = "https://api.hetzner.cloud/v1";
 
 /// Keys of `providers.NAME` that only this kind has.
 pub(super) fn provider() -> Vec<Field> {
-    vec![Field::new(
-        "endpoint",
-        Shape::Text(endpoint_url()),
-        null(),
-        "Hetzner Cloud: where its API is, if not at Hetzner's own address",
-    )]
+    vec![
+        Field::new(
+            "endpoint",
+            Shape::Text(endpoint_url()),
+            null(),
+            "Hetzner Cloud: where its API is, if not at Hetzner's own address",
+        ),
+        balancer::field(),
+    ]
 }
 
 /// `servers.NAME.hetzner`
@@ -109,13 +113,14 @@ pub(super) fn place() -> Shape {
             on(true),
             "Whether a firewall of Hetzner stands in front of it, with the ports of SSH, of its apps and of its firewall module",
         ),
+        balancer::named(),
     ])
 }
 
 /// Server types and locations.
-const WORD: &str = "^[a-z0-9][a-z0-9-]*$";
+pub(super) const WORD: &str = "^[a-z0-9][a-z0-9-]*$";
 /// Names that people give at Hetzner.
-const NAME: &str = "^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$";
+pub(super) const NAME: &str = "^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,61}[a-zA-Z0-9])?$";
 
 fn endpoint_url() -> Text {
     Text::checked("the URL of Hetzner's API", Some("^https?://[^/@?#]+(/[^@?#]*)?$"), |text| {
@@ -185,6 +190,7 @@ pub(super) fn endpoint(
 pub(super) fn options(
     server: &Found,
     endpoint: Option<HetznerEndpoint>,
+    balancers: &Balancers,
     faults: &mut Vec<Fault>,
 ) -> Option<HetznerOptions> {
     for key in ["size", "network", "local"] {
@@ -226,7 +232,7 @@ pub(super) fn options(
     };
     let volumes = volumes(found.get("volumes")?.list()?, faults);
     let flag = |key| found.get(key)?.bool();
-    Some(HetznerOptions {
+    let options = HetznerOptions {
         types: types?,
         locations: locations?,
         network,
@@ -237,8 +243,11 @@ pub(super) fn options(
         backups: flag("backups")?,
         protect: flag("protect")?,
         firewall: flag("firewall")?,
+        load_balancer: None,
         endpoint: endpoint?,
-    })
+    };
+    let load_balancer = balancer::of_server(found, balancers, &options, faults)?;
+    Some(HetznerOptions { load_balancer, ..options })
 }
 
 /// One word, or several in their order.

@@ -7,6 +7,7 @@
 
 mod access;
 mod apps;
+mod balancer;
 mod catalog;
 mod convert;
 mod encoding;
@@ -42,6 +43,7 @@ mod tunnel;
 mod value;
 mod walk;
 
+pub use balancer::{HetznerBalancer, HetznerHealth, HetznerHttpCheck, HetznerService};
 pub use catalog::*;
 pub use encoding::decode;
 pub use fault::{Fault, SpecFaults, join as key_path};

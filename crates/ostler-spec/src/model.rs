@@ -1,6 +1,6 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::{AppMeta, CatalogIndex, Fault, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
+use crate::{AppMeta, CatalogIndex, Fault, HetznerBalancer, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -462,6 +462,9 @@ pub struct HetznerOptions {
     pub protect: bool,
     /// A firewall of the vendor stands in front of it.
     pub firewall: bool,
+    /// Load balancer that sends traffic to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_balancer: Option<HetznerBalancer>,
 }
 
 /// How the API of Hetzner Cloud is reached.

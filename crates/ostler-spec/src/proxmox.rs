@@ -119,6 +119,9 @@ pub(super) fn endpoint(
     if let Some(written) = found.get("endpoint").filter(|value| !value.is_null()) {
         faults.push(written.fault(Problem::new("only Hetzner Cloud has it").hint("the address goes under `url`")));
     }
+    if let Some(written) = found.get("load_balancers").filter(|it| it.map().is_none_or(|it| !it.is_empty())) {
+        faults.push(written.fault(Problem::new("only Hetzner Cloud has it").hint("take it out")));
+    }
     if found.get("url")?.is_null() {
         faults.push(Problem::new("missing").hint(WHERE).at(found.at, &join(&found.path, "url")));
     }

@@ -63,6 +63,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Puts machines behind load balancers; `None`: nothing of the provider's sends traffic to its machines.
+    fn balancing(&self) -> Option<&dyn Balancing> {
+        None
+    }
+
     /// Everything that would make the creation or adoption of a server fail, and what deserves a warning, all at once. Touches nothing.
     async fn preflight(&self, order: &MachineOrder) -> Result<Vec<Finding>>;
 
@@ -239,4 +244,21 @@ pub trait Fence: Send + Sync {
     /// Lets in exactly these ports from everywhere (IPv4 and IPv6), and nothing else, before traffic reaches the machine.
     /// It is enforced when this returns.
     async fn admit(&self, machine: &MachineRecord, openings: &[OpenPort]) -> Result<()>;
+}
+
+/// The provider's own load balancers, which send traffic to machines.
+#[async_trait]
+pub trait Balancing: Send + Sync {
+    /// Makes the load balancer that these options name what they say, and has it send traffic to the machine; one that they no longer name
+    /// stops that first. The machine is proved to be what its spec says.
+    async fn join(
+        &self,
+        machine: &MachineRecord,
+        options: &ProviderOptions,
+        keep: &dyn Keep,
+        reporter: &dyn Reporter,
+    ) -> Result<MachineRecord>;
+
+    /// Has no load balancer send traffic to the machine, until [`Balancing::join`]. Of one that is gone, nothing is left to do.
+    async fn leave(&self, machine: &MachineRecord) -> Result<()>;
 }

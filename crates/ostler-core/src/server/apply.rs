@@ -13,7 +13,7 @@ use crate::{
     operation::{self, Outputs, Step},
     ports::{Reporter, Session},
     reach::{fence, wait},
-    server::create::Keeper,
+    server::{balancing, create::Keeper},
     spec::{CatalogSource, ServerSpec},
     tunnel::{account, leave, proof},
     world::{Context, World, tunnel_of},
@@ -152,6 +152,7 @@ async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
         if base.observe().await?.power == Power::On {
             notice(base, Level::Info, "shutting down to change the virtual hardware").await;
         }
+        balancing::leave(base).await?;
         lifecycle.stop(&machine, SHUTDOWN_GRACE).await?;
         machine = reshaping.reshape(&machine, size, options).await?;
         base.update(|record| record.machine = Some(machine.clone())).await?;
@@ -415,7 +416,7 @@ async fn verify(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
         session.close().await;
     }
     base.update(|record| record.phase = Phase::Ready).await?;
-    Ok(())
+    balancing::join(base).await
 }
 
 /// Between two tries of promises.

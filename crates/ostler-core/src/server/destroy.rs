@@ -8,7 +8,7 @@ use crate::{
     model::{Marked, OperationState},
     operation::Driver,
     ports::Reporter,
-    server::{apply, create, leave},
+    server::{apply, balancing, create, leave},
     subject::Subject,
     tunnel::{self, account},
     world::{Context, World},
@@ -37,6 +37,7 @@ async fn undo(world: &World, name: &ServerName, erase_volumes: bool) -> Result<(
         Box::pin(leave::leave(world, &record)).await?;
     }
     let last = Context::new(world, record.subject(), creation.id, record.desired.clone());
+    balancing::leave(&last).await?;
     if last.provider().origin().adopts() {
         // It stays, so SSH is opened before its tunnel goes.
         tunnel::leave::release(&last).await?;

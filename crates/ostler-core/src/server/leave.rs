@@ -16,7 +16,10 @@ use crate::{
     operation::{self, Driver, Outputs, Step},
     ports::{Reporter, Session},
     reach::wait,
-    server::parting::{self, Parting},
+    server::{
+        balancing,
+        parting::{self, Parting},
+    },
     spec::{AppMeta, Leave, ServerSpec},
     world::{Context, World},
 };
@@ -75,6 +78,7 @@ pub(super) async fn leave(world: &World, record: &ServerRecord) -> Result<()> {
                 if let Some(losses) = member.losses(&record.name, app) {
                     notice(&ctx, Level::Warning, &losses).await;
                 }
+                balancing::leave(&ctx).await?;
                 let plan = Plan {
                     spec: record.desired.clone(),
                     app: cluster.app.clone(),

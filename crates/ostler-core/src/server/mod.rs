@@ -7,6 +7,7 @@ use crate::{model::OperationKind, operation::Definition};
 
 mod adopt;
 pub mod apply;
+mod balancing;
 pub mod create;
 pub mod destroy;
 pub mod drift;

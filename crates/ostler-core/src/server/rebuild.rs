@@ -15,7 +15,7 @@ use crate::{
     ports::Rebuilding,
     reach::fence,
     server::{
-        apply, create, destroy, leave,
+        apply, balancing, create, destroy, leave,
         up::{self, Outcome},
     },
     spec::{ServerSpec, Value},
@@ -101,7 +101,8 @@ pub(super) async fn finish(world: &World, operation: &mut OperationRecord) -> Re
     driver.forward(operation, &steps(), &ctx).await?;
     let session = ctx.take_session();
     let mut operation = apply::begin(world, &apply::Plan::new(spec, false)).await?;
-    let changed = up::run_apply(world, &mut operation, session).await?;
+    // Each of the two is much.
+    let changed = Box::pin(up::run_apply(world, &mut operation, session)).await?;
     Ok(Outcome { created: false, changed })
 }
 
@@ -186,6 +187,7 @@ async fn rebuild_machine(ctx: &Context<'_>, outputs: &Outputs) -> Result<()> {
     let seed = create::seed(ctx, host_key, lifecycle.needs_guest_agent()).await?;
     let mut order = create::order(ctx.world, &ctx.spec, record.created_by, seed, record.machine);
     order.login_key = record.client_key;
+    balancing::leave(ctx).await?;
     fence::at_first(ctx).await?;
     let machine = rebuilding.rebuild(&order, &ctx.reporter).await?;
     promises::doubt(ctx).await?;

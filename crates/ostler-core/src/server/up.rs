@@ -240,7 +240,7 @@ pub async fn resume(world: &World, name: &ServerName) -> Result<Resumed> {
         return Ok(Resumed::Destroyed);
     }
     if let Some(mut operation) = rebuild::unfinished(world, &record).await? {
-        return Ok(Resumed::Up(rebuild::finish(world, &mut operation).await?));
+        return Ok(Resumed::Up(Box::pin(rebuild::finish(world, &mut operation)).await?));
     }
     let mut operation = match latest_apply(world, record.subject()).await? {
         Some(latest) if latest.state == OperationState::Succeeded => {

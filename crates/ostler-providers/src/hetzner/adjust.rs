@@ -4,7 +4,7 @@
 //! hand stays on: Ostler switches off what it has switched on.
 
 use super::{
-    Machine,
+    Machine, balancers,
     client::Client,
     create::protect,
     error::HetznerError,
@@ -44,8 +44,12 @@ pub async fn preflight(
     let changes = changes(machine, server, options, &volumes);
     let costs = |change: &Change<'_>| !matches!(change, Change::Labels | Change::Protect(_) | Change::Firewall(_));
     let catalog = if changes.iter().any(costs) { Some(Catalog::read(client).await?) } else { None };
-    let adjustments = changes.iter().map(|change| sentence(change, server, catalog.as_ref())).collect();
-    let findings = volumes::findings(&volumes, options, Some(server));
+    let behind = balancers::preflight(client, machine, Some(server), options).await?;
+    let mut adjustments: Vec<_> = changes.iter().map(|change| sentence(change, server, catalog.as_ref())).collect();
+    let mut findings = volumes::findings(&volumes, options, Some(server));
+    // Its load balancer is seen to once it is proved.
+    adjustments.extend(behind.adjustments);
+    findings.extend(behind.findings);
     Ok(Reshape { adjustments, findings, ..Reshape::default() })
 }
 

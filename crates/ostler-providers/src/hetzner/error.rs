@@ -62,6 +62,9 @@ pub enum HetznerError {
     /// A volume that another server has.
     #[error("the volume `{volume}` is attached to another server")]
     VolumeTaken { volume: String },
+    /// A load balancer of somebody else.
+    #[error("the project has a load balancer `{0}` already, which Ostler did not make for this state")]
+    BalancerTaken(String),
     /// The image is not there.
     #[error("Hetzner has no image `{name}` for {architecture}")]
     NoImage { name: String, architecture: String },
@@ -119,6 +122,7 @@ impl Classify for HetznerError {
             | Self::NameTaken(_)
             | Self::NoImage { .. }
             | Self::VolumeTaken { .. }
+            | Self::BalancerTaken(_)
             | Self::TooMuchUserData { .. } => Blame::Configuration,
             _ => Blame::Provider,
         }
@@ -133,7 +137,9 @@ impl Classify for HetznerError {
             }
             Self::ReadOnly(_) => "make one with read and write access in the project's console, under Security".into(),
             Self::Unreachable { .. } => "check the network, and `endpoint` in the spec if there is one".into(),
-            Self::NameTaken(_) => "give this one another name, or remove the other one in the console".into(),
+            Self::NameTaken(_) | Self::BalancerTaken(_) => {
+                "give this one another name, or remove the other one in the console".into()
+            }
             Self::NoStock { .. } => "allow more types or locations, or try again later".into(),
             Self::TooMuchUserData { .. } => "name fewer or shorter keys under `authorized_keys`".into(),
             Self::VolumeTaken { .. } => "detach it there first, or name another volume".into(),

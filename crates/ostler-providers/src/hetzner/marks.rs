@@ -1,12 +1,13 @@
 //! What in a project bears Ostler's labels, with what it costs.
 
 use super::{
+    balancers,
     client::Client,
     error::HetznerError,
     labels,
     offers::Catalog,
     remove::describe,
-    wire::{Labels, Resource, Server},
+    wire::{Balancer, Labels, Resource, Server},
 };
 use ostler_core::{model::Marked, model::Price};
 
@@ -48,6 +49,14 @@ pub async fn all(client: &Client) -> Result<Vec<Marked>, HetznerError> {
             marked.in_use = resource.server.or(resource.assignee_id).is_some() || !resource.servers.is_empty();
             all.push(marked);
         }
+    }
+    for balancer in client.list::<Balancer>(balancers::PATH, &ours).await? {
+        let (name, place) = (&balancer.load_balancer_type.name, &balancer.location.name);
+        let price = catalog.sum([catalog.load_balancer(name, place)], String::new());
+        let what = format!("load balancer {} {} at Hetzner ({name} in {place})", balancer.id, balancer.name);
+        let mut marked = marked(what, &balancer.labels, Some(price));
+        marked.in_use = !balancer.targets.is_empty();
+        all.push(marked);
     }
     Ok(all)
 }

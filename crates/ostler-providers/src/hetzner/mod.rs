@@ -6,6 +6,7 @@
 //! bootstraps: the server makes a host key of its own at the first login.
 
 mod adjust;
+mod balancers;
 mod bucket;
 mod client;
 mod create;
@@ -35,7 +36,10 @@ use ostler_core::{
     error::Blame,
     ids::{OperationId, ServerName, StateId},
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Mount, Observed, Power, Price, Reshape},
-    ports::{Fence, Keep, Lifecycle, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping, Volumes},
+    ports::{
+        Balancing, Fence, Keep, Lifecycle, OpenPort, Origin, Pricing, Provider, Rebuilding, Reporter, Reshaping,
+        Volumes,
+    },
     secret::Secret,
     spec::{HetznerEndpoint, HetznerOptions, ImageRef, ProviderOptions, ServerSpec, Size},
 };
@@ -88,6 +92,9 @@ struct Machine {
     /// Ostler protected it.
     #[serde(default)]
     protect: bool,
+    /// Name of the load balancer that it is put behind.
+    #[serde(default)]
+    balancer: Option<String>,
 }
 
 impl Machine {
@@ -107,6 +114,7 @@ impl Machine {
             volumes: BTreeMap::new(),
             backups: false,
             protect: false,
+            balancer: None,
         }
     }
 
@@ -127,9 +135,9 @@ impl Machine {
     }
 }
 
-/// Digest of what the spec says of a server, whichever way its API is reached by.
+/// Digest of what the spec says of a server, whichever way its API is reached by, and whatever stands in front of it.
 fn digest(options: &HetznerOptions) -> String {
-    let mut what = json!(options);
+    let mut what = json!(HetznerOptions { load_balancer: None, ..options.clone() });
     what["endpoint"] = json!(null);
     Sha256::digest(what.to_string()).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -207,7 +215,8 @@ impl HetznerProvider {
             return Ok(observed(Power::Off, None, format!("{detail}, {}", server.status)));
         }
         let ssh = address(&server).map(|address| SocketAddr::new(address, machine.ssh));
-        Ok(observed(Power::On, ssh, detail))
+        let behind = balancers::shown(&client, &machine, server.id).await;
+        Ok(observed(Power::On, ssh, [Some(detail), behind].into_iter().flatten().collect::<Vec<_>>().join(", ")))
     }
 }
 
@@ -239,6 +248,10 @@ impl Provider for HetznerProvider {
     }
 
     fn pricing(&self) -> Option<&dyn Pricing> {
+        Some(self)
+    }
+
+    fn balancing(&self) -> Option<&dyn Balancing> {
         Some(self)
     }
 
@@ -429,6 +442,33 @@ impl Fence for HetznerProvider {
 }
 
 #[async_trait]
+impl Balancing for HetznerProvider {
+    async fn join(
+        &self,
+        record: &MachineRecord,
+        options: &ProviderOptions,
+        keep: &dyn Keep,
+        reporter: &dyn Reporter,
+    ) -> Result<MachineRecord> {
+        let options = options.hetzner().ok_or(HetznerError::NoOptions)?;
+        if options.load_balancer.is_none() && Machine::read(record)?.balancer.is_none() {
+            return Ok(record.clone());
+        }
+        let (mut machine, client, server) = self.server(record).await?;
+        balancers::join(&client, &mut machine, &server, options, keep, reporter).await?;
+        Ok(machine.record())
+    }
+
+    async fn leave(&self, record: &MachineRecord) -> Result<()> {
+        if Machine::read(record)?.balancer.is_none() {
+            return Ok(());
+        }
+        let (machine, client) = self.machine(record).await?;
+        Ok(balancers::leave(&client, &machine).await?)
+    }
+}
+
+#[async_trait]
 impl Pricing for HetznerProvider {
     async fn price(&self, order: &MachineOrder) -> Result<Option<Price>> {
         let options = options(order)?;
@@ -437,6 +477,10 @@ impl Pricing for HetznerProvider {
         let (bound, _) = resources::bound(&client, options).await?;
         let candidates = catalog.candidates(options, &bound);
         let first = candidates.iter().find(|candidate| !candidate.is_sold_out()).or(candidates.first());
-        Ok(first.map(|candidate| catalog.price(candidate, options)))
+        let Some(mut price) = first.map(|candidate| catalog.price(candidate, options)) else { return Ok(None) };
+        if let Some(balancer) = balancers::missing(&client, options, &catalog).await? {
+            price.what = format!("{}, and {balancer}", price.what);
+        }
+        Ok(Some(price))
     }
 }

@@ -101,6 +101,14 @@ impl Catalog {
         price.map_or((0.0, 0.0), |price| price.price_monthly.numbers())
     }
 
+    /// Without and with VAT.
+    pub fn load_balancer(&self, balancer_type: &str, location: &str) -> (f64, f64) {
+        let types = &self.pricing.load_balancer_types;
+        let prices = types.iter().filter(|it| it.name == balancer_type).flat_map(|it| &it.prices);
+        let price = prices.into_iter().find(|price| price.location == location);
+        price.map_or((0.0, 0.0), |price| price.price_monthly.numbers())
+    }
+
     /// Of so many GB.
     pub fn volume(&self, size: u64) -> (f64, f64) {
         let (net, gross) = self.pricing.volume.price_per_gb_month.numbers();

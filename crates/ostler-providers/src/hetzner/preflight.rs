@@ -1,7 +1,7 @@
 //! What stands in the way of a server, all of it, found before anything is made.
 
 use super::{
-    Machine,
+    Machine, balancers,
     client::Client,
     create::find,
     error::HetznerError,
@@ -46,6 +46,7 @@ pub async fn order(
         findings.push(refusal(&HetznerError::NoStock { tried: all }));
     }
     findings.extend(volumes(client, options, order).await?);
+    findings.extend(balancers::preflight(client, &Machine::of(order, options), None, options).await?.findings);
     findings.extend(image(client, order, &candidates).await?);
     findings.extend(name(client, options, order).await?);
     if order.openings.iter().any(|opening| opening.proto == Proto::Tcp && OF_MAIL.contains(&opening.port)) {
@@ -182,6 +183,6 @@ fn warning(message: String, hint: impl Into<Hint>) -> Finding {
     Finding { fatal: false, ..fatal(message, hint) }
 }
 
-fn refusal(error: &HetznerError) -> Finding {
+pub fn refusal(error: &HetznerError) -> Finding {
     Finding { fatal: true, message: error.to_string(), hints: error.hints() }
 }

@@ -1,7 +1,7 @@
 //! Removes what was made for a server, and nothing else. Volumes and Primary IPs that have a name in the spec stay.
 
 use super::{
-    Machine,
+    Machine, balancers,
     client::Client,
     create::protect,
     error::HetznerError,
@@ -25,6 +25,7 @@ pub async fn all(client: &Client, machine: &Machine, options: Option<&HetznerOpt
         client.delete(&format!("/ssh_keys/{}", key.id), "remove the SSH key").await?;
     }
     // What servers share goes with the last of them, if Ostler made it.
+    balancers::remove_last(client, machine).await?;
     let Some(options) = options else { return Ok(()) };
     if let Some(network) = &options.network {
         shared(client, machine, "/networks", &network.name).await?;

@@ -9,7 +9,7 @@ use super::{
     wire::{Acted, Resource, Server},
 };
 use ostler_core::spec::{HetznerAddress, HetznerNetwork, HetznerOptions};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 /// A volume or a Primary IP that is there already, which says where the server must be.
@@ -54,7 +54,13 @@ pub fn short(machine: &Machine) -> String {
 }
 
 /// Whatever has this name; where there is nothing, `body` is made, under `key` of the answer.
-pub async fn ensure(client: &Client, path: &str, key: &str, name: &str, body: Value) -> Result<Resource, HetznerError> {
+pub async fn ensure<T: DeserializeOwned>(
+    client: &Client,
+    path: &str,
+    key: &str,
+    name: &str,
+    body: Value,
+) -> Result<T, HetznerError> {
     if let Some(found) = client.named(path, name).await? {
         return Ok(found);
     }
@@ -75,7 +81,7 @@ pub async fn ensure(client: &Client, path: &str, key: &str, name: &str, body: Va
 /// The placement group of this name.
 pub async fn placement(client: &Client, machine: &Machine, name: &str) -> Result<u64, HetznerError> {
     let body = json!({ "name": name, "type": "spread", "labels": labels::shared(machine, "placement") });
-    Ok(ensure(client, "/placement_groups", "placement_group", name, body).await?.id)
+    Ok(ensure::<Resource>(client, "/placement_groups", "placement_group", name, body).await?.id)
 }
 
 /// The network of this name.

@@ -101,7 +101,7 @@ pub async fn attach(
         "name": name, "size": size.unwrap_or(HetznerVolume::SMALLEST), "server": server, "automount": false,
         "labels": labels::shared(machine, "volume"),
     });
-    let volume = resources::ensure(client, "/volumes", "volume", name, body).await?;
+    let volume: Resource = resources::ensure(client, "/volumes", "volume", name, body).await?;
     // Before it is attached, so that it is known whose it is. One that was made bears that itself.
     if machine.volumes.insert(name.clone(), volume.id) != Some(volume.id) {
         keep.keep(&machine.record()).await?;

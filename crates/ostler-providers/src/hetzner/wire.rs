@@ -1,7 +1,7 @@
 //! What Hetzner Cloud answers: only what is needed of it. New fields and new words for states come at any time, so no field is
 //! closed and no word an enum.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The body of an answer that is none.
@@ -327,6 +327,8 @@ pub struct Pricing {
     pub server_backup: BackupPrice,
     #[serde(default)]
     pub primary_ips: Vec<AddressPrice>,
+    #[serde(default)]
+    pub load_balancer_types: Vec<BalancerType>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -349,4 +351,154 @@ pub struct AddressPrice {
     pub kind: String,
     #[serde(default)]
     pub prices: Vec<LocationPrice>,
+}
+
+/// A load balancer type.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct BalancerType {
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub prices: Vec<LocationPrice>,
+}
+
+/// A load balancer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Balancer {
+    pub id: u64,
+    #[serde(default)]
+    pub name: String,
+    #[serde(default)]
+    pub labels: Labels,
+    #[serde(default)]
+    pub load_balancer_type: BalancerType,
+    #[serde(default)]
+    pub location: Named,
+    #[serde(default)]
+    pub public_net: BalancerNet,
+    #[serde(default)]
+    pub private_net: Vec<PrivateNet>,
+    #[serde(default)]
+    pub services: Vec<Service>,
+    #[serde(default)]
+    pub targets: Vec<Target>,
+}
+
+impl Balancer {
+    /// Its public addresses: `198.51.100.7, 2001:db8::7`.
+    pub fn addresses(&self) -> String {
+        let all = [&self.public_net.ipv4, &self.public_net.ipv6].into_iter().flatten();
+        all.filter_map(|address| address.ip.as_deref()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Its public addresses.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct BalancerNet {
+    #[serde(default)]
+    pub ipv4: Option<BalancerIp>,
+    #[serde(default)]
+    pub ipv6: Option<BalancerIp>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Deserialize)]
+pub struct BalancerIp {
+    #[serde(default)]
+    pub ip: Option<String>,
+}
+
+/// A network that it is in.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PrivateNet {
+    #[serde(default)]
+    pub network: Option<u64>,
+}
+
+/// What it listens for; also as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// `tcp`, `http` or `https`.
+    #[serde(default)]
+    pub protocol: String,
+    pub listen_port: u16,
+    #[serde(default)]
+    pub destination_port: u16,
+    #[serde(default)]
+    pub proxyprotocol: bool,
+    #[serde(default)]
+    pub health_check: HealthCheck,
+}
+
+impl Service {
+    /// Without what only other kinds of checks look at.
+    pub fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        if plain.health_check.protocol != "http" {
+            plain.health_check.http = None;
+        }
+        plain
+    }
+}
+
+/// When a target gets traffic.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthCheck {
+    /// `tcp` or `http`.
+    #[serde(default)]
+    pub protocol: String,
+    #[serde(default)]
+    pub port: u16,
+    /// Seconds.
+    #[serde(default)]
+    pub interval: u16,
+    /// Seconds.
+    #[serde(default)]
+    pub timeout: u16,
+    #[serde(default)]
+    pub retries: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCheck>,
+}
+
+/// What a check by HTTP asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpCheck {
+    /// The vendor says none as null or as nothing.
+    #[serde(default, deserialize_with = "written")]
+    pub domain: Option<String>,
+    #[serde(default)]
+    pub path: String,
+    #[serde(default)]
+    pub tls: bool,
+}
+
+fn written<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty()))
+}
+
+/// Where it sends traffic.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Target {
+    /// Of targets that are servers.
+    #[serde(default)]
+    pub server: Option<Named>,
+    #[serde(default)]
+    pub health_status: Vec<Health>,
+}
+
+impl Target {
+    pub fn is(&self, server: u64) -> bool {
+        self.server.as_ref().is_some_and(|it| it.id == server)
+    }
+}
+
+/// What it finds of one service there.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Health {
+    #[serde(default)]
+    pub listen_port: u16,
+    /// `healthy`, `unhealthy` or `unknown`.
+    #[serde(default)]
+    pub status: String,
 }

@@ -33,6 +33,7 @@ fn a_server_has_its_defaults() {
         backups: false,
         protect: false,
         firewall: true,
+        load_balancer: None,
     };
     assert_eq!(server.provider.hetzner(), Some(&plain));
     let text = "    hetzner: { type: [cx23, cax11], location: [fsn1, nbg1, hel1], network: { name: inner, range: 10.1.0.0/16 }, \

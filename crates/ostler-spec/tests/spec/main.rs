@@ -3,6 +3,7 @@
 mod accepted;
 mod access;
 mod apps;
+mod balancers;
 mod existing;
 mod fixture;
 mod hetzner;

@@ -49,7 +49,8 @@ const IMAGES: [(Id, &str, &str, &str, &str, &str); 8] = [
     (40_093_247, "docker-ce", "x86", "ubuntu", "24.04", "app"),
 ];
 
-const LOAD_BALANCER_TYPES: [(Id, &str, u64, u64); 2] = [(1, "lb11", 5, 25), (2, "lb21", 15, 75)];
+/// Id, name, services, targets, EUR a month.
+const LOAD_BALANCER_TYPES: [(Id, &str, u64, u64, f64); 2] = [(1, "lb11", 5, 25, 5.39), (2, "lb21", 15, 75, 16.40)];
 
 /// The tables of it.
 pub(super) fn tables() -> BTreeMap<Kind, BTreeMap<Id, Value>> {
@@ -126,8 +127,8 @@ fn iso() -> Value {
     })
 }
 
-fn load_balancer_type((id, name, services, targets): (Id, &str, u64, u64)) -> Value {
-    let prices: Vec<Value> = EVERYWHERE.iter().map(|location| price_per_time(location, 5.39)).collect();
+fn load_balancer_type((id, name, services, targets, price): (Id, &str, u64, u64, f64)) -> Value {
+    let prices: Vec<Value> = EVERYWHERE.iter().map(|location| price_per_time(location, price)).collect();
     json!({
         "id": id, "name": name, "description": name.to_uppercase(), "max_connections": 10_000, "max_services": services,
         "max_targets": targets, "max_assigned_certificates": 10, "deprecated": null, "prices": prices,

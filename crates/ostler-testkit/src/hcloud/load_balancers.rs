@@ -28,8 +28,9 @@ pub(super) fn create(state: &mut State, request: &Request) -> Reply {
         let ip = networks::address(state, network, &json!(location), None, None)?;
         list(&mut doc, "private_net").push(json!({ "network": network, "ip": ip.to_string() }));
     }
+    doc["public_net"] = json!({ "enabled": request.flag("public_interface", true) });
     for service in request.list("services") {
-        add_service(&mut doc, service)?;
+        add_service(state, &mut doc, service)?;
     }
     for target in request.list("targets") {
         add_target(state, &mut doc, target)?;
@@ -49,7 +50,7 @@ fn list<'a>(doc: &'a mut Value, name: &str) -> &'a mut Vec<Value> {
     doc[name].as_array_mut().expect("a list")
 }
 
-fn add_service(doc: &mut Value, wanted: &Value) -> Result<(), Refusal> {
+fn add_service(state: &State, doc: &mut Value, wanted: &Value) -> Result<(), Refusal> {
     let protocol = wanted["protocol"].as_str().unwrap_or("tcp");
     let default = match protocol {
         "http" => json!(80),
@@ -75,7 +76,29 @@ fn add_service(doc: &mut Value, wanted: &Value) -> Result<(), Refusal> {
         json!({ "protocol": "tcp", "port": service["destination_port"], "interval": 15, "timeout": 10, "retries": 3 });
     check.as_object_mut().expect("an object").extend(wanted["health_check"].as_object().cloned().unwrap_or_default());
     service["health_check"] = check;
+    check_health(&service)?;
     list(doc, "services").push(service);
+    fits(state, doc, &doc["load_balancer_type"])
+}
+
+/// A check must be over before the next one begins.
+fn check_health(service: &Value) -> Result<(), Refusal> {
+    let check = &service["health_check"];
+    let path = check["http"]["path"].as_str().unwrap_or("/");
+    match check["timeout"].as_u64() > check["interval"].as_u64() || !path.starts_with('/') || path.contains(' ') {
+        true => Err(Refusal::input("health_check", "invalid input in field 'health_check'")),
+        false => Ok(()),
+    }
+}
+
+/// Whether a type takes that many services and targets.
+fn fits(state: &State, doc: &Value, balancer_type: &Value) -> Result<(), Refusal> {
+    let balancer_type = state.doc(Kind::LoadBalancerType, balancer_type.as_u64().unwrap_or(0))?;
+    for (parts, most) in [("services", "max_services"), ("targets", "max_targets")] {
+        if list_of(doc, parts).len() as u64 > balancer_type[most].as_u64().unwrap_or(0) {
+            return Err(Refusal::new(403, "resource_limit_exceeded", &format!("{most} exceeded")));
+        }
+    }
     Ok(())
 }
 
@@ -99,6 +122,10 @@ fn add_target(state: &State, doc: &mut Value, wanted: &Value) -> Result<(), Refu
         if !private && server["public_net"]["ipv4"].is_null() {
             return Err(Refusal::rule("missing_ipv4", "server has no public IPv4 address"));
         }
+        if !private && doc["public_net"]["enabled"] != true {
+            let message = "the public interface is disabled";
+            return Err(Refusal::rule("load_balancer_public_interface_disabled", message));
+        }
     }
     let target = json!({ "type": wanted["type"], "use_private_ip": private });
     let mut target = with_aim(target, wanted);
@@ -109,7 +136,7 @@ fn add_target(state: &State, doc: &mut Value, wanted: &Value) -> Result<(), Refu
         return Err(Refusal::rule("target_already_defined", "target is already defined"));
     }
     list(doc, "targets").push(target);
-    Ok(())
+    fits(state, doc, &doc["load_balancer_type"])
 }
 
 fn list_of<'a>(doc: &'a Value, name: &str) -> &'a [Value] {
@@ -186,7 +213,7 @@ fn change(state: &mut State, id: Id, command: &'static str, request: &Request) -
     let body = &request.body;
     let missing = |what: &str| Refusal::new(404, "not_found", &format!("there is no such {what}"));
     match command {
-        "add_service" => add_service(&mut changed, body)?,
+        "add_service" => add_service(state, &mut changed, body)?,
         "update_service" => {
             let service =
                 list(&mut changed, "services").iter_mut().find(|service| service["listen_port"] == body["listen_port"]);
@@ -197,6 +224,7 @@ fn change(state: &mut State, id: Id, command: &'static str, request: &Request) -
                     _ => service[key] = value.clone(),
                 }
             }
+            check_health(service)?;
         }
         "delete_service" => remove(&mut changed, "services", |service| service["listen_port"] == body["listen_port"])?,
         "add_target" => add_target(state, &mut changed, body)?,
@@ -219,7 +247,12 @@ fn change(state: &mut State, id: Id, command: &'static str, request: &Request) -
         "detach_from_network" => remove(&mut changed, "private_net", |net| net["network"] == body["network"])?,
         "change_algorithm" => changed["algorithm"] = json!({ "type": body["type"] }),
         "change_type" => {
-            changed["load_balancer_type"] = json!(state.find(Kind::LoadBalancerType, &body["load_balancer_type"])?);
+            let wanted = json!(state.find(Kind::LoadBalancerType, &body["load_balancer_type"])?);
+            if wanted == changed["load_balancer_type"] || fits(state, &changed, &wanted).is_err() {
+                let message = "load balancer type does not fit the load balancer";
+                return Err(Refusal::rule("invalid_load_balancer_type", message));
+            }
+            changed["load_balancer_type"] = wanted;
         }
         "enable_public_interface" => changed["public_net"]["enabled"] = json!(true),
         _ => {

@@ -45,6 +45,9 @@ pub struct Machine {
     /// TCP ports that the provider's firewall lets in; `None`: there is none in front of it.
     #[serde(default)]
     pub fence: Option<Vec<u16>>,
+    /// Whether a load balancer of the provider's sends traffic to it.
+    #[serde(default)]
+    pub balanced: bool,
     /// What runs inside; `None` before the first boot.
     pub guest: Option<Guest>,
 }

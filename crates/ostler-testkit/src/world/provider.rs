@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
     model::{Finding, ImageHandle, MachineOrder, MachineRecord, Marked, Observed, OpenPort, Power, Reshape},
-    ports::{Adoption, Fence, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates},
+    ports::{
+        Adoption, Balancing, Fence, Keep, Lifecycle, Origin, Provider, Rebuilding, Reporter, Reshaping, Templates,
+    },
     spec::{LocalOptions, Proto, ProviderOptions, Size, TemplateDigest},
 };
 use serde_json::Value;
@@ -52,6 +54,10 @@ impl Provider for Maker {
     }
 
     fn fence(&self) -> Option<&dyn Fence> {
+        Some(self)
+    }
+
+    fn balancing(&self) -> Option<&dyn Balancing> {
         Some(self)
     }
 
@@ -117,6 +123,7 @@ impl Lifecycle for Maker {
                             seed: None,
                             template: false,
                             fence: order.options.fenced().then(|| tcp(&order.openings)),
+                            balanced: false,
                             guest: None,
                         }
                     }
@@ -162,6 +169,7 @@ impl Lifecycle for Maker {
             .around("provider.stop", async {
                 let found = self.get(machine)?;
                 if found.on {
+                    self.takes_no_traffic(&found);
                     self.dir.say(&format!("stopped {}", found.name));
                 }
                 self.dir.put_machine(&Machine { on: false, ..found });
@@ -185,6 +193,7 @@ impl Lifecycle for Maker {
             .around("provider.remove", async {
                 let found = self.dir.machine(order.server.as_str());
                 if let Some(machine) = found.filter(|m| (m.operation, m.owner) == (order.operation, order.owner)) {
+                    self.takes_no_traffic(&machine);
                     self.faults.middle("provider.remove")?;
                     self.dir.remove(&format!("machines/{}.json", machine.name));
                     self.dir.say(&format!("removed {}", machine.name));
@@ -259,6 +268,7 @@ impl Rebuilding for Maker {
             .around("provider.rebuild", async {
                 let machine = MachineRecord(order.server.to_string());
                 let found = self.get(&machine)?;
+                self.takes_no_traffic(&found);
                 let (seed, guest) = (Some(order.seed.clone()), Some(first_boot(&order.seed.user_data)));
                 self.dir.say(&format!("rebuilt {}", found.name));
                 self.dir.put_machine(&Machine { on: true, seed, guest, ..found });
@@ -275,6 +285,43 @@ impl Fence for Maker {
             .around("provider.admit", async {
                 let found = self.get(machine)?;
                 self.dir.put_machine(&Machine { fence: Some(tcp(openings)), ..found });
+                Ok(())
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Balancing for Maker {
+    async fn join(
+        &self,
+        machine: &MachineRecord,
+        options: &ProviderOptions,
+        _: &dyn Keep,
+        _: &dyn Reporter,
+    ) -> Result<MachineRecord> {
+        let balanced = options.hetzner().is_some_and(|options| options.load_balancer.is_some());
+        self.balance(machine, balanced).await?;
+        Ok(machine.clone())
+    }
+
+    async fn leave(&self, machine: &MachineRecord) -> Result<()> {
+        self.balance(machine, false).await
+    }
+}
+
+impl Maker {
+    /// Nothing is asked for where nothing changes.
+    async fn balance(&self, machine: &MachineRecord, balanced: bool) -> Result<()> {
+        let Some(found) = self.dir.machine(&machine.0).filter(|found| found.balanced != balanced) else {
+            return Ok(());
+        };
+        let call = if balanced { "provider.join" } else { "provider.leave" };
+        self.faults
+            .around(call, async {
+                let done = if balanced { "joined" } else { "left" };
+                self.dir.say(&format!("{done} {}", found.name));
+                self.dir.put_machine(&Machine { balanced, ..found });
                 Ok(())
             })
             .await
@@ -343,6 +390,12 @@ impl FakeWorld {
 
     async fn route_ssh(&self, machine: &MachineRecord) -> Result<MachineRecord> {
         self.faults.around("provider.route_ssh", async { Ok(machine.clone()) }).await
+    }
+
+    fn takes_no_traffic(&self, machine: &Machine) {
+        if machine.balanced {
+            self.dir.say(&format!("traffic met {} while it was taken down", machine.name));
+        }
     }
 
     fn get(&self, machine: &MachineRecord) -> Result<Machine> {

@@ -3,7 +3,7 @@
 //! find out. A new operation needs no more than a line in [`scenario`].
 
 use crate::{
-    bench::{Bench, Verb, clustered, empty, fenced, finished, found, up, web, with_module, with_tunnel},
+    bench::{Bench, Verb, balanced, clustered, empty, finished, found, up, web, with_module, with_tunnel},
     cases::{after_each, at, block_on, cases, each, faults_around, with_power_cuts},
     creating::disturb,
     templates::template,
@@ -45,7 +45,7 @@ fn scenario(operation: &Definition) -> Scenario {
         }
         "rebuild" => {
             let start = empty();
-            block_on(start.must(&Verb::Up(Box::new(fenced(web())))));
+            block_on(start.must(&Verb::Up(Box::new(balanced(web())))));
             Scenario { start, verb: Verb::Rebuild, made: 1..=1, owned, destroys }
         }
         "apply with a tunnel" => {

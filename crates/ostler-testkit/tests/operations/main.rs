@@ -4,6 +4,7 @@
 //! twice, no two runs met, and what is destroyed leaves nothing. The steps come from the operations' own definitions.
 
 mod adopting;
+mod balancing;
 mod bench;
 mod cases;
 mod creating;

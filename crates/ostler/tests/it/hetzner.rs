@@ -114,7 +114,16 @@ fn cloud() -> FakeCloud {
 
 /// How many there are of each family of resources.
 fn left_at(cloud: &FakeCloud) -> BTreeMap<&'static str, usize> {
-    let families = ["servers", "firewalls", "ssh_keys", "networks", "placement_groups", "volumes", "primary_ips"];
+    let families = [
+        "servers",
+        "firewalls",
+        "ssh_keys",
+        "networks",
+        "placement_groups",
+        "volumes",
+        "primary_ips",
+        "load_balancers",
+    ];
     let counts = families.into_iter().map(|family| (family, cloud.resources(family).len()));
     counts.filter(|(_, count)| *count > 0).collect()
 }
@@ -271,4 +280,36 @@ fn what_a_project_can_choose_from_is_shown_with_prices_and_endings() {
     assert!(shows("images").contains("debian-13     x86 arm"), "{}", shows("images"));
     let refused = user.runs(&["hetzner", "types", "--endpoint", "http://example.org/v1"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
+}
+
+#[test]
+fn a_load_balancer_is_planned_with_its_price_and_not_made_before_a_server_is_proved() {
+    let cloud = cloud();
+    let user = User::of(&cloud);
+    let writes = |services: &str| {
+        let endpoint = cloud.url();
+        let hc = format!(
+            "kind: hetzner, token: {{ file: token }}, endpoint: \"{endpoint}\", load_balancers: {{ front: {{ location: fsn1, network: inner, \
+             services: [ {services} ] }} }}"
+        );
+        let hetzner = "type: cx23, location: fsn1, network: inner, ipv4: false, load_balancer: front";
+        user.environment.write(
+            "ostler.yaml",
+            &format!(
+                "providers: {{ hc: {{ {hc} }} }}\nservers:\n  web1: {{ provider: hc, hetzner: {{ {hetzner} }}, \
+                 authorized_keys: [ id_ed25519.pub ] }}\n"
+            ),
+        );
+    };
+    writes("{ listen: 443 }, { listen: 443 }");
+    let refused = user.runs(&["plan", "ostler.yaml"]);
+    assert!(refused.stderr.contains("services[1].listen: port 443 is listened on already"), "{}", refused.stderr);
+    writes("{ listen: 443 }");
+    let plan = user.runs(&["plan", "ostler.yaml"]).ok().stdout;
+    let price = "for cx23 in fsn1, and 6.41 EUR a month (5.39 without VAT) for the load balancer front, which its servers share\n";
+    assert!(plan.contains(price), "{plan}");
+    user.gets_to_ssh(UP);
+    assert!(!left_at(&cloud).contains_key("load_balancers"), "{:?}", left_at(&cloud));
+    user.destroys();
+    assert_eq!(left_at(&cloud), [].into());
 }

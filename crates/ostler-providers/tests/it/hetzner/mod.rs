@@ -1,5 +1,6 @@
 //! Provider `hetzner` against a fake Hetzner Cloud that is held to the vendor's schema.
 
+mod balancers;
 mod fence;
 pub mod lab;
 mod living;

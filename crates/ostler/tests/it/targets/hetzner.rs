@@ -17,7 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-const FAMILIES: [&str; 6] = ["servers", "firewalls", "networks", "ssh_keys", "primary_ips", "placement_groups"];
+const FAMILIES: [&str; 7] =
+    ["servers", "firewalls", "networks", "ssh_keys", "primary_ips", "placement_groups", "load_balancers"];
 const REBUILD: &str = "POST /servers/{id}/actions/rebuild";
 /// What a server listens on that nobody has let in.
 const HIDDEN: u16 = 8080;
@@ -27,6 +28,8 @@ struct Customer {
     environment: TestEnvironment,
     /// What the spec says of tunnels.
     tunnels: String,
+    /// What it says of load balancers, with the comma before.
+    balancers: &'static str,
     cloud: FakeCloud,
     machines: Arc<TargetMachines>,
 }
@@ -36,7 +39,7 @@ impl Customer {
         let cloud = FakeCloud::on_a_thread(Arc::clone(&machines) as _).expect("a cloud");
         let environment = environment();
         environment.write("token", &format!("{TOKEN}\n"));
-        Self { environment, tunnels: String::new(), cloud, machines }
+        Self { environment, tunnels: String::new(), balancers: "", cloud, machines }
     }
 
     /// A spec of servers with their modules.
@@ -53,11 +56,11 @@ impl Customer {
             )
         };
         let servers: String = servers.iter().map(server).collect();
-        let (tunnels, endpoint) = (&self.tunnels, self.cloud.url());
+        let (tunnels, balancers, endpoint) = (&self.tunnels, self.balancers, self.cloud.url());
         self.environment.write(
             "ostler.yaml",
             &format!(
-                "{tunnels}providers:\n  hc: {{ kind: hetzner, endpoint: \"{endpoint}\", token: {{ file: token }} }}\nservers:\n{servers}"
+                "{tunnels}providers:\n  hc: {{ kind: hetzner, endpoint: \"{endpoint}\", token: {{ file: token }}{balancers} }}\nservers:\n{servers}"
             ),
         );
     }
@@ -89,6 +92,17 @@ impl Customer {
     /// Ids of all that the project holds.
     fn holds(&self) -> BTreeMap<&str, Vec<u64>> {
         FAMILIES.into_iter().map(|family| (family, self.cloud.resources(family).into_keys().collect())).collect()
+    }
+
+    /// Names of the servers that get traffic from the load balancer that Ostler makes.
+    fn balanced(&self) -> Vec<String> {
+        let balancers = self.cloud.resources("load_balancers");
+        let front = balancers.values().find(|balancer| balancer["name"] == "front");
+        let targets = front.and_then(|front| front["targets"].as_array()).cloned().unwrap_or_default();
+        let servers = self.cloud.resources("servers");
+        let name =
+            |target: &serde_json::Value| servers[&target["server"]["id"].as_u64()?]["name"].as_str().map(str::to_owned);
+        targets.iter().filter_map(name).collect()
     }
 
     /// Ports that the firewall lets in, as the vendor was told.
@@ -136,13 +150,14 @@ fn is_rebuilt_in_its_place(customer: &Customer) {
     inside("touch /root/mine /var/tmp/mine");
 
     customer.killed_while_rebuilding("web1");
+    assert_eq!(customer.balanced(), [""; 0], "nobody is sent to a server that is made anew");
     let refused = ostler.run(&["up", "ostler.yaml"]);
     assert_eq!(refused.code, 2, "{}{}", refused.stdout, refused.stderr);
     let says = "web1 is being rebuilt, and that has not come to its end";
     assert!(refused.stderr.contains(says) && refused.stderr.contains("`ostler resume web1`"), "{}", refused.stderr);
     ostler.run(&["resume", "web1"]).ok();
 
-    assert_eq!(shown(), before, "address and price stay");
+    assert_eq!((shown(), customer.balanced()), (before, vec!["web1".to_owned()]), "address and price stay");
     assert_eq!(inside("ls /root/mine /var/tmp/mine 2>/dev/null || true"), "");
     let (seed, own) = (seed_key(), own_key());
     assert!(!keys.contains(&seed) && !keys.contains(&own) && own != seed, "{keys:?}, then {seed} and {own}");
@@ -175,8 +190,10 @@ fn from_a_token_to_hardened_servers_and_back() {
         return eprintln!("skipped: hcloud is not there (Debian: hcloud-cli)");
     }
     let Some(machines) = TargetMachines::start() else { return };
-    let customer = Customer::of(machines);
+    let mut customer = Customer::of(machines);
+    customer.balancers = ", load_balancers: { front: { location: nbg1, services: [ { listen: 443 } ] } }";
     let ostler = &customer.environment;
+    customer.hcloud("load-balancer create --name mine --type lb11 --location fsn1");
     customer.hcloud("ssh-key create --name mine --public-key-from-file id_ed25519.pub");
     customer.hcloud("firewall create --name mine");
     customer.hcloud("network create --name mine --ip-range 10.9.0.0/16");
@@ -185,8 +202,11 @@ fn from_a_token_to_hardened_servers_and_back() {
     // The first choice is sold out.
     customer.cloud.sell_out("cx23", "fsn1");
     let modules = "    modules: { time_sync: true, ufw: { preset: web } }\n";
-    customer.writes(&[("web1", modules)]);
-    ostler.run(&["up", "ostler.yaml"]).ok();
+    let behind = ", load_balancer: front";
+    customer.writes_with(behind, &[("web1", modules)]);
+    let made = ostler.run(&["up", "ostler.yaml"]).ok();
+    assert!(made.stdout.contains("web1 is behind the load balancer front ("), "{}{}", made.stdout, made.stderr);
+    assert_eq!(customer.balanced(), ["web1"]);
     assert_eq!(ostler.run(&["ssh", "web1", "--", "hostname; id -un"]).ok().stdout, "web1\nops\n");
     let server = customer.cloud.resources("servers").into_values().next().expect("a server");
     assert_eq!((&server["name"], &server["server_type"]["name"]), (&"web1".into(), &"cx23".into()));
@@ -228,7 +248,7 @@ fn from_a_token_to_hardened_servers_and_back() {
     is_rebuilt_in_its_place(&customer);
 
     // Killed while the server is made, and the answer is lost: it is found again, and there is one.
-    customer.writes(&[("web1", modules), ("web2", "")]);
+    customer.writes_with(behind, &[("web1", modules), ("web2", "")]);
     let requests = customer.cloud.requests_for("POST /servers").len();
     customer.cloud.fail("POST /servers", Fault::ActAndStall);
     let running = ostler.start(&["up", "ostler.yaml", "web2"]);
@@ -241,6 +261,7 @@ fn from_a_token_to_hardened_servers_and_back() {
     ostler.run(&["up", "ostler.yaml", "web2"]).ok();
     assert_eq!(ostler.run(&["ssh", "web2", "--", "hostname"]).ok().stdout, "web2\n");
     assert_eq!(customer.holds()["servers"].len(), 2, "{:?}", customer.holds());
+    assert_eq!(customer.balanced(), ["web1", "web2"]);
 
     ostler.run(&["destroy", "web1", "web2", "--yes"]).ok();
     assert_eq!(customer.holds(), before.0);
