@@ -151,6 +151,12 @@ fn kind(shape: &Shape) -> QuestionKind {
         Shape::Object { fields, .. } => QuestionKind::Fields(fields.iter().map(question).collect()),
         // What a switch would say is said by asking at all.
         Shape::Either(shapes) => match shapes.iter().find(|shape| !matches!(shape, Shape::Bool)).map(kind) {
+            // `true` is no name, and a mapping no text.
+            Some(QuestionKind::Line { .. })
+                if shapes.iter().any(|shape| matches!(shape, Shape::Bool | Shape::Object { .. })) =>
+            {
+                QuestionKind::Any
+            }
             Some(QuestionKind::Line { .. }) => {
                 let number = shapes.iter().any(|shape| matches!(shape, Shape::Int { .. } | Shape::Number { .. }));
                 QuestionKind::Line { expected: shape.noun(), number }

@@ -574,6 +574,19 @@ async fn a_server_of_hetzner_from_the_projects_own_types_and_prices() {
         ("Server type", give("cx33")),
         ("Location", give("nbg1")),
         ("Backups", give("yes")),
+        ("Anything else", give("yes")),
+        ("Server type", give("cx23")),
+        ("Server type", give("")),
+        ("Location", give("fsn1")),
+        ("Location", give("")),
+        ("Private network", give("inner")),
+        ("Volume", give("{ name: data, mount: /etc }")),
+        ("Volume", give("{ name: data, mount: /srv/data }")),
+        ("Volume", give("")),
+        ("Placement", give("web")),
+        ("Public IPv4", Enter),
+        ("Public IPv6", give("kept")),
+        ("Protect", give("yes")),
     ];
     let rest = vec![("take care", give("")), ("Tunnel", Enter), ("apps", give(""))];
     let (outcome, seen) = desk.outcome(all([acts, ssh(), rest, go()])).await;
@@ -588,13 +601,23 @@ servers:
   web1:
     provider: hc
     image: debian-13
-    hetzner: {{ type: cx33, location: nbg1, backups: true }}
+    hetzner:
+      type: [ cx33, cx23 ]
+      location: [ nbg1, fsn1 ]
+      backups: true
+      network: inner
+      volumes: [ {{ mount: /srv/data, name: data }} ]
+      placement: web
+      ipv4: true
+      ipv6: kept
+      protect: true
 ",
         cloud.url()
     );
     assert!(outcome.text.starts_with(&expected), "{}", outcome.text);
     assert_eq!(outcome.secrets, [("hetzner".to_owned(), Secret::new(hcloud::TOKEN))]);
-    assert_eq!(desk.server(&outcome).provider.hetzner().unwrap().types, ["cx33"]);
+    assert_eq!(desk.server(&outcome).provider.hetzner().unwrap().types, ["cx33", "cx23"]);
+    assert!(seen.refusals.iter().any(|said| said.contains("/etc")), "{:?}", seen.refusals);
     let offered = |label: &str| seen.choices.iter().find(|(name, _)| name == label).map(|(_, help)| help.as_str());
     assert_eq!(offered("cx33"), Some("4 cores, 8 GB, disk 80 GB, x86, 6.53 EUR a month"));
     assert_eq!((offered("nbg1"), offered("hel1")), (Some("Nuremberg, DE; 6.53 EUR a month"), None));

@@ -64,6 +64,26 @@ pub fn ask(dialog: &mut Dialog<'_>, hetzner: &Hetzner) -> Step<()> {
     let location = dialog.talk.choose("hetzner.location", ask, &choices, 0)?;
     dialog.put(&["hetzner", "location"], text(&choices[location].label));
     dialog.ask(&["hetzner", "backups"], "Backups?")?;
+    more(dialog)
+}
+
+/// Asks for what most servers do without.
+fn more(dialog: &mut Dialog<'_>) -> Step<()> {
+    let help = "other types and locations where these are sold out, a private network, volumes, a placement group, addresses, protection";
+    let ask = Ask { question: "Anything else of Hetzner's?", help };
+    if !dialog.talk.confirm("hetzner.more", ask, "ask me", "that will do", false)? {
+        return Ok(());
+    }
+    dialog.ask_for_more(&["hetzner", "type"], "Server type", |_| {})?;
+    dialog.ask_for_more(&["hetzner", "location"], "Location", |_| {})?;
+    dialog.ask(&["hetzner", "network"], "Private network:")?;
+    dialog.ask_as(&["hetzner", "volumes"], "Volume", |question| {
+        question.help.push_str(", such as `{ name: data, size: 20, mount: /srv/data }`");
+    })?;
+    dialog.ask(&["hetzner", "placement"], "Placement group:")?;
+    dialog.ask(&["hetzner", "ipv4"], "Public IPv4:")?;
+    dialog.ask(&["hetzner", "ipv6"], "Public IPv6:")?;
+    dialog.ask(&["hetzner", "protect"], "Protect it?")?;
     Ok(())
 }
 
