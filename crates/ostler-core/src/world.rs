@@ -2,11 +2,12 @@
 
 use crate::{
     error::{Blame, Failure, Result},
+    event::{EventKind, Level},
     hint::{Hint, Next},
     ids::{OperationId, ServerName, StateId},
     model::{MachineRecord, Observed, Power, ServerRecord, TunnelRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
-    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Session, Store, Through, Tunnels},
+    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Reporter, Session, Store, Through, Tunnels},
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, Promise, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
@@ -81,6 +82,16 @@ impl World {
         }
     }
 
+    /// All servers on record.
+    pub(crate) async fn servers(&self) -> Result<Vec<ServerRecord>> {
+        let mut servers = Vec::new();
+        for seen in self.store.overview().await? {
+            // One may have been destroyed meanwhile.
+            servers.extend(self.store.server(&seen.name).await?);
+        }
+        Ok(servers)
+    }
+
     /// The provider of a kind.
     pub fn provider(&self, kind: ProviderKind) -> &dyn Provider {
         self.providers[&kind].as_ref()
@@ -132,6 +143,11 @@ impl<'a> Context<'a> {
     pub fn new(world: &'a World, subject: Subject, operation: OperationId, spec: ServerSpec) -> Self {
         let reporter = world.log.scope(Some((subject, &spec.name)), Some(operation));
         Self { world, subject, operation, spec, reporter, session: Mutex::default() }
+    }
+
+    /// Says something that people should know.
+    pub(crate) async fn notice(&self, level: Level, message: impl Into<String>) {
+        self.reporter.report(EventKind::Notice { level, message: message.into() }).await;
     }
 
     /// Leaves a login to what comes next.

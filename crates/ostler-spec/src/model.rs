@@ -112,6 +112,14 @@ impl ServerSpec {
         self.apps.iter().filter_map(|app| catalog.apps.iter().find(|meta| meta.name == *app))
     }
 
+    /// The server whose cluster this one joins by an app; `None`: it joins none.
+    pub fn joins(&self, app: &AppMeta) -> Option<&str> {
+        match self.app_params.get(&app.name)?.get(&app.peer.as_ref()?.param)? {
+            Value::String(name) if !name.is_empty() => Some(name),
+            _ => None,
+        }
+    }
+
     /// What opens the catalog's encrypted values, where the server has apps that may hold some.
     pub fn vault_password(&self) -> Option<&SecretRef> {
         self.catalog.as_ref().filter(|_| !self.apps.is_empty())?.vault_password.as_ref()

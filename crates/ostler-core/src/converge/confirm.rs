@@ -10,10 +10,10 @@ use crate::{
         guard, server_log,
     },
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     hint::{Hint, Next},
     model::Power,
-    ports::{Output, Reporter, SSH_FAILED, Session},
+    ports::{Output, SSH_FAILED, Session},
     reach::{
         RUN_AS_ROOT, wait,
         waiting::{self, WAITING},
@@ -99,7 +99,7 @@ fn until_listening(port: u16, slowness: u32) -> String {
 async fn say_rolled_back(ctx: &Context<'_>, line: &str) {
     if let Some((time, why)) = line.trim().split_once(' ') {
         let message = format!("at {time} the server restored its old SSH and firewall settings: {why}");
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        ctx.notice(Level::Warning, message).await;
     }
 }
 
@@ -139,7 +139,7 @@ impl Armed<'_> {
         let said = self.extend(session.as_ref(), &first).await;
         if let Some(why) = said.as_deref().and_then(server_log::not_written) {
             let message = format!("/var/log/ansible.log was not written: {why}");
-            self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+            self.ctx.notice(Level::Warning, message).await;
         }
         let alive = said.is_some();
         let user = if changed_all { self.ctx.spec.user.clone() } else { self.ctx.record().await?.login_user };
@@ -224,8 +224,8 @@ impl Armed<'_> {
     /// The old settings are put back: at once where the old session still lives, else when the clock runs out.
     async fn roll_back(&self, session: Box<dyn Session>, cause: Failure) -> Failure {
         let ctx = self.ctx;
-        let message = "no new connection succeeds: the server restores its old SSH and firewall settings".into();
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        let message = "no new connection succeeds: the server restores its old SSH and firewall settings";
+        ctx.notice(Level::Warning, message).await;
         let script = format!("{CALL} now");
         let at_once = as_root(session.as_ref(), &script);
         let _ = tokio::time::timeout(Duration::from_secs(20), at_once).await;

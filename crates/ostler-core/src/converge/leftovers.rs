@@ -8,8 +8,8 @@ use crate::{
         promises,
     },
     error::{Blame, Failure, Result},
-    event::{AnsibleReport, EventKind, Level},
-    ports::{Reporter, RunSummary, Session},
+    event::{AnsibleReport, Level},
+    ports::{RunSummary, Session},
     reach::{RUN_AS_ROOT, wait, waiting},
     world::Context,
 };
@@ -97,5 +97,5 @@ pub(crate) async fn forget_children(ctx: &Context<'_>) -> Result<()> {
 }
 
 async fn warn(ctx: &Context<'_>, message: String) {
-    ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+    ctx.notice(Level::Warning, message).await;
 }

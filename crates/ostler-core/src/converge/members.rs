@@ -9,7 +9,7 @@ use crate::{
     model::{Phase, ServerRecord},
     ports::Session,
     reach::RUN_AS_ROOT,
-    spec::{AppMeta, Leave, Peer, Value},
+    spec::{AppMeta, Leave},
     text::one_line,
     world::World,
 };
@@ -19,7 +19,6 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cluster<'a> {
     pub app: &'a AppMeta,
-    pub peer: &'a Peer,
     pub scripts: &'a Leave,
 }
 
@@ -31,29 +30,24 @@ pub(crate) fn clusters<'a>(world: &'a World, record: &'a ServerRecord) -> impl I
 impl<'a> Cluster<'a> {
     /// That of an app, if servers become members by it.
     pub fn of(app: &'a AppMeta) -> Option<Self> {
-        let peer = app.peer.as_ref()?;
-        Some(Self { app, peer, scripts: peer.leave.as_ref()? })
+        Some(Self { app, scripts: app.peer.as_ref()?.leave.as_ref()? })
     }
 
     /// The server that this one joins, or its own name where it joins none.
     pub fn root<'r>(&self, record: &'r ServerRecord) -> &'r str {
-        match record.desired.app_params.get(&self.app.name).and_then(|params| params.get(&self.peer.param)) {
-            Some(Value::String(name)) if !name.is_empty() => name,
-            _ => record.name.as_str(),
-        }
+        record.desired.joins(self.app).unwrap_or(record.name.as_str())
     }
 
     /// The other servers on record that are members of the same.
     pub async fn others(&self, world: &World, of: &ServerRecord) -> Result<Vec<ServerRecord>> {
-        let mut others = Vec::new();
-        for seen in world.store.overview().await?.into_iter().filter(|seen| seen.name != of.name) {
-            let Some(record) = world.store.server(&seen.name).await? else { continue };
+        let is_other = |record: &ServerRecord| {
             let is_set_up = record.machine.is_some() && record.phase >= Phase::Provision;
-            if is_set_up && record.desired.apps.contains(&self.app.name) && self.root(&record) == self.root(of) {
-                others.push(record);
-            }
-        }
-        Ok(others)
+            record.name != of.name
+                && is_set_up
+                && record.desired.apps.contains(&self.app.name)
+                && self.root(record) == self.root(of)
+        };
+        Ok(world.servers().await?.into_iter().filter(is_other).collect())
     }
 
     /// The first of these servers that is a manager and lets us in, with its login and what it says of all members; else why none is. With

@@ -7,10 +7,10 @@
 
 use crate::{
     error::Result,
-    event::{EventKind, Level},
+    event::Level,
     ids::{OperationId, ServerName},
     model::{Phase, Power, ServerRecord},
-    ports::{ConnectError, Reporter, Session},
+    ports::{ConnectError, Session},
     reach::{RUN_AS_ROOT, wait},
     secret::Secret,
     spec::{AppMeta, Peer, Value},
@@ -45,11 +45,7 @@ pub(crate) async fn ask(ctx: &Context<'_>) -> Result<Answers> {
     let mut answers = Answers::default();
     for app in ctx.world.catalog.apps.iter().filter(|app| ctx.spec.apps.contains(&app.name)) {
         let Some(peer) = &app.peer else { continue };
-        let params = ctx.spec.app_params.get(&app.name);
-        let Some(Value::String(name)) = params.and_then(|params| params.get(&peer.param)) else { continue };
-        if name.is_empty() {
-            continue;
-        }
+        let Some(name) = ctx.spec.joins(app) else { continue };
         let prefix = format!("{}_peer", app.name.replace('-', "_"));
         match await_answer(ctx, app, peer, name).await? {
             Ok(text) => {
@@ -88,7 +84,7 @@ async fn await_answer(ctx: &Context<'_>, app: &AppMeta, peer: &Peer, name: &str)
         }
         if !told {
             let message = format!("waiting for {name}, which is worked on: {why}");
-            ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+            ctx.notice(Level::Info, message).await;
             told = true;
         }
         wait::pause(ctx, PAUSE).await?;
@@ -117,10 +113,7 @@ async fn question(
     let Some(record) = ctx.world.store.server(name).await? else {
         return Ok(Err(format!("there is no server `{name}`")));
     };
-    let params = record.desired.app_params.get(&app.name);
-    if let Some(Value::String(other)) = params.and_then(|params| params.get(&peer.param))
-        && !other.is_empty()
-    {
+    if let Some(other) = record.desired.joins(app) {
         return Ok(Err(format!("{name} itself names {other}, so name that one")));
     }
     if record.machine.is_none() || matches!(record.phase, Phase::Create | Phase::Connect | Phase::Access) {
@@ -166,12 +159,5 @@ pub(crate) async fn log_in(
 }
 
 fn words(error: &ConnectError) -> String {
-    match error {
-        ConnectError::NoAnswer(words)
-        | ConnectError::Barred(words)
-        | ConnectError::Refused(words)
-        | ConnectError::Broken(words)
-        | ConnectError::TooManyKeys { words, .. } => one_line(words),
-        ConnectError::HostKey { .. } => "it shows another host key than the one on record".to_owned(),
-    }
+    error.words().map_or_else(|| "it shows another host key than the one on record".to_owned(), one_line)
 }

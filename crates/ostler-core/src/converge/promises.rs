@@ -8,9 +8,9 @@
 use crate::{
     converge::{diagnosis::is_change, host_vars},
     error::{Blame, Failure, Result},
-    event::{AnsibleReport, EventKind, Level},
+    event::{AnsibleReport, Level},
     hint::{Hint, Next},
-    ports::{ConnectError, Credential, LET_IN, Login, Reporter, Session},
+    ports::{ConnectError, Credential, LET_IN, Login, Session},
     reach::RUN_AS_ROOT,
     secret::Secret,
     spec::{RootLogin, ServerSpec, SshAuth},
@@ -60,7 +60,7 @@ pub(crate) async fn prove(ctx: &Context<'_>, session: &dyn Session) -> Result<()
     let mut notes = Notes::new();
     let proved = try_all(ctx, session, &mut notes).await;
     for (level, message) in notes {
-        ctx.reporter.report(EventKind::Notice { level, message }).await;
+        ctx.notice(level, message).await;
     }
     proved?;
     store.put_secret(Some(ctx.subject), PROVED, &promise).await
@@ -243,14 +243,7 @@ async fn refused(ctx: &Context<'_>, session: &dyn Session, words: &str) -> Failu
 }
 
 fn not_proved(what: &str, error: &ConnectError) -> (Level, String) {
-    let why = match error {
-        ConnectError::NoAnswer(words)
-        | ConnectError::Barred(words)
-        | ConnectError::Refused(words)
-        | ConnectError::TooManyKeys { words, .. }
-        | ConnectError::Broken(words) => one_line(words),
-        ConnectError::HostKey { .. } => "another machine answers there".to_owned(),
-    };
+    let why = error.words().map_or_else(|| "another machine answers there".to_owned(), one_line);
     (Level::Info, format!("not proved: {what} ({why})"))
 }
 

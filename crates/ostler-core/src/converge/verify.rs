@@ -139,7 +139,7 @@ async fn try_tunnel(ctx: &Context<'_>, tunnel: Option<&TunnelRecord>) -> Result<
             session.close().await;
             Ok(Outcome::Kept)
         }
-        Err(error) => Ok(Outcome::Broken(one_line(&proof::words(error)))),
+        Err(error) => Ok(Outcome::Broken(one_line(&proof::words(&error)))),
     }
 }
 

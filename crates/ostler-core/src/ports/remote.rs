@@ -94,6 +94,20 @@ pub enum ConnectError {
     Broken(String),
 }
 
+impl ConnectError {
+    /// What the server and ssh said; `None`: another host key was shown, and nothing more.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Self::NoAnswer(words)
+            | Self::Barred(words)
+            | Self::Refused(words)
+            | Self::TooManyKeys { words, .. }
+            | Self::Broken(words) => Some(words),
+            Self::HostKey { .. } => None,
+        }
+    }
+}
+
 /// What comes of a TCP connection to a port, in the words of port scanners.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortState {

@@ -6,10 +6,10 @@
 
 use crate::{
     error::Result,
-    event::{EventKind, Level},
+    event::Level,
     ids::{OperationId, StateId},
     model::{KeyPair, Seed, mac_address},
-    ports::{Output, Reporter},
+    ports::Output,
     spec::{Address, Network, ServerSpec},
     world::Context,
 };
@@ -140,7 +140,7 @@ pub(crate) async fn show(ctx: &Context<'_>, output: &Output) -> Result<()> {
         Err(_) => {}
     }
     for message in messages {
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        ctx.notice(Level::Warning, message).await;
     }
     Ok(())
 }

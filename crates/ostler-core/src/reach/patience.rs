@@ -8,11 +8,10 @@
 
 use crate::{
     error::{Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     hint::{Hint, Next},
     model::Phase,
     operation::Interrupt,
-    ports::Reporter,
     reach::wait,
     world::Context,
 };
@@ -170,7 +169,7 @@ impl<'a, 'w> Wait<'a, 'w> {
         if !std::mem::replace(&mut self.told, true) {
             let seconds = length.as_secs().max(1);
             let message = format!("{why}; trying again in {seconds} s, because limits count each attempt");
-            self.ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+            self.ctx.notice(Level::Warning, message).await;
         }
     }
 

@@ -7,12 +7,12 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     hint::{Hint, Next},
     ids::ServerName,
     model::Power,
     operation::Interrupt,
-    ports::{ConnectError, Credential, HostKey, Reporter, Session},
+    ports::{ConnectError, Credential, HostKey, Session},
     reach::{
         cloud_init,
         patience::{Awaited, Missed, Wait, awaited},
@@ -95,7 +95,7 @@ pub(crate) async fn for_proof(
         ctx.server(),
         counted.words
     );
-    ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+    ctx.notice(Level::Warning, message).await;
     tokio::time::sleep(ctx.world.wait.window).await;
     for_new_login(ctx, user, counted.lasts).await.map_err(|mut failure| {
         failure.causes.push(counted.words);

@@ -1,10 +1,6 @@
 //! Says for whom a server waits while nothing else is heard of it: another package manager may be at work for minutes.
 
-use crate::{
-    event::{EventKind, Level},
-    ports::{Reporter, Session},
-    world::Context,
-};
+use crate::{event::Level, ports::Session, world::Context};
 use std::{convert::Infallible, time::Duration};
 
 /// Says what a task or script waits for, if one does: its process, and the words.
@@ -34,7 +30,7 @@ async fn tell(ctx: &Context<'_>, session: &dyn Session) -> Infallible {
 pub(crate) async fn say(ctx: &Context<'_>, waits_for: &str, told: &mut String) {
     if !waits_for.is_empty() && waits_for != told {
         let message = format!("waiting for another package manager: {waits_for}");
-        ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+        ctx.notice(Level::Info, message).await;
     }
     waits_for.clone_into(told);
 }

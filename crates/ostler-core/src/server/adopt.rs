@@ -7,12 +7,12 @@ use crate::{
         leftovers, pending_sshd, run,
     },
     error::{Blame, Failure, Result},
-    event::{AnsibleReport, EventKind, Level},
+    event::{AnsibleReport, Level},
     hint::{Hint, Next},
     ids::RunId,
     model::{Phase, Seed},
     operation::{Outputs, Step},
-    ports::{Credential, HostKey, Origin, Output, Playbook, Reporter, RunRequest, Session},
+    ports::{Credential, HostKey, Origin, Output, Playbook, RunRequest, Session},
     reach::{RUN_AS_ROOT, refusal, wait, waiting},
     secret::Secret,
     server::create,
@@ -139,7 +139,7 @@ async fn choose<'k>(ctx: &Context<'_>, shown: &'k [HostKey], address: &str) -> R
     let fingerprint = &first.fingerprint;
     if ctx.world.accept_new_host_keys {
         let message = format!("trusted the host key {fingerprint} of {name} as it was shown: nobody compared it");
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        ctx.notice(Level::Warning, message).await;
         return Ok(first);
     }
     match ctx
@@ -260,7 +260,7 @@ impl FirstAccount<'_> {
         let output = waiting::told(ctx, *session, self.run(&seconds.to_string(), PREPARE)).await;
         let output = output.map_err(|failure| another_account(failure, &ctx.spec).because_of(message.clone()))?;
         for line in output.stdout.lines() {
-            ctx.reporter.report(EventKind::Notice { level: Level::Warning, message: line.to_owned() }).await;
+            ctx.notice(Level::Warning, line.to_owned()).await;
         }
         if output.status == 0 {
             return Ok(());
@@ -354,7 +354,7 @@ async fn take_access(ctx: &Context<'_>, _: &Outputs) -> Result<()> {
             record.login_user
         ),
     };
-    ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+    ctx.notice(Level::Warning, message).await;
     Ok(())
 }
 

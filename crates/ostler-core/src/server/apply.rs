@@ -8,10 +8,10 @@ use crate::{
         verify::{self, Logins},
     },
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     model::{OperationKind, OperationRecord, OperationState, Phase, Power, ServerRecord, TunnelRecord, Verification},
     operation::{self, Outputs, Step},
-    ports::{Reporter, Session},
+    ports::Session,
     reach::{fence, wait},
     server::{balancing, create::Keeper},
     spec::{CatalogSource, ServerSpec},
@@ -150,7 +150,7 @@ async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
     }
     if let Some(reshaping) = reshape {
         if base.observe().await?.power == Power::On {
-            notice(base, Level::Info, "shutting down to change the virtual hardware").await;
+            base.notice(Level::Info, "shutting down to change the virtual hardware").await;
         }
         balancing::leave(base).await?;
         lifecycle.stop(&machine, SHUTDOWN_GRACE).await?;
@@ -158,7 +158,7 @@ async fn power(ctx: &ApplyContext<'_>, _: &Outputs) -> Result<()> {
         base.update(|record| record.machine = Some(machine.clone())).await?;
     }
     if base.observe().await?.power == Power::Off && reshape.is_none() {
-        notice(base, Level::Warning, "the machine was off; starting it").await;
+        base.notice(Level::Warning, "the machine was off; starting it").await;
     }
     let mut machine = lifecycle.start(&machine, &base.reporter).await?;
     base.update(|record| record.machine = Some(machine.clone())).await?;
@@ -210,7 +210,7 @@ async fn converge(ctx: &ApplyContext<'_>) -> Result<Converged> {
         .await?;
     if let Some(CatalogSource { url, commit, .. }) = base.spec.catalog.as_ref().filter(|_| !base.spec.apps.is_empty()) {
         let commit = commit.as_deref().unwrap_or("unknown");
-        notice(base, Level::Info, &format!("apps come from {url}, commit {commit}")).await;
+        base.notice(Level::Info, format!("apps come from {url}, commit {commit}")).await;
     }
     let request = run::request(base, &before, session.transport(), false).await?;
     let run = request.run;
@@ -403,10 +403,10 @@ async fn verify(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
         session.close().await;
         let verified = verified?;
         base.update(|record| record.verified = Some(verified.clone())).await?;
-        notice(base, Level::Info, &format!("verified: {}", verified.summary())).await;
+        base.notice(Level::Info, format!("verified: {}", verified.summary())).await;
         for (promise, why) in verified.broken().filter(|(promise, _)| promise.of_others) {
             let message = format!("not so: {} ({why}, and nothing in the spec opens it)", promise.says);
-            notice(base, Level::Warning, &message).await;
+            base.notice(Level::Warning, message).await;
         }
         let ours = verified.broken().filter(|(promise, _)| !promise.of_others);
         if let Some(failure) = verify::failure(base.server(), &verified, ours) {
@@ -421,7 +421,3 @@ async fn verify(ctx: &ApplyContext<'_>, outputs: &Outputs) -> Result<()> {
 
 /// Between two tries of promises.
 const PAUSE: Duration = Duration::from_secs(1);
-
-async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
-    ctx.reporter.report(EventKind::Notice { level, message: message.to_owned() }).await;
-}

@@ -1,6 +1,6 @@
 //! Who sends traffic to a server: only load balancers of its provider, and only while it is what its spec says.
 //!
-//! Both are a small part of the work that they are done in, so their futures do not make it larger.
+//! Both are called from deep within other work, so their futures are boxed: a debug build would need too large a stack.
 
 use crate::{error::Result, server::create::Keeper, world::Context};
 use futures::future::{BoxFuture, FutureExt};

@@ -3,14 +3,14 @@
 use crate::{
     converge::access,
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     ids::{OperationId, ServerName},
     model::{
         ImageHandle, KeyPair, MachineOrder, MachineRecord, OperationKind, OperationRecord, OperationState, Phase, Seed,
         ServerRecord,
     },
     operation::{self, Outputs, Step},
-    ports::{Keep, Origin, Provider, Reporter},
+    ports::{Keep, Origin, Provider},
     reach::{cloud_init, fence, host_key, wait},
     server::{adopt, template},
     spec::ServerSpec,
@@ -221,7 +221,7 @@ async fn say_slowness(ctx: &Context<'_>) -> Result<()> {
     if slowness > 1 && !ctx.world.wait.exact {
         let limit = ctx.world.wait.limit(slowness).as_secs();
         let message = format!("the machine is emulated: waiting up to {limit} s for each stage");
-        ctx.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+        ctx.notice(Level::Info, message).await;
     }
     Ok(())
 }

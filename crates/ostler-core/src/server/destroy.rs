@@ -2,12 +2,11 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     hint::{Hint, Next},
     ids::ServerName,
     model::{Marked, OperationState},
     operation::Driver,
-    ports::Reporter,
     server::{apply, balancing, create, leave},
     subject::Subject,
     tunnel::{self, account},
@@ -33,7 +32,7 @@ async fn undo(world: &World, name: &ServerName, erase_volumes: bool) -> Result<(
     apply::close_interrupted(world, &record).await?;
     let mut creation = create::operation_of(world, &record).await?;
     if creation.state == OperationState::Succeeded {
-        // It is much, and destroying is a small part of other work.
+        // Boxed, because its future would be too large within others for a stack in a debug build.
         Box::pin(leave::leave(world, &record)).await?;
     }
     let last = Context::new(world, record.subject(), creation.id, record.desired.clone());
@@ -71,7 +70,7 @@ async fn undo(world: &World, name: &ServerName, erase_volumes: bool) -> Result<(
     for Marked { what, price, .. } in kept {
         let price = price.map(|price| format!(", {price}")).unwrap_or_default();
         let message = format!("kept: {what}{price}");
-        last.reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+        last.notice(Level::Info, message).await;
     }
     world.store.remove_server(record.subject()).await
 }

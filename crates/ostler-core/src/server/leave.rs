@@ -10,11 +10,11 @@ use crate::{
         peer,
     },
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     hint::{Hint, Next},
     model::{OperationKind, OperationRecord, OperationState, Phase, ServerRecord},
     operation::{self, Driver, Outputs, Step},
-    ports::{Reporter, Session},
+    ports::Session,
     reach::wait,
     server::{
         balancing,
@@ -73,10 +73,10 @@ pub(super) async fn leave(world: &World, record: &ServerRecord) -> Result<()> {
         let ctx = Context::new(world, record.subject(), record.created_by, record.desired.clone());
         match parting {
             Parting::Nothing | Parting::Last { .. } => {}
-            Parting::Unknown(why) => notice(&ctx, Level::Warning, &parting::stays(&record.name, app, &why)).await,
+            Parting::Unknown(why) => ctx.notice(Level::Warning, parting::stays(&record.name, app, &why)).await,
             Parting::Member(member) => {
                 if let Some(losses) = member.losses(&record.name, app) {
-                    notice(&ctx, Level::Warning, &losses).await;
+                    ctx.notice(Level::Warning, losses).await;
                 }
                 balancing::leave(&ctx).await?;
                 let plan = Plan {
@@ -178,7 +178,7 @@ impl LeaveContext<'_> {
                 return Ok(Err(why));
             }
             if !told {
-                self.note(Level::Info, &format!("waiting: {why}")).await;
+                self.base.notice(Level::Info, format!("waiting: {why}")).await;
                 told = true;
             }
             wait::pause(&self.base, pause).await?;
@@ -206,10 +206,6 @@ impl LeaveContext<'_> {
         let record = self.base.record().await?;
         peer::log_in(self.base.world, &record, self.base.operation).await
     }
-
-    async fn note(&self, level: Level, message: &str) {
-        notice(&self.base, level, message).await;
-    }
 }
 
 async fn drain(ctx: &LeaveContext<'_>, _: &Outputs) -> Result<()> {
@@ -218,7 +214,7 @@ async fn drain(ctx: &LeaveContext<'_>, _: &Outputs) -> Result<()> {
     }
     if let Err(why) = ctx.on_manager(&ctx.scripts()?.drain, &[], MOVING).await? {
         let message = format!("what runs on {} has not all moved elsewhere: {why}", ctx.base.server());
-        ctx.note(Level::Warning, &message).await;
+        ctx.base.notice(Level::Warning, message).await;
     }
     Ok(())
 }
@@ -243,9 +239,9 @@ async fn demote(ctx: &LeaveContext<'_>, _: &Outputs) -> Result<()> {
             session.close().await;
             Err(Failure::new(Blame::Target, why).because_of(what))
         }
-        // Nobody loses a voice that was heard.
+        // Silent as it is, it takes no part in what the others decide.
         Err(_) => {
-            ctx.note(Level::Warning, &format!("{what}, and can't be reached: {why}")).await;
+            ctx.base.notice(Level::Warning, format!("{what}, and can't be reached: {why}")).await;
             Ok(())
         }
     }
@@ -261,7 +257,7 @@ async fn leave_cluster(ctx: &LeaveContext<'_>, _: &Outputs) -> Result<Left> {
     let session = match ctx.own_session().await? {
         Ok(session) => session,
         Err(why) => {
-            ctx.note(Level::Warning, &format!("it can't leave by itself: {why}")).await;
+            ctx.base.notice(Level::Warning, format!("it can't leave by itself: {why}")).await;
             return Ok(Left { left: false });
         }
     };
@@ -270,7 +266,7 @@ async fn leave_cluster(ctx: &LeaveContext<'_>, _: &Outputs) -> Result<Left> {
         match tell(session.as_ref(), &ctx.scripts()?.leave, &[]).await {
             Ok(_) => break true,
             Err(why) if Instant::now() >= until => {
-                ctx.note(Level::Warning, &format!("it does not leave by itself: {why}")).await;
+                ctx.base.notice(Level::Warning, format!("it does not leave by itself: {why}")).await;
                 break false;
             }
             Err(_) => wait::pause(&ctx.base, PAUSE).await?,
@@ -298,11 +294,7 @@ async fn forget(ctx: &LeaveContext<'_>, outputs: &Outputs) -> Result<()> {
         said = ctx.on_manager(script, &["force"], PAUSE).await?;
     }
     if let Err(why) = said {
-        ctx.note(Level::Warning, &parting::stays(name, app, &why)).await;
+        ctx.base.notice(Level::Warning, parting::stays(name, app, &why)).await;
     }
     Ok(())
-}
-
-async fn notice(ctx: &Context<'_>, level: Level, message: &str) {
-    ctx.reporter.report(EventKind::Notice { level, message: message.to_owned() }).await;
 }

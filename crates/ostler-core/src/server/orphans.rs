@@ -52,8 +52,7 @@ pub struct Search {
 pub async fn search(world: &World, places: Vec<ProviderOptions>) -> Result<Search> {
     let mut known: BTreeSet<OperationId> = BTreeSet::new();
     let mut places: Vec<ProviderOptions> = std::iter::once(ProviderOptions::on_this_machine()).chain(places).collect();
-    for seen in world.store.overview().await? {
-        let Some(server) = world.store.server(&seen.name).await? else { continue };
+    for server in world.servers().await? {
         known.insert(server.created_by);
         places.push(server.desired.provider);
     }

@@ -18,7 +18,7 @@ use crate::{
         apply, balancing, create, destroy, leave,
         up::{self, Outcome},
     },
-    spec::{ServerSpec, Value},
+    spec::ServerSpec,
     world::{Context, World, secret_name},
 };
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ pub(super) async fn finish(world: &World, operation: &mut OperationRecord) -> Re
     driver.forward(operation, &steps(), &ctx).await?;
     let session = ctx.take_session();
     let mut operation = apply::begin(world, &apply::Plan::new(spec, false)).await?;
-    // Each of the two is much.
+    // Boxed, because the futures of both together are too large for a stack in a debug build.
     let changed = Box::pin(up::run_apply(world, &mut operation, session)).await?;
     Ok(Outcome { created: false, changed })
 }
@@ -120,12 +120,7 @@ async fn begin(world: &World, record: &ServerRecord) -> Result<OperationRecord> 
 async fn refuse_member(world: &World, record: &ServerRecord) -> Result<()> {
     let name = &record.name;
     for app in world.catalog.apps.iter().filter(|app| record.desired.apps.contains(&app.name)) {
-        let Some(peer) = &app.peer else { continue };
-        let joined = |spec: &ServerSpec| match spec.app_params.get(&app.name)?.get(&peer.param)? {
-            Value::String(name) if !name.is_empty() => Some(name.clone()),
-            _ => None,
-        };
-        if let Some(other) = joined(&record.desired) {
+        if let Some(other) = record.desired.joins(app) {
             let message =
                 format!("{name} has joined the {} of {other}, and would be a stranger to it afterwards", app.name);
             return Err(Failure::new(Blame::User, message)
@@ -137,13 +132,9 @@ async fn refuse_member(world: &World, record: &ServerRecord) -> Result<()> {
                         .with(" makes a new one, which joins"),
                 ));
         }
-        let mut members = Vec::new();
-        for seen in world.store.overview().await? {
-            let other = world.store.server(&seen.name).await?;
-            if other.is_some_and(|other| joined(&other.desired).is_some_and(|joined| joined == name.as_str())) {
-                members.push(seen.name.to_string());
-            }
-        }
+        let servers = world.servers().await?;
+        let members = servers.iter().filter(|other| other.desired.joins(app) == Some(name.as_str()));
+        let members: Vec<&str> = members.map(|other| other.name.as_str()).collect();
         if !members.is_empty() {
             let members = members.join(", ");
             let message =

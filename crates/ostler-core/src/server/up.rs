@@ -53,7 +53,7 @@ pub async fn look(world: &World, spec: &ServerSpec) -> Result<Known> {
         known.recorded = Some((record, creation));
     }
     // Before anything is made that it would be for.
-    known.tunnel = look_at_tunnel(world, spec).await?;
+    known.tunnel = account::look(world, spec, known.recorded.as_ref().map(|(record, _)| record)).await?;
     let made_by = match &known.recorded {
         None => OperationId::new(),
         Some((record, _)) if record.machine.is_none() => record.created_by,

@@ -2,10 +2,10 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     ids::ServerName,
     model::{ServerRecord, TunnelChange, TunnelLedger, TunnelPlan, TunnelRecord},
-    ports::{KeepTunnel, Reporter, TunnelOrder},
+    ports::{KeepTunnel, TunnelOrder},
     spec::{ServerSpec, TunnelOptions},
     world::{Context, World, tunnel_of},
 };
@@ -75,7 +75,7 @@ pub(crate) async fn close(ctx: &Context<'_>, tunnel: &TunnelRecord) -> Result<()
     let keep = Keeping { ctx, tunnel: tunnel.clone() };
     let stays = ctx.world.tunnels.close(&order(ctx.world, ctx.server(), tunnel), tunnel.made.clone(), &keep).await?;
     for message in stays {
-        ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        ctx.notice(Level::Warning, message).await;
     }
     ctx.put_tunnel(None).await
 }

@@ -2,9 +2,9 @@
 
 use crate::{
     error::{Blame, Failure, Result},
-    event::{EventKind, Level},
+    event::Level,
     model::TunnelRecord,
-    ports::{Output, Reporter, Session},
+    ports::{Output, Session},
     reach::{fence, wait},
     tunnel::{account, proof},
     world::Context,
@@ -74,7 +74,7 @@ pub(crate) async fn rescue(ctx: &Context<'_>, tunnel: &mut TunnelRecord) -> Resu
             Err(failure) => {
                 let message =
                     failure.causes.first().map_or(failure.message.clone(), |why| format!("{}: {why}", failure.message));
-                ctx.reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+                ctx.notice(Level::Warning, message).await;
                 return Ok(false);
             }
         }

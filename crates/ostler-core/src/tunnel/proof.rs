@@ -23,12 +23,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Logs in through the tunnel, with the pinned host key, as soon as it leads to the server. Changes nothing.
 pub(crate) async fn login(ctx: &Context<'_>, tunnel: &TunnelRecord) -> Result<Box<dyn Session>> {
-    let (begun, limit) = (Instant::now(), ctx.world.wait.limit(ctx.observe().await?.slowness));
+    let attempt = match Attempt::of(ctx, tunnel).await? {
+        Ok(attempt) => attempt,
+        Err(error) => return Err(failed(ctx, tunnel, &error)),
+    };
+    let (begun, limit) = (Instant::now(), ctx.world.wait.limit(attempt.slowness));
     loop {
-        match try_login(ctx, tunnel).await? {
+        match attempt.make(ctx).await {
             Ok(session) => return Ok(session),
             Err(ConnectError::NoAnswer(_) | ConnectError::Barred(_)) if begun.elapsed() < limit => {}
-            Err(error) => return Err(failed(ctx, tunnel, words(error))),
+            Err(error) => return Err(failed(ctx, tunnel, &error)),
         }
         tokio::select! {
             () = tokio::time::sleep(PAUSE.min(ctx.world.wait.interval)) => {}
@@ -42,34 +46,48 @@ pub(crate) async fn try_login(
     ctx: &Context<'_>,
     tunnel: &TunnelRecord,
 ) -> Result<Result<Box<dyn Session>, ConnectError>> {
-    let observed = ctx.observe().await?;
-    let address = observed.ssh.unwrap_or(SocketAddr::from(([0, 0, 0, 0], tunnel.port)));
-    let login = ctx.login(address, &ctx.spec.user).await?;
-    // A login without a way through would go by the port, and prove nothing.
-    let Some(through) = Through::of(tunnel) else {
-        return Ok(Err(ConnectError::Broken("it is not made to its end".to_owned())));
-    };
-    let login = Login { through: Some(through), ..login };
-    Ok(ctx.world.remote.connect(&login, LOGIN * observed.slowness.max(1)).await)
+    Ok(match Attempt::of(ctx, tunnel).await? {
+        Ok(attempt) => attempt.make(ctx).await,
+        Err(error) => Err(error),
+    })
 }
 
-/// What a server and ssh said.
-pub(crate) fn words(error: ConnectError) -> String {
-    match error {
-        ConnectError::HostKey { expected, offered } => {
-            let offered = offered.unwrap_or_else(|| "another".to_owned());
-            format!("what answers shows host key {offered}, and {} is pinned", expected.join(" or "))
-        }
-        ConnectError::NoAnswer(words)
-        | ConnectError::Barred(words)
-        | ConnectError::Refused(words)
-        | ConnectError::TooManyKeys { words, .. }
-        | ConnectError::Broken(words) => words,
+/// A login through a tunnel, which may be tried again and again: the provider is asked only once.
+struct Attempt {
+    login: Login,
+    slowness: u32,
+}
+
+impl Attempt {
+    async fn of(ctx: &Context<'_>, tunnel: &TunnelRecord) -> Result<Result<Self, ConnectError>> {
+        // A login without a way through would go by the port, and prove nothing.
+        let Some(through) = Through::of(tunnel) else {
+            return Ok(Err(ConnectError::Broken("it is not made to its end".to_owned())));
+        };
+        let observed = ctx.observe().await?;
+        let address = observed.ssh.unwrap_or(SocketAddr::from(([0, 0, 0, 0], tunnel.port)));
+        let login = Login { through: Some(through), ..ctx.login(address, &ctx.spec.user).await? };
+        Ok(Ok(Self { login, slowness: observed.slowness }))
+    }
+
+    async fn make(&self, ctx: &Context<'_>) -> Result<Box<dyn Session>, ConnectError> {
+        ctx.world.remote.connect(&self.login, LOGIN * self.slowness.max(1)).await
     }
 }
 
-fn failed(ctx: &Context<'_>, tunnel: &TunnelRecord, words: String) -> Failure {
-    let mut lines: Vec<String> = words.lines().map(str::to_owned).collect();
+/// What a server and ssh said.
+pub(crate) fn words(error: &ConnectError) -> String {
+    match error {
+        ConnectError::HostKey { expected, offered } => {
+            let offered = offered.as_deref().unwrap_or("another");
+            format!("what answers shows host key {offered}, and {} is pinned", expected.join(" or "))
+        }
+        _ => error.words().unwrap_or_default().to_owned(),
+    }
+}
+
+fn failed(ctx: &Context<'_>, tunnel: &TunnelRecord, error: &ConnectError) -> Failure {
+    let mut lines: Vec<String> = words(error).lines().map(str::to_owned).collect();
     let last = lines.pop().unwrap_or_default();
     let server = ctx.server();
     let failure = Failure::new(Blame::Target, last)

@@ -86,7 +86,7 @@ async fn findings(
     catalog: &Catalog,
 ) -> Result<Vec<Finding>, HetznerError> {
     let HetznerBalancer { name, balancer_type, location, network, .. } = wanted;
-    if found.is_some_and(|found| !is_ours(machine, found)) {
+    if found.is_some_and(|found| !labels::are_ours(machine, &found.labels)) {
         return Ok(vec![refusal(&HetznerError::BalancerTaken(name.clone()))]);
     }
     let mut findings = Vec::new();
@@ -187,7 +187,7 @@ async fn bring(
         Some(found) => found,
         None => make(client, machine, wanted).await?,
     };
-    if !is_ours(machine, &balancer) {
+    if !labels::are_ours(machine, &balancer.labels) {
         return Err(HetznerError::BalancerTaken(wanted.name.clone()));
     }
     let mut joined = false;
@@ -236,7 +236,7 @@ async fn make(client: &Client, machine: &Machine, wanted: &HetznerBalancer) -> R
 pub async fn leave(client: &Client, machine: &Machine) -> Result<(), HetznerError> {
     let (Some(_), Some(server)) = (&machine.balancer, machine.id) else { return Ok(()) };
     for balancer in client.list::<Balancer>(PATH, &[]).await? {
-        if is_ours(machine, &balancer) {
+        if labels::are_ours(machine, &balancer.labels) {
             take_out(client, &balancer, server).await?;
         }
     }
@@ -247,7 +247,9 @@ pub async fn leave(client: &Client, machine: &Machine) -> Result<(), HetznerErro
 pub async fn remove_last(client: &Client, machine: &Machine) -> Result<(), HetznerError> {
     let Some(name) = &machine.balancer else { return Ok(()) };
     match client.named::<Balancer>(PATH, name).await? {
-        Some(balancer) if is_ours(machine, &balancer) && balancer.targets.is_empty() => remove(client, &balancer).await,
+        Some(balancer) if labels::are_ours(machine, &balancer.labels) && balancer.targets.is_empty() => {
+            remove(client, &balancer).await
+        }
         _ => Ok(()),
     }
 }
@@ -276,10 +278,6 @@ async fn all(client: &Client, machine: &Machine, options: &HetznerOptions) -> Re
     }
 }
 
-fn is_ours(machine: &Machine, balancer: &Balancer) -> bool {
-    balancer.labels.get(labels::STATE).is_some_and(|state| *state == machine.owner.to_string())
-}
-
 async fn take_out(client: &Client, balancer: &Balancer, server: u64) -> Result<(), HetznerError> {
     if !balancer.targets.iter().any(|target| target.is(server)) {
         return Ok(());
@@ -304,7 +302,9 @@ fn others<'a>(
     wanted: Option<&HetznerBalancer>,
     all: &'a [Balancer],
 ) -> Vec<Change<'a>> {
-    let others = all.iter().filter(|it| is_ours(machine, it) && wanted.is_none_or(|wanted| wanted.name != it.name));
+    let others = all
+        .iter()
+        .filter(|it| labels::are_ours(machine, &it.labels) && wanted.is_none_or(|wanted| wanted.name != it.name));
     let concerned = others
         .filter(|it| it.targets.iter().any(|target| target.is(server)) || machine.balancer.as_ref() == Some(&it.name));
     concerned.map(|other| Change::Leave { other, last: other.targets.iter().all(|target| target.is(server)) }).collect()

@@ -1,6 +1,6 @@
 //! By which labels Ostler knows its own. They are the only way: a server's name may be anybody's.
 
-use super::Machine;
+use super::{Machine, wire::Labels};
 use ostler_core::ids::{OperationId, StateId};
 use serde_json::{Value, json};
 
@@ -26,6 +26,11 @@ pub fn of_server(machine: &Machine, role: &str) -> Value {
 /// Of what outlives it, or is shared with others.
 pub fn shared(machine: &Machine, role: &str) -> Value {
     json!({ (STATE): machine.owner, (ROLE): role })
+}
+
+/// Whether these say that the state of this machine made it, for whichever server.
+pub fn are_ours(machine: &Machine, labels: &Labels) -> bool {
+    labels.get(STATE).is_some_and(|state| *state == machine.owner.to_string())
 }
 
 /// Selects what an operation made.

@@ -46,8 +46,7 @@ pub async fn server(client: &Client, server: &Server) -> Result<(), HetznerError
 
 async fn shared(client: &Client, machine: &Machine, path: &str, name: &str) -> Result<(), HetznerError> {
     let Some(found) = client.named::<Resource>(path, name).await? else { return Ok(()) };
-    let ours = found.labels.get(labels::STATE).is_some_and(|state| *state == machine.owner.to_string());
-    if ours && found.servers.is_empty() && found.load_balancers.is_empty() {
+    if labels::are_ours(machine, &found.labels) && found.servers.is_empty() && found.load_balancers.is_empty() {
         client.delete(&format!("{path}/{}", found.id), &format!("remove {name}")).await?;
     }
     Ok(())

@@ -81,11 +81,11 @@ pub fn findings(all: &[Resource], options: &HetznerOptions, server: Option<&Serv
 
 /// Whether it is Ostler's to take away from the server: it attached or made it.
 pub fn is_ours(machine: &Machine, volume: &Resource) -> bool {
-    machine.volumes.values().any(|id| *id == volume.id) || was_made_here(machine, volume)
+    was_attached(machine, volume) || labels::are_ours(machine, &volume.labels)
 }
 
-fn was_made_here(machine: &Machine, volume: &Resource) -> bool {
-    volume.labels.get(labels::STATE).is_some_and(|state| *state == machine.owner.to_string())
+fn was_attached(machine: &Machine, volume: &Resource) -> bool {
+    machine.volumes.values().any(|id| *id == volume.id)
 }
 
 /// Attaches one to the server; it is made where it is missing, and grown where it is smaller than the spec says.
@@ -135,14 +135,14 @@ pub async fn detach(client: &Client, volume: &Resource) -> Result<(), HetznerErr
 /// Those of the machine that outlive it, with their prices.
 pub async fn kept(client: &Client, machine: &Machine) -> Result<Vec<Marked>, HetznerError> {
     let all = all(client, machine, None).await?;
-    let kept: Vec<_> = all.iter().filter(|volume| machine.volumes.values().any(|id| *id == volume.id)).collect();
+    let kept: Vec<_> = all.iter().filter(|volume| was_attached(machine, volume)).collect();
     if kept.is_empty() {
         return Ok(Vec::new());
     }
     let catalog = Catalog::read(client).await?;
     let marked = kept.into_iter().map(|volume| Marked {
         what: format!("volume {} {} at Hetzner ({} GB)", volume.id, volume.name, volume.size),
-        owner: was_made_here(machine, volume).then_some(machine.owner),
+        owner: labels::are_ours(machine, &volume.labels).then_some(machine.owner),
         operation: None,
         in_use: volume.server.is_some(),
         price: Some(catalog.sum([catalog.volume(volume.size)], String::new())),
@@ -153,7 +153,7 @@ pub async fn kept(client: &Client, machine: &Machine) -> Result<Vec<Marked>, Het
 /// Removes those of the machine that Ostler made.
 pub async fn erase(client: &Client, machine: &Machine) -> Result<(), HetznerError> {
     for volume in all(client, machine, None).await? {
-        if !machine.volumes.values().any(|id| *id == volume.id) || !was_made_here(machine, &volume) {
+        if !was_attached(machine, &volume) || !labels::are_ours(machine, &volume.labels) {
             continue;
         }
         // Another server may have got it since.

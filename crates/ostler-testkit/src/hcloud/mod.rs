@@ -185,6 +185,24 @@ impl FakeCloud {
         ids.into_iter().filter_map(|id| Some((id, state.view(kind, id).ok()?))).collect()
     }
 
+    /// Families of resources of which Ostler makes some.
+    pub const FAMILIES: [&str; 8] = [
+        "servers",
+        "firewalls",
+        "ssh_keys",
+        "networks",
+        "placement_groups",
+        "volumes",
+        "primary_ips",
+        "load_balancers",
+    ];
+
+    /// How many resources there are of each of them; a family without any is left out.
+    pub fn holdings(&self) -> BTreeMap<&'static str, usize> {
+        let counts = Self::FAMILIES.into_iter().map(|family| (family, self.resources(family).len()));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
     /// All requests so far, in order, with those that failed.
     pub fn requests(&self) -> Vec<Seen> {
         self.cloud.lock().requests.clone()

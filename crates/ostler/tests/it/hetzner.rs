@@ -112,22 +112,6 @@ fn cloud() -> FakeCloud {
     FakeCloud::on_a_thread(Arc::new(Nowhere::default())).expect("a cloud")
 }
 
-/// How many there are of each family of resources.
-fn left_at(cloud: &FakeCloud) -> BTreeMap<&'static str, usize> {
-    let families = [
-        "servers",
-        "firewalls",
-        "ssh_keys",
-        "networks",
-        "placement_groups",
-        "volumes",
-        "primary_ips",
-        "load_balancers",
-    ];
-    let counts = families.into_iter().map(|family| (family, cloud.resources(family).len()));
-    counts.filter(|(_, count)| *count > 0).collect()
-}
-
 /// One server with what goes with it.
 fn one_server() -> BTreeMap<&'static str, usize> {
     ["servers", "firewalls", "ssh_keys", "primary_ips"].map(|family| (family, 1)).into()
@@ -156,11 +140,11 @@ fn killed_at(endpoint: &str, fault: Fault, then: &[&str]) {
     let case = format!("killed at {endpoint} ({fault:?}), then {then:?}");
     let finished = user.runs(then);
     assert!(finished.code == 5 && finished.stderr.contains("waiting for SSH"), "{case}: {}", finished.stderr);
-    assert_eq!(left_at(&cloud), one_server(), "{case}");
+    assert_eq!(cloud.holdings(), one_server(), "{case}");
     let servers = cloud.resources("servers");
     assert_eq!(servers.values().next().expect("a server")["status"], "running", "{case}");
     user.destroys();
-    assert_eq!(left_at(&cloud), [].into(), "{case}");
+    assert_eq!(cloud.holdings(), [].into(), "{case}");
 }
 
 #[test]
@@ -189,9 +173,9 @@ fn of_two_ostlers_that_want_one_name_one_gets_it_and_the_other_is_told() {
     if loser.servers() == 1 {
         loser.destroys();
     }
-    assert_eq!(left_at(&cloud), one_server(), "the winner's is untouched");
+    assert_eq!(cloud.holdings(), one_server(), "the winner's is untouched");
     winner.destroys();
-    assert_eq!(left_at(&cloud), [].into());
+    assert_eq!(cloud.holdings(), [].into());
 }
 
 #[test]
@@ -213,7 +197,7 @@ fn a_plan_says_what_a_server_costs_and_what_keeps_it_from_being_made() {
     let refused = user.runs(UP);
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(refused.stderr.contains("`hc` does not accept the token"), "{}", refused.stderr);
-    assert_eq!((left_at(&cloud), user.servers()), ([].into(), 0));
+    assert_eq!((cloud.holdings(), user.servers()), ([].into(), 0));
 }
 
 #[test]
@@ -233,10 +217,10 @@ fn a_server_that_never_boots_is_listed_and_destroyed_where_that_is_asked_for() {
     let refused = user.runs(&["rebuild", "web1", "--yes"]);
     assert!(refused.code == 2 && refused.stderr.contains("web1 is not made to its end"), "{}", refused.stderr);
     user.destroys();
-    assert_eq!(left_at(&cloud), [].into());
+    assert_eq!(cloud.holdings(), [].into());
     let failed = user.gets_to_ssh(&[UP, &["--on-failure", "destroy"]].concat());
     assert!(failed.stderr.contains("What was made of web1 has been destroyed"), "{}", failed.stderr);
-    assert_eq!((left_at(&cloud), user.servers()), ([].into(), 0));
+    assert_eq!((cloud.holdings(), user.servers()), ([].into(), 0));
 }
 
 #[test]
@@ -309,7 +293,7 @@ fn a_load_balancer_is_planned_with_its_price_and_not_made_before_a_server_is_pro
     let price = "for cx23 in fsn1, and 6.41 EUR a month (5.39 without VAT) for the load balancer front, which its servers share\n";
     assert!(plan.contains(price), "{plan}");
     user.gets_to_ssh(UP);
-    assert!(!left_at(&cloud).contains_key("load_balancers"), "{:?}", left_at(&cloud));
+    assert!(!cloud.holdings().contains_key("load_balancers"), "{:?}", cloud.holdings());
     user.destroys();
-    assert_eq!(left_at(&cloud), [].into());
+    assert_eq!(cloud.holdings(), [].into());
 }

@@ -140,18 +140,7 @@ impl Lab {
 
     /// How many there are of each family of resources that Ostler makes.
     pub fn left(&self) -> BTreeMap<&'static str, usize> {
-        let families = [
-            "servers",
-            "firewalls",
-            "ssh_keys",
-            "networks",
-            "placement_groups",
-            "volumes",
-            "primary_ips",
-            "load_balancers",
-        ];
-        let counts = families.into_iter().map(|family| (family, self.cloud.resources(family).len()));
-        counts.filter(|(_, count)| *count > 0).collect()
+        self.cloud.holdings()
     }
 
     /// The only server.

@@ -17,8 +17,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-const FAMILIES: [&str; 7] =
-    ["servers", "firewalls", "networks", "ssh_keys", "primary_ips", "placement_groups", "load_balancers"];
 const REBUILD: &str = "POST /servers/{id}/actions/rebuild";
 /// What a server listens on that nobody has let in.
 const HIDDEN: u16 = 8080;
@@ -91,7 +89,10 @@ impl Customer {
 
     /// Ids of all that the project holds.
     fn holds(&self) -> BTreeMap<&str, Vec<u64>> {
-        FAMILIES.into_iter().map(|family| (family, self.cloud.resources(family).into_keys().collect())).collect()
+        FakeCloud::FAMILIES
+            .into_iter()
+            .map(|family| (family, self.cloud.resources(family).into_keys().collect()))
+            .collect()
     }
 
     /// Names of the servers that get traffic from the load balancer that Ostler makes.
