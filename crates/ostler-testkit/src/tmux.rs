@@ -78,8 +78,7 @@ impl Terminal {
         self.call(&[&["send-keys"], keys].concat());
     }
 
-    /// Gives the window another size; returns when the program has been told. (A key that comes in the same instant would wait for the
-    /// next one: crossterm looks at one of the two.)
+    /// Gives the window another size; returns when the program has been told.
     ///
     /// # Panics
     /// If the window does not get it.
