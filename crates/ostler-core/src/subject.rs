@@ -35,6 +35,12 @@ impl fmt::Display for Subject {
 pub enum SubjectKind {
     /// A machine under management.
     Server,
+    /// A project that is served by one.
+    Site,
+    /// A part of the DNS that records are made in.
+    Zone,
+    /// A certificate with its key.
+    Certificate,
 }
 
 impl SubjectKind {
@@ -42,6 +48,9 @@ impl SubjectKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             SubjectKind::Server => "server",
+            SubjectKind::Site => "site",
+            SubjectKind::Zone => "zone",
+            SubjectKind::Certificate => "certificate",
         }
     }
 }

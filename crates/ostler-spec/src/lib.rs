@@ -10,6 +10,7 @@ mod apps;
 mod balancer;
 mod catalog;
 mod convert;
+mod dns;
 mod encoding;
 pub mod error;
 mod fault;
@@ -45,6 +46,7 @@ mod walk;
 
 pub use balancer::{HetznerBalancer, HetznerHealth, HetznerHttpCheck, HetznerService};
 pub use catalog::*;
+pub use dns::{DnsOptions, ZoneSpec};
 pub use encoding::decode;
 pub use fault::{Fault, SpecFaults, join as key_path};
 pub use hetzner::hetzner_endpoint;

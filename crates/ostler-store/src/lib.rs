@@ -8,6 +8,7 @@
 mod children;
 mod codec;
 mod database;
+mod documents;
 mod entities;
 mod error;
 mod events;
@@ -33,7 +34,7 @@ use ostler_core::{
     event::{Event, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
     model::{OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
-    ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
+    ports::{ChildRecord, Document, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
     subject::{Subject, SubjectKind},
 };
@@ -156,6 +157,23 @@ impl Store for SeaStore {
 
     async fn remove_server(&self, server: Subject) -> Result<()> {
         self.write(|db| async move { servers::remove(&db, server).await }).await
+    }
+
+    async fn document(&self, subject: Subject) -> Result<Option<String>> {
+        self.read(|db| async move { documents::get(&db, subject).await }).await
+    }
+
+    async fn documents(&self, kind: SubjectKind) -> Result<Vec<Document>> {
+        self.read(|db| async move { documents::all(&db, kind).await }).await
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<()> {
+        let document = document.clone();
+        self.write(|db| async move { documents::put(&db, &document).await }).await
+    }
+
+    async fn remove_document(&self, subject: Subject) -> Result<()> {
+        self.write(|db| async move { documents::remove(&db, subject).await }).await
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {

@@ -3,7 +3,7 @@
 use crate::{
     codec::{Row, word},
     database::{begin, retry},
-    entities::{server, subject},
+    entities::{document, server, subject},
     error::{Fault, StoreError},
 };
 use ostler_core::{
@@ -70,6 +70,9 @@ pub async fn forget_unused(db: &impl ConnectionTrait, subject: Subject) -> Resul
     let id = subject.id.to_string();
     let exists = match subject.kind {
         SubjectKind::Server => server::Entity::find_by_id(&id).count(db).await? > 0,
+        SubjectKind::Site | SubjectKind::Zone | SubjectKind::Certificate => {
+            document::Entity::find_by_id(&id).count(db).await? > 0
+        }
     };
     if !exists {
         subject::Entity::delete_by_id(&id).exec(db).await?;

@@ -1,6 +1,7 @@
 //! What core needs from the outside, as traits. `wiring.rs` of the binary joins them to their implementations.
 
 mod ask;
+mod dns;
 mod engine;
 mod provider;
 mod remote;
@@ -9,6 +10,7 @@ mod store;
 mod tunnel;
 
 pub use ask::*;
+pub use dns::*;
 pub use engine::*;
 pub use provider::*;
 pub use remote::*;

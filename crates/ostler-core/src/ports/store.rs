@@ -80,6 +80,17 @@ pub enum LeaseAnswer {
     HeldBy(Lease),
 }
 
+/// What is on record of a subject that is no server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// What it is about.
+    pub subject: Subject,
+    /// What that is called.
+    pub name: String,
+    /// The record, as JSON.
+    pub text: String,
+}
+
 /// Which events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
@@ -124,6 +135,16 @@ pub trait Store: Send + Sync {
     /// Removes a server with its secrets and children. Its operations and events stay as history; its name is free once the lease on it is
     /// given back. None there: fine.
     async fn remove_server(&self, server: Subject) -> Result<()>;
+
+    /// What is on record of a subject that is no server: JSON that only the room of its kind reads. Holds no secret.
+    async fn document(&self, subject: Subject) -> Result<Option<String>>;
+    /// What is on record of all subjects of a kind, by name.
+    async fn documents(&self, kind: SubjectKind) -> Result<Vec<Document>>;
+    /// Inserts or replaces one. Fails if another subject has its name.
+    async fn put_document(&self, document: &Document) -> Result<()>;
+    /// Removes what is on record of a subject, with its secrets and children. Its name is free once the lease on it is given back. None there:
+    /// fine.
+    async fn remove_document(&self, subject: Subject) -> Result<()>;
 
     /// Inserts an operation with its steps.
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()>;

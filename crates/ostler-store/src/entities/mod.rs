@@ -4,6 +4,7 @@
 //! and times are microseconds since 1970 in a 64-bit integer, because MariaDB cuts its own timestamps to seconds.
 
 pub mod child;
+pub mod document;
 pub mod event;
 pub mod lease;
 pub mod operation;

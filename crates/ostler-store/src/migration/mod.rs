@@ -8,6 +8,7 @@ mod m0002_event_ids_and_lease_tokens;
 mod m0003_subjects;
 mod m0004_forgetting;
 mod m0005_verified;
+mod m0006_documents;
 
 use crate::{database, error::Fault};
 use sea_orm::{DatabaseBackend, DatabaseConnection, EntityTrait, QuerySelect};
@@ -56,6 +57,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_subjects::Migration),
             Box::new(m0004_forgetting::Migration),
             Box::new(m0005_verified::Migration),
+            Box::new(m0006_documents::Migration),
         ]
     }
 }

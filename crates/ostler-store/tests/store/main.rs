@@ -33,6 +33,7 @@ on_every_database! {
     a_server_is_kept_whole_and_replaced,
     servers_come_by_name,
     removing_a_server_takes_its_secrets_and_children,
+    documents_come_by_name_and_go_with_their_secrets,
     a_name_has_one_subject,
     a_server_that_is_made_anew_is_another_one,
     an_operation_is_kept_whole,

@@ -4,13 +4,13 @@ use crate::fixtures::*;
 use ostler_core::{
     Blame, Failure,
     event::{Event, EventKind, Level, NewEvent},
-    ids::{EventNumber, LeaseToken, OperationId},
+    ids::{EventNumber, LeaseToken, OperationId, SubjectId},
     model::{
         MachineRecord, OperationKind, OperationRecord, OperationState, Phase, ServerRecord, StepRecord, StepState,
     },
-    ports::{EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
+    ports::{Document, EventFilter, Lease, LeaseAnswer, LeaseOwner, Liveness, Store},
     secret::Secret,
-    subject::SubjectKind,
+    subject::{Subject, SubjectKind},
 };
 use std::time::Duration;
 
@@ -67,6 +67,51 @@ pub async fn removing_a_server_takes_its_secrets_and_children(store: &dyn Store)
     assert!(store.secret(Some(stays), "key").await.unwrap().is_some());
     assert_eq!(store.children(stays).await.unwrap().len(), 1);
     assert_eq!(store.secret(None, "key").await.unwrap(), Some(Secret::new("mine")));
+}
+
+/// Of what is no server a document is on record, by its own name among those of its kind.
+pub async fn documents_come_by_name_and_go_with_their_secrets(store: &dyn Store) {
+    let mut documents = Vec::new();
+    for (kind, name) in [(SubjectKind::Site, "shop"), (SubjectKind::Site, "blog"), (SubjectKind::Zone, "shop")] {
+        let subject = store.claim_name(kind, name).await.unwrap();
+        assert_eq!(store.document(subject).await.unwrap(), None);
+        documents.push(Document { subject, name: name.into(), text: format!(r#"{{"of":"{kind:?} {name}"}}"#) });
+    }
+    for document in &documents {
+        store.put_document(&Document { text: "{}".into(), ..document.clone() }).await.unwrap();
+        store.put_document(document).await.unwrap();
+        store.put_secret(Some(document.subject), "key", &Secret::new("text")).await.unwrap();
+    }
+    let (shop, blog) = (&documents[0], &documents[1]);
+    assert_eq!(store.document(shop.subject).await.unwrap().as_ref(), Some(&shop.text));
+    assert_eq!(store.documents(SubjectKind::Site).await.unwrap(), [blog.clone(), shop.clone()]);
+    assert_eq!(store.documents(SubjectKind::Certificate).await.unwrap(), []);
+    let twin = Document { subject: Subject { id: SubjectId::new(), ..shop.subject }, ..shop.clone() };
+    let twin = store.put_document(&twin).await.expect_err("two sites have the same name");
+    assert_eq!(twin.message, "the name `shop` is already taken");
+
+    let record = OperationRecord { subject: shop.subject, ..operation("shop") };
+    store.begin_operation(&record).await.unwrap();
+    let told = NewEvent { subject: Some(shop.subject), operation: Some(record.id), ..notice("deployed") };
+    store.append_events(&[told]).await.unwrap();
+    store.set_operation_state(record.id, OperationState::Succeeded, None, &[]).await.unwrap();
+    let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+    assert_eq!(store.operations_to_forget(in_an_hour).await.unwrap(), [], "the newest of a site that is there");
+
+    let holder = LeaseToken::new();
+    acquire(store, shop.subject, (holder, owner(1)), MINUTE).await;
+    store.remove_document(shop.subject).await.unwrap();
+    store.remove_document(shop.subject).await.unwrap();
+    assert_eq!(store.documents(SubjectKind::Site).await.unwrap(), std::slice::from_ref(blog));
+    assert_eq!(store.secret(Some(shop.subject), "key").await.unwrap(), None);
+    assert!(store.secret(Some(blog.subject), "key").await.unwrap().is_some());
+    assert_eq!(store.operations_to_forget(in_an_hour).await.unwrap(), [record.id]);
+    assert_eq!(store.claim_name(SubjectKind::Site, "shop").await.unwrap(), shop.subject, "its lease is held");
+    store.release_lease(shop.subject, holder).await.unwrap();
+    assert_eq!(store.subject(SubjectKind::Site, "shop").await.unwrap(), None);
+    acquire(store, blog.subject, (holder, owner(1)), MINUTE).await;
+    store.release_lease(blog.subject, holder).await.unwrap();
+    assert_eq!(store.subject(SubjectKind::Site, "blog").await.unwrap(), Some(blog.subject), "it is there");
 }
 
 /// A name leads to one subject, which all who claim it get, until nothing of it exists any more and its lease is given back.

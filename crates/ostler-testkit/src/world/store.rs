@@ -8,7 +8,7 @@ use ostler_core::{
     event::{Event, NewEvent},
     ids::{EventNumber, LeaseToken, OperationId, ServerName, StateId},
     model::{OperationKind, OperationRecord, OperationState, ServerOverview, ServerRecord, StepRecord, StepState},
-    ports::{ChildRecord, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
+    ports::{ChildRecord, Document, EventFilter, Lease, LeaseAnswer, LeaseOwner, Store},
     secret::Secret,
     subject::{Subject, SubjectKind},
 };
@@ -54,6 +54,22 @@ impl<S: Store> Store for FaultyStore<S> {
 
     async fn remove_server(&self, server: Subject) -> Result<()> {
         self.faults.around("store.remove_server", self.store.remove_server(server)).await
+    }
+
+    async fn document(&self, subject: Subject) -> Result<Option<String>> {
+        self.store.document(subject).await
+    }
+
+    async fn documents(&self, kind: SubjectKind) -> Result<Vec<Document>> {
+        self.store.documents(kind).await
+    }
+
+    async fn put_document(&self, document: &Document) -> Result<()> {
+        self.faults.around("store.put_document", self.store.put_document(document)).await
+    }
+
+    async fn remove_document(&self, subject: Subject) -> Result<()> {
+        self.faults.around("store.remove_document", self.store.remove_document(subject)).await
     }
 
     async fn begin_operation(&self, operation: &OperationRecord) -> Result<()> {
