@@ -5,7 +5,7 @@ use crate::{
     hint::Next,
     ids::{EventId, EventNumber, OperationId, RunId, ServerName},
     model::{OperationKind, OperationState, Phase},
-    subject::Subject,
+    subject::{Subject, SubjectKind},
 };
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -22,6 +22,9 @@ pub struct Event {
     pub subject: Option<Subject>,
     /// What that was called then, if it is a server.
     pub server: Option<ServerName>,
+    /// What that was called then, if it is something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The operation it belongs to.
     pub operation: Option<OperationId>,
     /// What happened.
@@ -38,6 +41,8 @@ pub struct NewEvent {
     pub subject: Option<Subject>,
     /// What that is called, if it is a server.
     pub server: Option<ServerName>,
+    /// What that is called, if it is something else.
+    pub name: Option<String>,
     /// The operation it belongs to.
     pub operation: Option<OperationId>,
     /// What happened.
@@ -45,6 +50,17 @@ pub struct NewEvent {
 }
 
 impl Event {
+    /// The event as it was told, at its place in the log.
+    pub fn placed(number: EventNumber, time: jiff::Timestamp, event: NewEvent) -> Self {
+        let NewEvent { id: _, subject, server, name, operation, kind } = event;
+        Self { number, time, subject, server, name, operation, kind }
+    }
+
+    /// What its subject was called then.
+    pub fn called(&self) -> Option<&str> {
+        self.server.as_ref().map(ServerName::as_str).or(self.name.as_deref())
+    }
+
     /// The same with the hints of its failure, if it has one, in words.
     pub fn with_hints_in_words(&self, called: impl Fn(&Next) -> String) -> Cow<'_, Self> {
         let has_hints = matches!(
@@ -70,8 +86,15 @@ impl Event {
 impl NewEvent {
     /// One that happens now, to a server if `about` names one.
     pub fn new(about: Option<(Subject, ServerName)>, operation: Option<OperationId>, kind: EventKind) -> Self {
-        let (subject, server) = about.unzip();
-        Self { id: EventId::new(), subject, server, operation, kind }
+        Self::about(about.map(|(subject, server)| (subject, server.into())), operation, kind)
+    }
+
+    /// The same of any subject, which is called so.
+    pub fn about(about: Option<(Subject, String)>, operation: Option<OperationId>, kind: EventKind) -> Self {
+        let (subject, name) = about.unzip();
+        let is_server = subject.is_some_and(|subject| subject.kind == SubjectKind::Server);
+        let server = name.as_deref().filter(|_| is_server).and_then(|name| ServerName::parse(name).ok());
+        Self { id: EventId::new(), subject, server, name: name.filter(|_| !is_server), operation, kind }
     }
 }
 

@@ -83,8 +83,7 @@ pub async fn append_in(txn: &DatabaseTransaction, events: &[NewEvent]) -> Result
 }
 
 fn numbered(number: i64, time: jiff::Timestamp, event: &NewEvent) -> Event {
-    let NewEvent { id: _, subject, server, operation, kind } = event.clone();
-    Event { number: EventNumber(number), time, subject, server, operation, kind }
+    Event::placed(EventNumber(number), time, event.clone())
 }
 
 pub async fn after(
@@ -130,7 +129,7 @@ fn row(number: i64, time: i64, event: &NewEvent) -> event::ActiveModel {
         time: Set(time),
         subject_kind: Set(event.subject.map(|subject| word(&subject.kind))),
         subject_id: Set(event.subject.map(|subject| subject.id.to_string())),
-        name: Set(event.server.as_ref().map(ToString::to_string)),
+        name: Set(event.server.as_ref().map(ToString::to_string).or_else(|| event.name.clone())),
         operation: Set(event.operation.as_ref().map(ToString::to_string)),
         kind: Set(body["event"].as_str().unwrap_or_default().to_owned()),
         body: Set(json(&body)),
@@ -149,6 +148,7 @@ fn record(model: event::Model) -> Result<Event, Fault> {
         time: row.time(model.time)?,
         subject,
         server: model.name.as_deref().filter(|_| is_server).map(|name| row.word(name)).transpose()?,
+        name: model.name.filter(|_| !is_server),
         operation: model.operation.as_deref().map(|id| row.parse(id)).transpose()?,
         kind: row.json(&model.body)?,
     })

@@ -15,7 +15,7 @@ use crate::{
     model::{OperationKind, OperationRecord, OperationState, StepRecord, StepState},
     operation::{Change, Outputs, ScopedReporter, Step},
     ports::{Reporter, Store},
-    subject::Subject,
+    subject::{Subject, SubjectKind},
 };
 use serde::Serialize;
 use std::time::Instant;
@@ -289,7 +289,9 @@ pub fn to_json<T: Serialize>(value: &T) -> String {
 /// Says how to go on, unless the failure has better advice.
 fn with_way_on(failure: Failure, record: &OperationRecord) -> Failure {
     match ServerName::parse(&record.name) {
-        Ok(server) => failure.or_hint(Hint::from(Next::Resume(server)).with(" goes on from here")),
-        Err(_) => failure,
+        Ok(server) if record.subject.kind == SubjectKind::Server => {
+            failure.or_hint(Hint::from(Next::Resume(server)).with(" goes on from here"))
+        }
+        _ => failure,
     }
 }

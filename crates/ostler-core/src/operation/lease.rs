@@ -38,11 +38,21 @@ impl Leaser {
     /// Does `work` while holding the lease on the server of this name, which need not exist yet, renewing it. If it is lost, the
     /// work is dropped.
     pub async fn hold<T>(&self, server: &ServerName, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.hold_named(SubjectKind::Server, server.as_str(), work).await
+    }
+
+    /// The same for whatever of this kind is called so.
+    pub async fn hold_named<T>(
+        &self,
+        kind: SubjectKind,
+        name: &str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let held = Held::new();
-        let (subject, asked) = self.take(server, held.0).await?;
+        let (subject, asked) = self.take((kind, name), held.0).await?;
         let result = tokio::select! {
             result = work => result,
-            lost = self.renew_until_lost((subject, server), held.0, asked + self.ttl) => Err(lost),
+            lost = self.renew_until_lost((subject, name), held.0, asked + self.ttl) => Err(lost),
         };
         let released = self.store.release_lease(subject, held.0).await;
         // What went wrong first is what the user must hear of.
@@ -52,12 +62,12 @@ impl Leaser {
 
     /// Takes the lease on what is called so; returns also when it was asked for.
     ///
-    /// Two who make a server of the same name come to the same subject, for the name is given before the lease is asked for. It may
-    /// have been taken away in between, because the server was destroyed; who holds the lease can tell, for nobody else does that then.
-    async fn take(&self, server: &ServerName, token: LeaseToken) -> Result<(Subject, Instant)> {
+    /// Two who make something of the same name come to the same subject, for the name is given before the lease is asked for. It may
+    /// have been taken away in between, because it was destroyed; who holds the lease can tell, for nobody else does that then.
+    async fn take(&self, (kind, name): (SubjectKind, &str), token: LeaseToken) -> Result<(Subject, Instant)> {
         let mut instead = None;
         loop {
-            let subject = self.store.claim_name(SubjectKind::Server, server.as_str()).await?;
+            let subject = self.store.claim_name(kind, name).await?;
             let asked = Instant::now();
             match self.store.acquire_lease(subject, token, &self.owner, self.ttl, instead.as_ref()).await? {
                 LeaseAnswer::Granted => {}
@@ -65,9 +75,9 @@ impl Leaser {
                     instead = Some(lease);
                     continue;
                 }
-                LeaseAnswer::HeldBy(lease) => return Err(held_by(server, &lease.owner)),
+                LeaseAnswer::HeldBy(lease) => return Err(held_by((kind, name), &lease.owner)),
             }
-            if self.store.subject(SubjectKind::Server, server.as_str()).await? == Some(subject) {
+            if self.store.subject(kind, name).await? == Some(subject) {
                 return Ok((subject, asked));
             }
             self.store.release_lease(subject, token).await?;
@@ -85,7 +95,7 @@ impl Leaser {
     /// Renews the lease, which holds until `until`. A renewal that fails is tried again for as long as the lease holds.
     async fn renew_until_lost(
         &self,
-        (subject, server): (Subject, &ServerName),
+        (subject, name): (Subject, &str),
         token: LeaseToken,
         mut until: Instant,
     ) -> Failure {
@@ -101,17 +111,14 @@ impl Leaser {
                     continue;
                 }
                 Ok(Ok(false)) => {
-                    return Failure::new(
-                        Blame::User,
-                        format!("the lease on {server} was taken over by another Ostler"),
-                    );
+                    return Failure::new(Blame::User, format!("the lease on {name} was taken over by another Ostler"));
                 }
                 Ok(Err(failure)) => failure,
                 Err(_) => Failure::new(Blame::Bug, format!("the state did not answer within {:?}", asked.elapsed())),
             };
             pause = self.ttl / 20;
             if Instant::now() + pause >= until {
-                return failure.because_of(format!("the lease on {server} can't be renewed"));
+                return failure.because_of(format!("the lease on {name} can't be renewed"));
             }
         }
     }
@@ -141,10 +148,15 @@ impl Drop for Held {
     }
 }
 
-fn held_by(server: &ServerName, owner: &LeaseOwner) -> Failure {
-    Failure::new(
+fn held_by((kind, name): (SubjectKind, &str), owner: &LeaseOwner) -> Failure {
+    let failure = Failure::new(
         Blame::User,
-        format!("another Ostler is working on {server}: `{}`, process {} on {}", owner.doing, owner.pid, owner.host),
-    )
-    .with_hint(Hint::from(Next::FollowLog(server.clone())).with(" shows it; wait for its end"))
+        format!("another Ostler is working on {name}: `{}`, process {} on {}", owner.doing, owner.pid, owner.host),
+    );
+    match ServerName::parse(name) {
+        Ok(server) if kind == SubjectKind::Server => {
+            failure.with_hint(Hint::from(Next::FollowLog(server)).with(" shows it; wait for its end"))
+        }
+        _ => failure.with_hint("wait for its end"),
+    }
 }

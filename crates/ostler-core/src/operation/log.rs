@@ -58,8 +58,13 @@ impl EventLog {
 
     /// A reporter for one subject.
     pub fn scope(&self, about: Option<(Subject, &ServerName)>, operation: Option<OperationId>) -> ScopedReporter<'_> {
-        let about = about.map(|(subject, server)| (subject, server.clone()));
+        let about = about.map(|(subject, server)| (subject, server.to_string()));
         ScopedReporter { log: self, about, operation }
+    }
+
+    /// The same for a subject of any kind.
+    pub fn scope_named(&self, subject: Subject, name: &str, operation: OperationId) -> ScopedReporter<'_> {
+        ScopedReporter { log: self, about: Some((subject, name.to_owned())), operation: Some(operation) }
     }
 
     /// Follows the log: the events after `after`, then those that come.
@@ -108,9 +113,7 @@ impl EventLog {
     /// it is kept for the next one's turn.
     async fn append(&self, event: NewEvent) {
         if !event.kind.is_stored() {
-            let NewEvent { id: _, subject, server, operation, kind } = event;
-            let (number, time) = (EventNumber::default(), jiff::Timestamp::now());
-            return self.tell([Event { number, time, subject, server, operation, kind }]);
+            return self.tell([Event::placed(EventNumber::default(), jiff::Timestamp::now(), event)]);
         }
         let id = event.id;
         self.gathered().push(event);
@@ -186,7 +189,7 @@ impl EventLog {
 /// Reports events of one subject.
 pub struct ScopedReporter<'a> {
     log: &'a EventLog,
-    about: Option<(Subject, ServerName)>,
+    about: Option<(Subject, String)>,
     operation: Option<OperationId>,
 }
 
@@ -204,7 +207,7 @@ impl ScopedReporter<'_> {
     }
 
     fn event(&self, kind: EventKind) -> NewEvent {
-        NewEvent::new(self.about.clone(), self.operation, kind)
+        NewEvent::about(self.about.clone(), self.operation, kind)
     }
 }
 

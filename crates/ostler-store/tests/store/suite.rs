@@ -92,8 +92,11 @@ pub async fn documents_come_by_name_and_go_with_their_secrets(store: &dyn Store)
 
     let record = OperationRecord { subject: shop.subject, ..operation("shop") };
     store.begin_operation(&record).await.unwrap();
-    let told = NewEvent { subject: Some(shop.subject), operation: Some(record.id), ..notice("deployed") };
-    store.append_events(&[told]).await.unwrap();
+    let told = NewEvent::about(Some((shop.subject, "shop".into())), Some(record.id), notice("deployed").kind);
+    let told = store.append_events(&[told]).await.unwrap();
+    let kept = store.events(EventNumber(0), &EventFilter::default(), 10).await.unwrap();
+    assert_eq!((kept[0].called(), &kept[0].server), (Some("shop"), &None));
+    assert_eq!(kept, told);
     store.set_operation_state(record.id, OperationState::Succeeded, None, &[]).await.unwrap();
     let in_an_hour = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
     assert_eq!(store.operations_to_forget(in_an_hour).await.unwrap(), [], "the newest of a site that is there");

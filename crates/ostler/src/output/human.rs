@@ -209,7 +209,7 @@ fn board_style(board: Arc<Mutex<Board>>) -> ProgressStyle {
 
 impl Frontend for Human {
     fn event(&mut self, event: &Event) {
-        let server = event.server.as_ref().map_or("", ServerName::as_str);
+        let server = event.called().unwrap_or_default();
         let phase_of = |frontend: &mut Self| frontend.server(server).phase.map_or("", Phase::as_str);
         match &event.kind {
             EventKind::OperationStarted { operation_kind, steps, first } => {
