@@ -33,6 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
 const TEST_PACKAGES: &[(&str, &str)] = &[
     ("openssh-server", "tests of SSH"),
     ("mariadb-server", "tests of the store"),
+    ("bind9", "tests of the DNS"),
     ("git", "tests of catalogs"),
     ("systemd-container", "targets"),
     ("iproute2", "targets: network"),

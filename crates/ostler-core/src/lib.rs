@@ -12,6 +12,7 @@
 //! - `reach`: the way to a server
 //! - `tunnel`: a tunnel in place of the open SSH port
 //! - `converge`: a run of Ansible, and what keeps the server whole around it
+//! - `zone`: records in zones
 //! - `server`: the operations of servers
 //!
 //! Adapters (`ostler-store`, `ostler-providers`, `ostler-remote`, `ostler-ansible`) implement the ports and depend on this crate, never
@@ -33,6 +34,7 @@ mod testing;
 pub mod text;
 mod tunnel;
 pub mod world;
+pub mod zone;
 
 pub use error::{Blame, Classify, Failure, Result};
 pub use ostler_spec::{self as spec, error, hint};

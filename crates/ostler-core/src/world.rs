@@ -7,7 +7,9 @@ use crate::{
     ids::{OperationId, ServerName, StateId},
     model::{MachineRecord, Observed, Power, ServerRecord, TunnelRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
-    ports::{Ask, Credential, Engine, Lifecycle, Login, Provider, Remote, Reporter, Session, Store, Through, Tunnels},
+    ports::{
+        Ask, Credential, Dns, Engine, Lifecycle, Login, Provider, Remote, Reporter, Session, Store, Through, Tunnels,
+    },
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, Promise, ProviderKind, SecretRef, ServerSpec},
     subject::Subject,
@@ -38,6 +40,8 @@ pub struct World {
     pub providers: Arc<Providers>,
     /// Where tunnels end.
     pub tunnels: Arc<dyn Tunnels>,
+    /// Records in zones.
+    pub dns: Arc<dyn Dns>,
     /// SSH.
     pub remote: Arc<dyn Remote>,
     /// Ansible.

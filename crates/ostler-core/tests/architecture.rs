@@ -9,7 +9,7 @@ use std::{
 };
 
 /// What each crate may use of ours, in its library, binary and build script.
-const CRATES: [(&str, &[&str]); 12] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("ostler-spec", &[]),
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
@@ -19,6 +19,7 @@ const CRATES: [(&str, &[&str]); 12] = [
     ("ostler-providers", &["ostler-core", "ostler-process"]),
     ("ostler-ansible", &["ostler-core", "ostler-process"]),
     ("ostler-tunnels", &["ostler-core"]),
+    ("ostler-dns", &["ostler-core"]),
     ("ostler-testkit", &["ostler-core", "ostler-process"]),
     (
         "ostler",
@@ -30,6 +31,7 @@ const CRATES: [(&str, &[&str]); 12] = [
             "ostler-providers",
             "ostler-ansible",
             "ostler-tunnels",
+            "ostler-dns",
             "ostler-process",
         ],
     ),
@@ -37,19 +39,20 @@ const CRATES: [(&str, &[&str]); 12] = [
 ];
 
 /// What tests may use besides that.
-const IN_TESTS: [(&str, &str); 8] = [
+const IN_TESTS: [(&str, &str); 9] = [
     ("ostler-store", "ostler-testkit"),
     ("ostler-remote", "ostler-testkit"),
     ("ostler-providers", "ostler-testkit"),
     ("ostler-ansible", "ostler-testkit"),
     ("ostler-tunnels", "ostler-testkit"),
+    ("ostler-dns", "ostler-testkit"),
     ("ostler", "ostler-testkit"),
     ("ostler-testkit", "ostler-service"),
     ("ostler-testkit", "ostler-store"),
 ];
 
 /// The modules of this crate, lowest first. Each uses only those that stand before it.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "hint",
     "error",
     "spec",
@@ -66,6 +69,7 @@ const MODULES: [&str; 17] = [
     "reach",
     "tunnel",
     "converge",
+    "zone",
     "server",
 ];
 

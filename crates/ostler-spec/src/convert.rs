@@ -6,6 +6,7 @@ use super::{
     RootLogin, SecretRef, ServerSpec, Settings, Size, Spec, SpecContext, SshAuth, SshCrypto, SshPolicy, Strategy,
     TunnelEndpoint, TunnelOptions, Value, access, apps,
     balancer::{self, Balancers},
+    dns,
     fault::{Fault, Problem, nearest, quote},
     hetzner, peers, proxmox, rsa, rules, tunnel,
     walk::Found,
@@ -47,12 +48,25 @@ pub(super) fn spec(
     };
     converter.providers(root);
     converter.tunnels(root);
+    let zones: Vec<_> = root
+        .get("dns")
+        .and_then(Found::map)
+        .into_iter()
+        .flatten()
+        .map(|(name, found)| dns::read(name, found, &|secret| context.secret(secret), converter.faults))
+        .collect();
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
     let named = entries.iter().zip(&servers).map(|((name, found), spec)| (name.as_str(), found, spec.as_ref()));
     let named: Vec<_> = named.collect();
     let elsewhere = index.map(|index| peers::check(&named, index, converter.faults)).unwrap_or_default();
     let servers = servers.into_iter().collect::<Option<_>>()?;
-    Some(Spec { path: context.path.clone(), catalog: catalog?, servers, elsewhere })
+    Some(Spec {
+        path: context.path.clone(),
+        catalog: catalog?,
+        zones: zones.into_iter().collect::<Option<_>>()?,
+        servers,
+        elsewhere,
+    })
 }
 
 /// `None` where it is at fault.

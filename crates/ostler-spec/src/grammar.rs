@@ -1,7 +1,7 @@
 //! The shape of `ostler.yaml`: every key with its default and its help, said once.
 
 use super::{
-    ShapeError, Value, hetzner, params, proxmox, rules,
+    ShapeError, Value, dns, hetzner, params, proxmox, rules,
     shape::{
         Choice, Field,
         Presence::{self, Default, Required},
@@ -40,6 +40,12 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
             Shape::Map { key: tunnel::name(), value: Box::new(tunnel::endpoint()) },
             empty(),
             "Where tunnels end, each under a name that `tunnel` of a server can use",
+        ),
+        Field::new(
+            "dns",
+            Shape::Map { key: dns::zone_name(), value: Box::new(dns::shape()) },
+            empty(),
+            "Zones that records are made in, each under its name",
         ),
         Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
     ]))

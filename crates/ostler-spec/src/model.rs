@@ -1,6 +1,8 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
-use crate::{AppMeta, CatalogIndex, Fault, HetznerBalancer, ModuleMeta, ProviderOptions, ServerName, TemplateDigest};
+use crate::{
+    AppMeta, CatalogIndex, Fault, HetznerBalancer, ModuleMeta, ProviderOptions, ServerName, TemplateDigest, ZoneSpec,
+};
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -17,6 +19,9 @@ pub struct Spec {
     pub path: PathBuf,
     /// Where apps come from; `None`: from the catalog that ships with Ostler.
     pub catalog: Option<CatalogSource>,
+    /// Zones in the order of the file.
+    #[serde(default)]
+    pub zones: Vec<ZoneSpec>,
     /// Servers in the order of the file.
     pub servers: Vec<ServerSpec>,
     /// Servers that others name and that are not in the file.

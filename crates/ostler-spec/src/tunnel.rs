@@ -11,7 +11,7 @@ use super::{
 use crate::ServerName;
 
 /// Where Cloudflare's API answers.
-const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
+pub(super) const CLOUDFLARE: &str = "https://api.cloudflare.com/client/v4";
 
 /// `tunnels.NAME`
 pub(super) fn endpoint() -> Shape {
@@ -79,7 +79,7 @@ fn hostname() -> Text {
     })
 }
 
-fn url() -> Text {
+pub(super) fn url() -> Text {
     Text::checked("the URL of an API", Some("^https?://[^@?# ]+$"), |text| {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://127.0.0.1:"));
         let bad = |c: char| c.is_whitespace() || c.is_control() || "@?#".contains(c);

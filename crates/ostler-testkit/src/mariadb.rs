@@ -1,15 +1,11 @@
 //! A throw-away MariaDB server: its own data directory, socket, port and password, and nothing left of it afterwards.
-//!
-//! A small shell stands between the tests and the server: it reads a pipe that only the test process holds, and when that
-//! comes to its end, however the process ended, it kills the server and removes the directory. So a static may hold the
-//! server, a test may panic, and the process may be killed.
 
+use crate::keeper::Keeper;
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read},
     net::TcpListener,
-    os::unix::process::CommandExt,
-    process::{Child, Command, Stdio},
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -18,11 +14,6 @@ use std::{
 
 /// Databases that are there from the start, to be handed out one by one.
 const DATABASES: usize = 64;
-
-/// Starts what follows the directory `$1` in a session of its own; when standard input ends, kills that session and removes
-/// the directory. Keeps no hold on standard error, so that its end is the server's end.
-const KEEPER: &str = r#"dir=$1; shift; setsid "$@" & server=$!; exec 2>/dev/null
-cat; kill -s KILL -- "-$server"; wait; rm -rf "$dir""#;
 
 /// Makes the data directory in `$1`, and becomes the server on port `$2`. Its temporary tables are in a directory of its own:
 /// a server that starts removes those that it finds, and another one that has them open falls over.
@@ -36,7 +27,7 @@ exec mariadbd --no-defaults $user "--datadir=$1/data" "--tmpdir=$1/tmp" "--socke
 /// A running server. Dropping it ends it and removes its files.
 #[derive(Debug)]
 pub struct MariaDb {
-    keeper: Child,
+    _keeper: Keeper,
     port: u16,
     password: String,
     used: AtomicUsize,
@@ -87,29 +78,15 @@ impl MariaDb {
     }
 }
 
-impl Drop for MariaDb {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
-    }
-}
-
 fn launch() -> io::Result<MariaDb> {
     let dir = tempfile::Builder::new().prefix("ostler-mariadb-").tempdir()?;
     let password = random_hex()?;
     // The directory is its owner's alone, and so is what is in it.
     fs::write(dir.path().join("setup.sql"), setup_sql(&password))?;
     let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    let mut command = Command::new("sh");
-    command.args(["-c", KEEPER, "sh"]).arg(dir.path());
-    command.args(["sh", "-c", SERVER, "sh"]).arg(dir.path()).arg(port.to_string());
-    // A group of its own: Ctrl-C in the terminal must not end the keeper before its work.
-    command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut keeper = command.spawn()?;
-    // From here on the keeper removes the directory.
-    let _ = dir.keep();
-    let stderr = keeper.stderr.take();
-    let server = MariaDb { keeper, port, password, used: AtomicUsize::new(0) };
+    let mut keeper = Keeper::start(dir, SERVER, &[&port.to_string()])?;
+    let stderr = keeper.log();
+    let server = MariaDb { _keeper: keeper, port, password, used: AtomicUsize::new(0) };
     await_ready(BufReader::new(stderr.expect("it is piped")))?;
     Ok(server)
 }
@@ -156,7 +133,7 @@ mod tests {
         let address = ([127, 0, 0, 1], server.port).into();
         assert!(TcpStream::connect_timeout(&address, Duration::from_secs(5)).is_ok());
         assert_ne!(server.database(), server.database());
-        let keeper = server.keeper.id();
+        let keeper = server._keeper.id();
         drop(server);
         assert!(TcpStream::connect(address).is_err());
         assert!(!std::path::Path::new(&format!("/proc/{keeper}")).exists());

@@ -21,6 +21,7 @@ use ostler_core::{
     text::plain,
     world::{Providers, WaitOptions, World, resolve},
 };
+use ostler_dns::Zones;
 use ostler_providers::{
     Tokens,
     existing::ExistingProvider,
@@ -223,6 +224,7 @@ impl Session {
             leaser: Arc::new(leaser),
             providers: Arc::new(self.providers()),
             tunnels: Arc::new(CloudflareTunnels::new(Box::new(Secrets(self.store.clone())))),
+            dns: Arc::new(Zones::new(Box::new(Secrets(self.store.clone())))),
             remote: self.remote.clone(),
             engine: self.engine.clone(),
             outside_secret: Arc::new(outside_secret),
@@ -329,6 +331,13 @@ struct Secrets(SeaStore);
 
 #[async_trait::async_trait]
 impl Tokens for Secrets {
+    async fn token(&self, reference: &SecretRef) -> Result<Secret> {
+        resolve(&self.0, &outside_secret, reference).await
+    }
+}
+
+#[async_trait::async_trait]
+impl ostler_dns::Tokens for Secrets {
     async fn token(&self, reference: &SecretRef) -> Result<Secret> {
         resolve(&self.0, &outside_secret, reference).await
     }

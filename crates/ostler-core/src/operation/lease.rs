@@ -22,6 +22,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 /// How long a lease holds without renewal.
 pub const LEASE_TTL: Duration = Duration::from_secs(60);
 
+/// Pause between two looks at a lease that somebody holds for moments only.
+const MOMENT: Duration = Duration::from_millis(200);
+
 /// Who asks for leases, and what is known of others.
 pub struct Leaser {
     /// Where leases are kept.
@@ -48,8 +51,18 @@ impl Leaser {
         name: &str,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
+        self.hold_soon((kind, name), Duration::ZERO, work).await
+    }
+
+    /// The same where others hold it for moments only, and are waited for.
+    pub async fn hold_soon<T>(
+        &self,
+        (kind, name): (SubjectKind, &str),
+        patience: Duration,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let held = Held::new();
-        let (subject, asked) = self.take((kind, name), held.0).await?;
+        let (subject, asked) = self.take((kind, name), held.0, Instant::now() + patience).await?;
         let result = tokio::select! {
             result = work => result,
             lost = self.renew_until_lost((subject, name), held.0, asked + self.ttl) => Err(lost),
@@ -64,7 +77,12 @@ impl Leaser {
     ///
     /// Two who make something of the same name come to the same subject, for the name is given before the lease is asked for. It may
     /// have been taken away in between, because it was destroyed; who holds the lease can tell, for nobody else does that then.
-    async fn take(&self, (kind, name): (SubjectKind, &str), token: LeaseToken) -> Result<(Subject, Instant)> {
+    async fn take(
+        &self,
+        (kind, name): (SubjectKind, &str),
+        token: LeaseToken,
+        until: Instant,
+    ) -> Result<(Subject, Instant)> {
         let mut instead = None;
         loop {
             let subject = self.store.claim_name(kind, name).await?;
@@ -73,6 +91,11 @@ impl Leaser {
                 LeaseAnswer::Granted => {}
                 LeaseAnswer::HeldBy(lease) if self.is_free(&lease) => {
                     instead = Some(lease);
+                    continue;
+                }
+                LeaseAnswer::HeldBy(_) if Instant::now() < until => {
+                    instead = None;
+                    sleep(MOMENT).await;
                     continue;
                 }
                 LeaseAnswer::HeldBy(lease) => return Err(held_by((kind, name), &lease.owner)),

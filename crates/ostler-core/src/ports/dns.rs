@@ -34,6 +34,18 @@ pub struct DnsRecord {
     pub ttl: u32,
 }
 
+impl std::fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::A => "A",
+            Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
+            Self::Txt => "TXT",
+            Self::Caa => "CAA",
+        })
+    }
+}
+
 impl DnsRecord {
     /// Whether both say the same, for however long.
     pub fn is_same(&self, other: &Self) -> bool {
@@ -72,6 +84,7 @@ pub trait Dns: Send + Sync {
     /// Returns once every authoritative server of the zone answers with the record; fails with what they answer instead after `timeout`.
     async fn settle(&self, zone: &ZoneSpec, record: &DnsRecord, timeout: Duration) -> Result<()>;
 
-    /// Records of a name and kind as the authoritative servers of its zone answer, whoever those are; aliases are followed.
+    /// Records of a name and kind, and of what it is an alias of, as the authoritative servers of a zone answer; without a zone, as the
+    /// resolvers of this machine do.
     async fn lookup(&self, zone: Option<&ZoneSpec>, name: &str, kind: RecordKind) -> Result<Vec<DnsRecord>>;
 }

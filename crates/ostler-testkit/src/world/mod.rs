@@ -7,6 +7,7 @@
 mod ask;
 mod cluster;
 mod disk;
+mod dns;
 mod engine;
 mod fault;
 mod provider;

@@ -482,6 +482,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
             (ProviderKind::Hetzner, makes()),
         ])),
         tunnels: fake.clone(),
+        dns: fake.clone(),
         remote: fake.clone(),
         engine: fake.clone(),
         outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),

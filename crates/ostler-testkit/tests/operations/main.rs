@@ -27,3 +27,4 @@ mod steps;
 mod templates;
 mod together;
 mod unfinished;
+mod zones;

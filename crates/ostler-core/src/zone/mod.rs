@@ -1,0 +1,129 @@
+//! Records in zones: which of them Ostler made, and which it only found.
+//!
+//! A record that was there before stays when what it was needed for goes. Each zone has a ledger, which says of a record that it is being made
+//! before the request is sent; so after a crash nothing is there that the ledger does not know.
+
+mod authority;
+mod ledger;
+
+pub use authority::may_issue;
+pub use ledger::{Entry, Ledger, Origin, ledger, ledgers};
+
+use crate::{
+    error::{Blame, Failure, Result},
+    event::{EventKind, Level},
+    operation::ScopedReporter,
+    ports::{Added, DnsRecord, RecordKind, Reporter},
+    spec::ZoneSpec,
+    subject::SubjectKind,
+    world::World,
+};
+use ledger::put;
+use std::time::Duration;
+
+/// How long to wait for others who change records of the same zone.
+const TURN: Duration = Duration::from_secs(120);
+
+/// The zone of a spec that a name lies in; of several, the innermost.
+pub fn zone_of<'a>(zones: &'a [ZoneSpec], name: &str) -> Result<&'a ZoneSpec> {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    let holds = |zone: &&ZoneSpec| {
+        name.strip_suffix(zone.name.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    };
+    zones.iter().filter(holds).max_by_key(|zone| zone.name.len()).ok_or_else(|| {
+        Failure::new(Blame::Configuration, format!("{name} lies in no zone that the spec names"))
+            .with_hint("name the zone under `dns`; `{ kind: manual }` if you make its records yourself")
+    })
+}
+
+/// Sees to it that records are there for `user`, such as a site, and that all authoritative servers have them.
+///
+/// What has to be made by hand is said, and waited for. Records that somebody else made stay theirs.
+pub async fn ensure(
+    world: &World,
+    zone: &ZoneSpec,
+    records: &[DnsRecord],
+    user: &str,
+    reporter: &ScopedReporter<'_>,
+    patience: Duration,
+) -> Result<()> {
+    let entered = enter(world, zone, records, user, reporter);
+    world.leaser.hold_soon((SubjectKind::Zone, &zone.name), TURN, entered).await?;
+    for record in records {
+        world.dns.settle(zone, record, patience).await?;
+    }
+    Ok(())
+}
+
+async fn enter(
+    world: &World,
+    zone: &ZoneSpec,
+    records: &[DnsRecord],
+    user: &str,
+    reporter: &ScopedReporter<'_>,
+) -> Result<()> {
+    let mut ledger = ledger(world, zone).await?;
+    for record in records {
+        let there = world.dns.records(zone, &record.name).await?.iter().any(|other| other.is_same(record));
+        // One that this made, and that somebody took away, is made again.
+        if ledger.enter(record, user, there) {
+            put(world, &ledger).await?;
+        }
+        if there {
+            continue;
+        }
+        let added = world.dns.add(zone, record).await?;
+        if added == Added::ByHand {
+            let message = format!("make this record in the zone {}: {}", zone.name, in_words(record));
+            reporter.report(EventKind::Notice { level: Level::Warning, message }).await;
+        }
+        if ledger.added(record, added) {
+            put(world, &ledger).await?;
+        }
+    }
+    Ok(())
+}
+
+/// `user` needs these records no more. What Ostler made, what nobody else needs and what still says the same is taken away; returns what
+/// stays, and why, for people.
+pub async fn release(world: &World, zone: &ZoneSpec, records: &[DnsRecord], user: &str) -> Result<Vec<String>> {
+    let work = async {
+        let (mut ledger, mut stays) = (ledger(world, zone).await?, Vec::new());
+        for record in records {
+            let Some(entry) = ledger.leave(record, user) else { continue };
+            if entry.users.is_empty() {
+                match entry.origin {
+                    Origin::Made => world.dns.remove(zone, record).await?,
+                    Origin::Found => stays.push(format!("{}, which was there before", in_words(record))),
+                    Origin::ByHand => stays.push(format!("{}, which was made by hand", in_words(record))),
+                }
+                ledger.forget(record);
+            }
+            put(world, &ledger).await?;
+        }
+        Ok(stays)
+    };
+    world.leaser.hold_soon((SubjectKind::Zone, &zone.name), TURN, work).await
+}
+
+/// What [`ensure`] would make: the records that are not there. Changes nothing.
+pub async fn missing(world: &World, zone: &ZoneSpec, records: &[DnsRecord]) -> Result<Vec<DnsRecord>> {
+    world.dns.check(zone).await?;
+    let mut missing = Vec::new();
+    for record in records {
+        if !world.dns.records(zone, &record.name).await?.iter().any(|other| other.is_same(record)) {
+            missing.push(record.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// A record as a zone file has it.
+pub fn in_words(record: &DnsRecord) -> String {
+    let value = match record.kind {
+        RecordKind::Txt => format!("\"{}\"", record.value),
+        RecordKind::Cname => format!("{}.", record.value),
+        _ => record.value.clone(),
+    };
+    format!("{}. {} {} {value}", record.name, record.ttl, record.kind)
+}
