@@ -1,6 +1,6 @@
 //! Typed identifiers. A `String` that means one of these is a bug waiting for its caller.
 
-pub use ostler_spec::{InvalidServerName, ServerName};
+pub use ostler_spec::{InvalidServerName, InvalidSiteName, ServerName, SiteName};
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

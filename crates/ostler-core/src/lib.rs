@@ -14,6 +14,7 @@
 //! - `converge`: a run of Ansible, and what keeps the server whole around it
 //! - `zone`: records in zones
 //! - `server`: the operations of servers
+//! - `site`: the operations of sites
 //!
 //! Adapters (`ostler-store`, `ostler-providers`, `ostler-remote`, `ostler-ansible`) implement the ports and depend on this crate, never
 //! on one another; the binary's `wiring.rs` joins them.
@@ -28,6 +29,7 @@ pub mod ports;
 pub mod reach;
 pub mod secret;
 pub mod server;
+pub mod site;
 pub mod subject;
 #[cfg(test)]
 mod testing;

@@ -8,7 +8,8 @@ use crate::{
     model::{MachineRecord, Observed, Power, ServerRecord, TunnelRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
     ports::{
-        Ask, Credential, Dns, Engine, Lifecycle, Login, Provider, Remote, Reporter, Session, Store, Through, Tunnels,
+        Ask, Credential, Dns, Engine, Lifecycle, Login, Provider, Remote, Reporter, Runtime, Session, Store, Through,
+        Tunnels,
     },
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, Promise, ProviderKind, SecretRef, ServerSpec},
@@ -44,6 +45,8 @@ pub struct World {
     pub dns: Arc<dyn Dns>,
     /// SSH.
     pub remote: Arc<dyn Remote>,
+    /// What sites run on.
+    pub runtime: Arc<dyn Runtime>,
     /// Ansible.
     pub engine: Arc<dyn Engine>,
     /// Secrets that Ostler does not keep itself.

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// What each crate may use of ours, in its library, binary and build script.
-const CRATES: [(&str, &[&str]); 13] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("ostler-spec", &[]),
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
@@ -20,6 +20,7 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("ostler-ansible", &["ostler-core", "ostler-process"]),
     ("ostler-tunnels", &["ostler-core"]),
     ("ostler-dns", &["ostler-core"]),
+    ("ostler-runtimes", &["ostler-core"]),
     ("ostler-testkit", &["ostler-core", "ostler-process"]),
     (
         "ostler",
@@ -32,6 +33,7 @@ const CRATES: [(&str, &[&str]); 13] = [
             "ostler-ansible",
             "ostler-tunnels",
             "ostler-dns",
+            "ostler-runtimes",
             "ostler-process",
         ],
     ),
@@ -52,7 +54,7 @@ const IN_TESTS: [(&str, &str); 9] = [
 ];
 
 /// The modules of this crate, lowest first. Each uses only those that stand before it.
-const MODULES: [&str; 18] = [
+const MODULES: [&str; 19] = [
     "hint",
     "error",
     "spec",
@@ -71,6 +73,7 @@ const MODULES: [&str; 18] = [
     "converge",
     "zone",
     "server",
+    "site",
 ];
 
 #[test]

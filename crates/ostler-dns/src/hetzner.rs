@@ -41,6 +41,20 @@ impl Hetzner<'_> {
         }
     }
 
+    /// Waits until nothing changes the zone any more: what an earlier request began, whose answer was lost, is not to be seen in it yet.
+    async fn settled(&self) -> Result<(), DnsError> {
+        let begun = Instant::now();
+        let path = format!("zones/{}/actions?status=running", self.zone.name);
+        while self.http.get(&path).await?["actions"].as_array().is_some_and(|running| !running.is_empty()) {
+            if begun.elapsed() > self.http.patience.answer {
+                let message = "another change does not come to its end".to_owned();
+                return Err(DnsError::ActionFailed { what: path, message });
+            }
+            tokio::time::sleep(self.http.patience.pause / 2).await;
+        }
+        Ok(())
+    }
+
     /// Asks for a change of a set, and waits for its end.
     async fn change(&self, record: &DnsRecord, verb: &str, body: Value) -> Result<(), DnsError> {
         let kind = record.kind;
@@ -105,6 +119,7 @@ impl Writer for Hetzner<'_> {
     }
 
     async fn add(&self, record: &DnsRecord) -> Result<Added, DnsError> {
+        self.settled().await?;
         let there = self.records(&record.name).await?;
         if there.iter().any(|other| other.is_same(record)) {
             return Ok(Added::Found);
@@ -119,6 +134,7 @@ impl Writer for Hetzner<'_> {
     }
 
     async fn remove(&self, record: &DnsRecord) -> Result<(), DnsError> {
+        self.settled().await?;
         if !self.records(&record.name).await?.iter().any(|other| other.is_same(record)) {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use super::{
     balancer::{self, Balancers},
     dns,
     fault::{Fault, Problem, nearest, quote},
-    hetzner, peers, proxmox, rsa, rules, tunnel,
+    hetzner, peers, proxmox, rsa, rules, site, tunnel,
     walk::Found,
 };
 use crate::{CatalogIndex, FIREWALLS, ServerName};
@@ -32,7 +32,8 @@ pub(super) fn spec(
     let catalog = catalog(root, context);
     let servers = root.get("servers")?;
     let entries = servers.map()?;
-    if entries.is_empty() {
+    let has_sites = root.get("sites").and_then(Found::map).is_none_or(|sites| !sites.is_empty());
+    if entries.is_empty() && !has_sites {
         faults.push(servers.fault(Problem::new("no server is named").hint(SHORTEST)));
     }
     let mut converter = Converter {
@@ -58,13 +59,17 @@ pub(super) fn spec(
     let servers: Vec<_> = entries.iter().map(|(name, found)| converter.server(name, found)).collect();
     let named = entries.iter().zip(&servers).map(|((name, found), spec)| (name.as_str(), found, spec.as_ref()));
     let named: Vec<_> = named.collect();
-    let elsewhere = index.map(|index| peers::check(&named, index, converter.faults)).unwrap_or_default();
+    let mut elsewhere = index.map(|index| peers::check(&named, index, converter.faults)).unwrap_or_default();
+    let of_file: Vec<_> = named.iter().map(|(name, _, spec)| (*name, *spec)).collect();
+    let (sites, further) = site::read(root, &of_file, index.is_some(), context, converter.faults);
+    elsewhere.extend(further);
     let servers = servers.into_iter().collect::<Option<_>>()?;
     Some(Spec {
         path: context.path.clone(),
         catalog: catalog?,
         zones: zones.into_iter().collect::<Option<_>>()?,
         servers,
+        sites: sites?,
         elsewhere,
     })
 }

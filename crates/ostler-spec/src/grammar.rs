@@ -7,7 +7,7 @@ use super::{
         Presence::{self, Default, Required},
         Shape, Text,
     },
-    tunnel,
+    site, tunnel,
 };
 use crate::{CatalogIndex, ModuleMeta};
 use std::collections::BTreeMap;
@@ -47,7 +47,13 @@ pub(super) fn spec(modules: &[ModuleMeta], catalog: Option<&CatalogIndex>) -> Re
             empty(),
             "Zones that records are made in, each under its name",
         ),
-        Field::new("servers", servers, Required, "The servers, each under its name, which is also its host name"),
+        Field::new("servers", servers, empty(), "The servers, each under its name, which is also its host name"),
+        Field::new(
+            "sites",
+            Shape::Map { key: site::name(), value: Box::new(site::shape()) },
+            empty(),
+            "What is served, each under its name: a program behind Traefik, with its domains",
+        ),
     ]))
 }
 

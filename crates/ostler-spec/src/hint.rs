@@ -1,6 +1,6 @@
 //! What to do next, as whoever shows it may put it: a command line shows a command to type, a web interface a button.
 
-use crate::ServerName;
+use crate::{ServerName, SiteName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -68,6 +68,12 @@ pub enum Next {
     Verify(ServerName),
     /// Lists servers.
     ListServers,
+    /// Deploys a site.
+    DeploySite(SiteName),
+    /// Takes a site away.
+    RemoveSite(SiteName),
+    /// Lists sites.
+    ListSites,
     /// Looks at this machine: what Ostler needs of it.
     CheckMachine,
     /// Plans without a look at servers.
@@ -143,6 +149,9 @@ impl fmt::Display for Next {
             Self::MoveState => f.write_str("another state directory"),
             Self::Verify(server) => write!(f, "verify {server}"),
             Self::ListServers => f.write_str("servers"),
+            Self::DeploySite(site) => write!(f, "deploy site {site}"),
+            Self::RemoveSite(site) => write!(f, "remove site {site}"),
+            Self::ListSites => f.write_str("sites"),
             Self::CheckMachine => f.write_str("check this machine"),
             Self::PlanWithoutLook => f.write_str("plan without checking servers"),
             Self::WaitLonger => f.write_str("a longer timeout"),

@@ -37,6 +37,7 @@ mod rsa;
 mod rules;
 mod schema;
 mod shape;
+mod site;
 mod size;
 mod template;
 mod timezone;
@@ -61,6 +62,7 @@ pub use provider::ProviderOptions;
 pub use question::{KeyRule, Question, QuestionKind, Questions, Word, shown};
 pub use reference::Parameter;
 pub use rules::{IMAGES as NAMED_IMAGES, KINDS as PROVIDER_KINDS};
+pub use site::{Domain, SITE_APP, SiteHealth, SiteSource, SiteSpec};
 pub use template::*;
 
 use node::Kind;

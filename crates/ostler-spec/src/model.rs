@@ -1,7 +1,8 @@
 //! The spec as types. All defaults are filled in and all checks are done when one of these exists.
 
 use crate::{
-    AppMeta, CatalogIndex, Fault, HetznerBalancer, ModuleMeta, ProviderOptions, ServerName, TemplateDigest, ZoneSpec,
+    AppMeta, CatalogIndex, Fault, HetznerBalancer, ModuleMeta, ProviderOptions, ServerName, SiteSpec, TemplateDigest,
+    ZoneSpec,
 };
 use ipnet::{IpNet, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct Spec {
     pub zones: Vec<ZoneSpec>,
     /// Servers in the order of the file.
     pub servers: Vec<ServerSpec>,
+    /// Sites in the order of the file.
+    #[serde(default)]
+    pub sites: Vec<SiteSpec>,
     /// Servers that others name and that are not in the file.
     #[serde(skip)]
     pub elsewhere: Vec<Elsewhere>,
@@ -36,6 +40,8 @@ pub struct Elsewhere {
     pub server: ServerName,
     /// What is at fault if there is no such server at all.
     pub fault: Fault,
+    /// An app that it must have, and what is at fault if it has not.
+    pub needs: Option<(&'static str, Fault)>,
 }
 
 /// A Git repository that apps come from.

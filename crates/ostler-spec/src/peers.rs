@@ -29,7 +29,7 @@ pub(super) fn check(entries: &[Entry<'_>], catalog: &CatalogIndex, faults: &mut 
                     let others = entries.iter().map(|(other, ..)| *other).filter(|other| other != name);
                     let fault = found.fault(Problem::new(message).hints(nearest(wanted, others)));
                     match ServerName::parse(wanted) {
-                        Ok(server) => elsewhere.push(Elsewhere { server, fault }),
+                        Ok(server) => elsewhere.push(Elsewhere { server, fault, needs: None }),
                         Err(_) => faults.push(fault),
                     }
                     continue;

@@ -2,7 +2,7 @@
 
 use crate::commands::{
     catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild, rescue,
-    resume, schema, secret, ssh, status, up, verify, wizard,
+    resume, schema, secret, site, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -92,6 +92,9 @@ pub enum Command {
     /// Store the secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Deploy sites to servers that have Traefik, look at them, and take them away.
+    #[command(subcommand)]
+    Site(site::Command),
     /// Prepare a Proxmox VE host for Ostler, and keep templates there.
     #[command(subcommand)]
     Proxmox(proxmox::Command),

@@ -31,6 +31,7 @@ use ostler_providers::{
     proxmox::{Host, ProxmoxProvider},
 };
 use ostler_remote::OpenSsh;
+use ostler_runtimes::SwarmRuntime;
 use ostler_service::{Limits, Service};
 use ostler_store::SeaStore;
 use ostler_tunnels::CloudflareTunnels;
@@ -226,6 +227,7 @@ impl Session {
             tunnels: Arc::new(CloudflareTunnels::new(Box::new(Secrets(self.store.clone())))),
             dns: Arc::new(Zones::new(Box::new(Secrets(self.store.clone())))),
             remote: self.remote.clone(),
+            runtime: Arc::new(SwarmRuntime),
             engine: self.engine.clone(),
             outside_secret: Arc::new(outside_secret),
             roles: ostler_ansible::roles_id(),

@@ -88,6 +88,12 @@ pub enum OperationKind {
     Leave,
     /// Makes a template of it, which is undone with its creation.
     Template,
+    /// Makes a release of a site, and has it serve.
+    Deploy,
+    /// The same of what an earlier release was.
+    Rollback,
+    /// Takes a site away.
+    Remove,
 }
 
 /// Where an operation stands.

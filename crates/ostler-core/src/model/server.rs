@@ -66,6 +66,8 @@ pub enum Phase {
     Tunnel,
     /// It is what its spec says.
     Ready,
+    /// A release of a site comes to serve, or goes. No server is ever in it.
+    Deploy,
 }
 
 impl Phase {
@@ -78,6 +80,7 @@ impl Phase {
             Phase::Provision => "provision",
             Phase::Tunnel => "tunnel",
             Phase::Ready => "ready",
+            Phase::Deploy => "deploy",
         }
     }
 }

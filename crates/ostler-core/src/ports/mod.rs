@@ -6,6 +6,7 @@ mod engine;
 mod provider;
 mod remote;
 mod reporter;
+mod runtime;
 mod store;
 mod tunnel;
 
@@ -15,5 +16,6 @@ pub use engine::*;
 pub use provider::*;
 pub use remote::*;
 pub use reporter::*;
+pub use runtime::*;
 pub use store::*;
 pub use tunnel::*;

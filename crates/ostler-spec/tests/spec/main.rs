@@ -14,6 +14,7 @@ mod questions;
 mod refusals;
 mod schema;
 mod shape;
+mod sites;
 mod tunnels;
 mod values;
 mod yaml;

@@ -54,8 +54,8 @@ ostler.yaml:1:1: servers: expected a mapping, found nothing
     check(
         "catalog: null\n",
         "
-ostler.yaml:1:1: servers: missing
-  hint: The servers, each under its name, which is also its host name
+ostler.yaml:1:1: servers: no server is named
+  hint: for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
 ",
     );
     check(
@@ -101,8 +101,8 @@ ostler.yaml:6:16: servers.web1.network.ip: unknown key
         "
 ostler.yaml:1:1: server: unknown key
   hint: did you mean `servers`?
-ostler.yaml:1:1: servers: missing
-  hint: The servers, each under its name, which is also its host name
+ostler.yaml:1:1: servers: no server is named
+  hint: for example `servers: { web1: { authorized_keys: [ ~/.ssh/id_ed25519.pub ] } }`
 ",
     );
     check_server(

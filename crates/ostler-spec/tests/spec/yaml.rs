@@ -106,7 +106,7 @@ fn what_cannot_be_taken_in_is_refused_with_its_place() {
         "\"<<\": {}\nservers: { a: { authorized_keys: [ keys/ann.pub ] } }",
         "
 ostler.yaml:1:1: <<: unknown key
-  hint: known here: `catalog`, `providers`, `tunnels`, `servers`
+  hint: known here: `catalog`, `providers`, `tunnels`, `dns`, `servers`, `sites`
 ",
     );
 }

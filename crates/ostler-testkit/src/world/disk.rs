@@ -112,7 +112,7 @@ impl Machine {
 impl WorldDir {
     /// In `dir`, which exists.
     pub fn new(dir: &Path) -> Self {
-        for part in ["machines", "tunnels", "images", "known_hosts", "runs"] {
+        for part in ["machines", "tunnels", "images", "known_hosts", "runs", "sites"] {
             fs::create_dir_all(dir.join(part)).expect("the world's directory is writable");
         }
         Self(dir.to_owned())
@@ -133,6 +133,11 @@ impl WorldDir {
     /// One machine.
     pub fn machine(&self, name: &str) -> Option<Machine> {
         self.read(&format!("machines/{name}.json"))
+    }
+
+    /// The releases of a site that are there, newest first.
+    pub fn site(&self, name: &str) -> Vec<super::FakeRelease> {
+        self.read(&format!("sites/{name}.json")).unwrap_or_default()
     }
 
     /// Takes the power from all machines, as when this computer crashes.

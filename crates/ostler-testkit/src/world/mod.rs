@@ -12,6 +12,7 @@ mod engine;
 mod fault;
 mod provider;
 mod remote;
+mod sites;
 mod store;
 mod tunnels;
 
@@ -19,12 +20,13 @@ pub use cluster::cluster_app;
 pub use disk::{Guest, Machine, Member, WorldDir};
 pub use fault::{Call, Effect, Fault, Faults, Moment};
 pub use provider::{Adopter, Maker};
+pub use sites::FakeRelease;
 pub use store::{FaultyStore, set_step};
 pub use tunnels::FakeTunnel;
 
 use std::sync::Arc;
 
-/// All ports to the world: SSH, Ansible and the person; the providers are [`Maker`] and [`Adopter`].
+/// All ports to the world: SSH, Ansible, what sites run on, and the person; the providers are [`Maker`] and [`Adopter`].
 #[derive(Clone)]
 pub struct FakeWorld {
     /// Where.

@@ -5,7 +5,7 @@ use futures::future::join_all;
 use ostler_core::{
     Result,
     event::EventKind,
-    ids::{EventNumber, OperationId, ServerName, StateId, SubjectId},
+    ids::{EventNumber, OperationId, ServerName, SiteName, StateId, SubjectId},
     model::{OperationRecord, OperationState, Seed, StepRecord, StepState},
     operation::{EventLog, Interrupt, LEASE_TTL, Leaser},
     ports::{EventFilter, LeaseOwner, Liveness, Provider, Store},
@@ -16,6 +16,7 @@ use ostler_core::{
         rebuild, rescue, template,
         up::{self, OnFailure},
     },
+    site,
     spec::*,
     subject::{Subject, SubjectKind},
     world::{Providers, WaitOptions, World},
@@ -56,6 +57,12 @@ pub enum Verb {
     Template(Box<ServerSpec>),
     /// Looks at what `Up` would change.
     Plan(Box<ServerSpec>),
+    /// Brings a site to its spec.
+    Deploy(Box<SiteSpec>),
+    /// Goes back to this release of the site `shop`.
+    RollBack(u32),
+    /// Takes the site `shop` away.
+    RemoveSite,
 }
 
 /// What became of it.
@@ -128,6 +135,11 @@ pub async fn latest(store: &dyn Store, name: &ServerName) -> Option<OperationRec
 /// What an operation is about that works on no real server.
 pub fn about() -> (Subject, &'static str) {
     (Subject::server(SubjectId::new()), "web")
+}
+
+/// The site that every test works on.
+pub fn shop() -> SiteName {
+    SiteName::parse("shop").unwrap()
 }
 
 /// A server that every test works on.
@@ -424,9 +436,9 @@ impl Bench {
         let store = self.store().await;
         let events = store.events(EventNumber(0), &EventFilter::default(), u32::MAX).await.unwrap();
         store.close().await;
-        let mut open: HashMap<Option<ServerName>, i32> = HashMap::new();
+        let mut open: HashMap<Option<Subject>, i32> = HashMap::new();
         for event in events {
-            let open = open.entry(event.server).or_default();
+            let open = open.entry(event.subject).or_default();
             match event.kind {
                 EventKind::OperationStarted { .. } | EventKind::UnwindStarted { .. } => *open += 1,
                 EventKind::OperationEnded { .. } => *open -= 1,
@@ -483,6 +495,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
         ])),
         tunnels: fake.clone(),
         dns: fake.clone(),
+        runtime: fake.clone(),
         remote: fake.clone(),
         engine: fake.clone(),
         outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),
@@ -526,13 +539,25 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
             Verb::Destroy => destroy::destroy(&world, &name).await,
             Verb::Rebuild => rebuild::rebuild(&world, &name).await.map(drop),
             Verb::Rescue => rescue::rescue(&world, &name).await,
+            Verb::Deploy(spec) => site::deploy::deploy(&world, spec).await.map(drop),
+            Verb::RollBack(number) => site::deploy::roll_back(&world, &shop(), Some(*number)).await.map(drop),
+            Verb::RemoveSite => match site::deploy::remove(&world, &shop()).await {
+                // The one before it came to its end.
+                Err(failure) if failure.message == site::unknown(&shop()).message => Ok(()),
+                result => result,
+            },
             Verb::Plan(spec) => {
                 check = Some(drift::check(&world, spec, &up::plan_for(&world, spec).await?, &|_| ()).await);
                 Ok(())
             }
         }
     };
-    let result = leaser.hold(&name, work).await;
+    let result = match verb {
+        Verb::Deploy(_) | Verb::RollBack(_) | Verb::RemoveSite => {
+            leaser.hold_named(SubjectKind::Site, shop().as_str(), work).await
+        }
+        _ => leaser.hold(&name, work).await,
+    };
     drop(world);
     store.store.clone().close().await;
     Ran { result, check, calls: faults.calls(), struck: faults.struck() }
@@ -548,6 +573,9 @@ pub fn this_owner(verb: &Verb) -> LeaseOwner {
         Verb::Rescue => "rescue",
         Verb::Template(_) => "template",
         Verb::Plan(_) => "plan",
+        Verb::Deploy(_) => "site deploy",
+        Verb::RollBack(_) => "site rollback",
+        Verb::RemoveSite => "site remove",
     };
     LeaseOwner { host: "here".into(), machine: machine_id().unwrap(), boot, pid, start_ticks, doing: doing.into() }
 }

@@ -23,6 +23,7 @@ mod outputs;
 mod rebuilding;
 mod rescuing;
 mod service;
+mod sites;
 mod steps;
 mod templates;
 mod together;

@@ -54,18 +54,29 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let requests = |chain: Vec<ServerName>| chain.into_iter().map(request).collect();
     together::work_in_order(&session, global.output, chains.into_iter().map(requests).collect(), arguments.parallel)
         .await
+        .map(ExitCode::from)
 }
 
 /// Says the warnings and asks for the names, so that nobody answers out of habit.
 pub(super) fn confirm(global: &Global, command: &str, names: &[ServerName], warnings: &[String]) -> Result<()> {
     let names = names.iter().map(ServerName::as_str).collect::<Vec<_>>().join(" ");
+    confirm_typed(global, &format!("{command} {names}"), (&names, "and all data on it", "destroyed"), warnings)
+}
+
+/// The same of anything: what is to be typed, what goes with it, and what becomes of both.
+pub(super) fn confirm_typed(
+    global: &Global,
+    command: &str,
+    (names, lost, fate): (&str, &str, &str),
+    warnings: &[String],
+) -> Result<()> {
     if global.non_interactive || !std::io::stdin().is_terminal() {
-        return Err(Failure::new(Blame::User, format!("{names} and all data on it would be destroyed"))
+        return Err(Failure::new(Blame::User, format!("{names} {lost} would be {fate}"))
             .with_lines(warnings.to_vec())
-            .with_hint(format!("`ostler {command} {names} --yes` does it without asking")));
+            .with_hint(format!("`ostler {command} --yes` does it without asking")));
     }
     let warnings: String = warnings.iter().map(|warning| format!("warning: {}\n", plain(warning))).collect();
-    let question = format!("{warnings}{names} and all data on it will be destroyed. Type `{names}` to go on: ");
+    let question = format!("{warnings}{names} {lost} will be {fate}. Type `{names}` to go on: ");
     let _ = std::io::stderr().write_all(question.as_bytes()); // where nobody reads it, nobody answers
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);

@@ -17,6 +17,7 @@ pub mod rescue;
 pub mod resume;
 pub mod schema;
 pub mod secret;
+pub mod site;
 pub mod ssh;
 pub mod status;
 pub mod up;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image(command) => image::run(global, command).await,
         Command::Key(command) => key::run(global, command),
         Command::Secret(command) => secret::run(global, command).await,
+        Command::Site(command) => site::run(global, command).await,
         Command::Proxmox(command) => proxmox::run(global, command).await,
         Command::Hetzner(command) => hetzner::run(global, command).await,
         Command::Orphans(arguments) => orphans::run(global, arguments).await,

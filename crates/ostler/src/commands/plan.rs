@@ -20,7 +20,9 @@ use ostler_core::{
         drift::{self, Check, Findings},
         up,
     },
+    site::{self, plan::SitePlan},
     spec::ServerSpec,
+    text::plain,
     world::World,
 };
 use serde::Serialize;
@@ -63,10 +65,19 @@ struct Preview {
     check: Option<Check>,
 }
 
+/// Servers and sites stand in one list.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    Server(&'a Preview),
+    Site(&'a SitePlan),
+}
+
 /// Runs the command.
 pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     let (spec, catalog) = spec_file::read(global, &arguments.file, arguments.offline).await?;
     let elsewhere = spec.elsewhere.clone();
+    let sites = spec_file::sites_on(&spec, &arguments.names);
     let servers = spec_file::chosen(spec, &arguments.names)?;
     let session = Session::open(global, arguments.wait, "plan").await?;
     spec_file::must_be_known(&session, &arguments.file, elsewhere).await?;
@@ -94,13 +105,26 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
             break;
         }
     }
+    let mut sites_planned = Vec::new();
+    for site in &sites {
+        if session.interrupted() {
+            break;
+        }
+        let plan = session.with_world(async |world| site::plan::plan(world, site).await).await?;
+        show(site_text(&plan));
+        sites_planned.push(plan.with_hints_in_words(hints::command));
+    }
     let previews: Vec<_> = previews.into_iter().map(Preview::with_hints_in_words).collect();
-    output::data(global.output, &previews, || total(&previews));
-    let failures = || previews.iter().filter_map(Preview::failure);
+    let all: Vec<_> = previews.iter().map(Row::Server).chain(sites_planned.iter().map(Row::Site)).collect();
+    output::data(global.output, &all, || total(&previews));
+    let of_sites = || sites_planned.iter().filter_map(|plan| plan.refused.as_ref());
+    let failures = || previews.iter().filter_map(Preview::failure).chain(of_sites());
     if global.output == Output::Quiet {
         failures().for_each(|failure| output::print_failure(global.output, failure));
     }
-    let something_to_do = arguments.exit_code && previews.iter().any(Preview::has_something_to_do);
+    let something_to_do = arguments.exit_code
+        && (previews.iter().any(Preview::has_something_to_do)
+            || sites_planned.iter().any(|plan| !plan.changes.is_empty()));
     let well = if something_to_do { SOMETHING_TO_DO } else { 0 };
     Ok(ExitCode::from(failures().next().map_or(well, |failure| failure.blame.exit_code())))
 }
@@ -171,6 +195,24 @@ fn total(previews: &[Preview]) -> String {
         count(previews.len(), "server"),
         count(changes, "change")
     )
+}
+
+fn site_text(plan: &SitePlan) -> String {
+    let name = &plan.site;
+    let side = |sign: char, text: &Option<String>| {
+        text.as_ref().map(|text| format!("{name}    {sign} {}\n", plain(text))).unwrap_or_default()
+    };
+    let changes = plan
+        .changes
+        .iter()
+        .map(|change| format!("{name}  {}\n{}{}", change.what, side('-', &change.from), side('+', &change.to)));
+    let mut text = match (&plan.refused, plan.changes.is_empty()) {
+        (Some(failure), _) => failure_lines(name, "refused", failure),
+        (None, true) => format!("{name}  nothing to deploy\n"),
+        (None, false) => format!("{name}  deploy a new release to {}:\n", plan.server),
+    };
+    text.extend(changes);
+    text
 }
 
 fn plan_text(plan: &ServerPlan) -> String {

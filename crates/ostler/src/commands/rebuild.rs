@@ -41,5 +41,5 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     }
     let session = session.with_recorded_catalog(&names).await?;
     let requests = names.into_iter().map(Request::Rebuild).collect();
-    together::work_on(&session, global.output, requests, arguments.parallel).await
+    together::work_on(&session, global.output, requests, arguments.parallel).await.map(ExitCode::from)
 }

@@ -38,5 +38,5 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
     together::must_be_known(&session, &names, destroy::unknown).await?;
     let session = session.with_recorded_catalog(&names).await?;
     let requests = names.into_iter().map(Request::Resume).collect();
-    together::work_on(&session, global.output, requests, arguments.parallel).await
+    together::work_on(&session, global.output, requests, arguments.parallel).await.map(ExitCode::from)
 }

@@ -12,7 +12,9 @@ use ostler_core::{
     hint::{Hint, Next},
     ids::ServerName,
     ports::Store,
-    spec::{self, CatalogIndex, CatalogSource, Elsewhere, ReadError, ServerSpec, Spec, SpecContext, SpecFaults},
+    spec::{
+        self, CatalogIndex, CatalogSource, Elsewhere, ReadError, ServerSpec, SiteSpec, Spec, SpecContext, SpecFaults,
+    },
 };
 use std::{io, path::Path};
 
@@ -117,9 +119,11 @@ fn with_context<T>(path: &Path, catalog: &CatalogIndex, work: impl FnOnce(&SpecC
 /// Fails unless all servers are on record that the spec in `path` names and that are not in it.
 pub async fn must_be_known(session: &Session, path: &Path, named: Vec<Elsewhere>) -> Result<()> {
     let mut faults = Vec::new();
-    for Elsewhere { server, fault } in named {
-        if session.store.server(&server).await?.is_none() {
-            faults.push(fault);
+    for Elsewhere { server, fault, needs } in named {
+        match (session.store.server(&server).await?, needs) {
+            (None, _) => faults.push(fault),
+            (Some(record), Some((app, fault))) if !record.desired.apps.iter().any(|it| it == app) => faults.push(fault),
+            (Some(_), _) => {}
         }
     }
     match faults.is_empty() {
@@ -138,6 +142,11 @@ pub fn chosen(spec: Spec, names: &[ServerName]) -> Result<Vec<ServerSpec>> {
         }
     }
     Ok(spec.servers.into_iter().filter(|server| names.is_empty() || names.contains(&server.name)).collect())
+}
+
+/// The sites of a spec that are on servers which the command line names; all of them if it names none.
+pub fn sites_on(spec: &Spec, names: &[ServerName]) -> Vec<SiteSpec> {
+    spec.sites.iter().filter(|site| names.is_empty() || names.contains(&site.server)).cloned().collect()
 }
 
 /// For clap.

@@ -192,6 +192,9 @@ fn sentence(operation: &LastOperation) -> String {
         OperationKind::Rebuild => "rebuild",
         OperationKind::Leave => "leave",
         OperationKind::Template => "template",
+        OperationKind::Deploy => "deploy",
+        OperationKind::Rollback => "roll back",
+        OperationKind::Remove => "remove",
     };
     let state = match operation.state {
         OperationState::Running | OperationState::Unwinding if operation.interrupted => "interrupted",

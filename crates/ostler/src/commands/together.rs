@@ -13,7 +13,7 @@ use ostler_core::{
     ports::{EventFilter, Store},
 };
 use ostler_service::{Request, Work};
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 /// How many servers are worked on at once.
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -38,7 +38,7 @@ pub async fn work_on(
     output: Output,
     requests: Vec<Request>,
     parallel: ParallelArguments,
-) -> Result<ExitCode> {
+) -> Result<u8> {
     work_in_order(session, output, requests.into_iter().map(|request| vec![request]).collect(), parallel).await
 }
 
@@ -49,7 +49,7 @@ pub async fn work_in_order(
     output: Output,
     lists: Vec<Vec<Request>>,
     ParallelArguments { parallel }: ParallelArguments,
-) -> Result<ExitCode> {
+) -> Result<u8> {
     let servers: Vec<ServerName> = lists.iter().flatten().map(|request| request.server().clone()).collect();
     let mut frontend = output::frontend(output, servers.len(), &session.stage);
     let mut code = 0;
@@ -89,7 +89,7 @@ pub async fn work_in_order(
         .await;
     frontend.finish();
     all?;
-    Ok(ExitCode::from(code))
+    Ok(code)
 }
 
 /// How the work on a server ends, which may have been refused.

@@ -184,6 +184,9 @@ impl Human {
             (OperationKind::Leave, _) => "resuming to take it out of its cluster",
             (OperationKind::Template, None) => "making it a template",
             (OperationKind::Template, _) => "resuming to make it a template",
+            (OperationKind::Deploy, _) => "deploying",
+            (OperationKind::Rollback, _) => "rolling back",
+            (OperationKind::Remove, _) => "removing",
             (OperationKind::Apply, None) => "applying its spec",
             (OperationKind::Apply, _) => "resuming to apply its spec",
         };

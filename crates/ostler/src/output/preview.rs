@@ -35,11 +35,11 @@ pub fn check_text(server: &ServerName, check: &Check, colour: bool) -> String {
 }
 
 /// A failure as lines of one server.
-pub fn failure_lines(server: &ServerName, word: &str, failure: &Failure) -> String {
-    let mut lines = vec![format!("{server}  {word}: {failure}")];
-    lines.extend(failure.causes.iter().map(|cause| format!("{server}    {cause}")));
-    lines.extend(failure.lines.iter().map(|line| format!("{server}    | {line}")));
-    lines.extend(hints::of(failure).map(|hint| format!("{server}    hint: {hint}")));
+pub fn failure_lines(name: &impl std::fmt::Display, word: &str, failure: &Failure) -> String {
+    let mut lines = vec![format!("{name}  {word}: {failure}")];
+    lines.extend(failure.causes.iter().map(|cause| format!("{name}    {cause}")));
+    lines.extend(failure.lines.iter().map(|line| format!("{name}    | {line}")));
+    lines.extend(hints::of(failure).map(|hint| format!("{name}    hint: {hint}")));
     plain(&(lines.join("\n") + "\n"))
 }
 

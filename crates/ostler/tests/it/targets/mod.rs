@@ -17,6 +17,7 @@ mod promises;
 mod scale;
 mod secrets;
 mod server_draw;
+mod sites;
 mod support;
 mod swarm;
 mod tunnel;

@@ -57,5 +57,5 @@ pub async fn run(global: &Global, arguments: Arguments) -> Result<ExitCode> {
         known.size.disk = known.size.disk.min(wanted.size.disk);
     }
     let requests = templates.into_values().map(|spec| Request::Template(Box::new(spec))).collect();
-    together::work_on(&session, global.output, requests, arguments.parallel).await
+    together::work_on(&session, global.output, requests, arguments.parallel).await.map(ExitCode::from)
 }

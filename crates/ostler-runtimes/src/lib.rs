@@ -1,0 +1,5 @@
+//! What sites run on. Today that is Docker Swarm behind Traefik; another runtime is a folder beside it.
+
+mod swarm;
+
+pub use swarm::SwarmRuntime;

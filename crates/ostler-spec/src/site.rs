@@ -1,0 +1,350 @@
+//! Sites in the spec: what is served under which names, from which server.
+
+use super::{
+    Elsewhere, SecretRef, ServerName, ServerSpec, SiteName, SpecContext, Value,
+    fault::{Fault, Problem, nearest, quote},
+    grammar::null,
+    rules,
+    shape::{
+        Field,
+        Presence::{Default, Required},
+        Shape, Text,
+    },
+    walk::Found,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+/// The app that a server needs to serve sites. It brings those that it depends on.
+pub const SITE_APP: &str = "traefik";
+
+/// What one site shall be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteSpec {
+    /// Its name.
+    pub name: SiteName,
+    /// The server that it runs on: a manager of its swarm.
+    pub server: ServerName,
+    /// Names that it answers to, at least one. The first one is canonical, and no wildcard; the others redirect to it.
+    pub domains: Vec<Domain>,
+    /// What is served.
+    pub source: SiteSource,
+    /// Port that the program listens on, in its container.
+    pub port: u16,
+    /// When it counts as up.
+    pub health: SiteHealth,
+    /// How many copies run.
+    pub replicas: u16,
+    /// Environment, which anybody may read who may look at the server.
+    pub env: BTreeMap<String, String>,
+    /// Secrets, each a file of this name under `/run/secrets`.
+    pub secrets: BTreeMap<String, SecretRef>,
+}
+
+impl SiteSpec {
+    /// The domain that the others redirect to.
+    pub fn canonical(&self) -> &Domain {
+        &self.domains[0]
+    }
+}
+
+/// A host name in lower case, or `*.` and one: all names that have one label more.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Domain(String);
+
+impl Domain {
+    /// As it stands in the spec.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What a wildcard's names end with, without the dot; `None`: it is one name.
+    pub fn below(&self) -> Option<&str> {
+        self.0.strip_prefix("*.")
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a site serves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiteSource {
+    /// A container image: a name that a registry or the server itself knows, with a tag or a digest; or an id.
+    Image(String),
+}
+
+/// When a site counts as up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteHealth {
+    /// What is asked for, and must answer with 2xx or 3xx; `None`: `/`, and anything but 5xx will do.
+    pub path: Option<String>,
+    /// Seconds that a new release has, from its start until it answers.
+    pub within: u32,
+}
+
+/// `sites.NAME`
+pub(super) fn shape() -> Shape {
+    let domains = Shape::List(Box::new(Shape::Text(domain())));
+    let source = Shape::object(vec![Field::new(
+        "image",
+        Shape::Text(image()),
+        Required,
+        "Container image: `registry.example.org/shop:1.2`, best with its digest (`…@sha256:…`), or one that is on the server",
+    )]);
+    let health = Shape::object(vec![
+        Field::new(
+            "path",
+            Shape::Text(path()),
+            null(),
+            "What must answer with 2xx or 3xx; without it, `/` must answer with anything but 5xx",
+        ),
+        Field::new(
+            "within",
+            Shape::Int { min: 5, max: 3600 },
+            Default(Value::Int(60)),
+            "Seconds that a new release has until it answers; then it is given up, and the old one stays",
+        ),
+    ]);
+    let value =
+        Shape::Either(vec![Shape::Text(Text::any("a text")), Shape::Int { min: i64::MIN, max: i64::MAX }, Shape::Bool]);
+    let map = |value| Shape::Map { key: variable(), value: Box::new(value) };
+    let empty = || Default(Value::Map(BTreeMap::new()));
+    Shape::object(vec![
+        Field::new(
+            "server",
+            Shape::Text(rules::server_name()),
+            Required,
+            "The server that it runs on, which has the app `traefik`; in this file, or one that Ostler knows already",
+        ),
+        Field::new(
+            "domains",
+            domains,
+            Required,
+            "Names that it answers to; the first one is canonical, and the others redirect to it. `*.example.com` is all names below",
+        ),
+        Field::new("source", source, Required, "What is served"),
+        Field::new(
+            "port",
+            Shape::Int { min: 1, max: 65535 },
+            Required,
+            "Port that the program listens on in its container",
+        ),
+        Field::new("health", health, empty(), "When it counts as up"),
+        Field::new("replicas", Shape::Int { min: 1, max: 100 }, Default(Value::Int(1)), "How many copies run"),
+        Field::new("env", map(value), empty(), "Environment of the program; nothing secret"),
+        Field::new(
+            "secrets",
+            map(Shape::Secret),
+            empty(),
+            "Secrets; each is a file `/run/secrets/NAME` for the program, and `NAME_FILE` in its environment says so",
+        ),
+    ])
+}
+
+/// A key under `sites`.
+pub(super) fn name() -> Text {
+    Text::checked("the name of a site", Some("^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$"), |text| {
+        SiteName::parse(text).map(drop).map_err(|_| {
+            Problem::new(format!("{} is not the name of a site", quote(text)))
+                .hint("1 to 40 of a-z, 0-9 and `-`; it can't begin or end with `-`")
+        })
+    })
+}
+
+fn domain() -> Text {
+    Text::checked("a domain", Some(r"^(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+$"), |text| {
+        let host = text.strip_prefix("*.").unwrap_or(text);
+        let is_host = (rules::domain().check.expect("it has one"))(host).is_ok();
+        match is_host && host.contains('.') && !host.contains(|c: char| c.is_ascii_uppercase()) {
+            true => Ok(()),
+            false => Err(Problem::new(format!("{} is not a domain that a site can have", quote(text)))
+                .hint("in lower case, such as `shop.example.com` or `*.shop.example.com`")),
+        }
+    })
+}
+
+fn image() -> Text {
+    Text::checked("a container image", None, |text| {
+        let bad = |c: char| !(c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+        let (name, digest) = text.split_once('@').map_or((text, None), |(name, digest)| (name, Some(digest)));
+        let is_digest = |digest: &str| {
+            digest
+                .strip_prefix("sha256:")
+                .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        };
+        if text.len() > 255 || text.contains(bad) || !name.starts_with(|c: char| c.is_ascii_alphanumeric()) {
+            return Err(Problem::new(format!("{} is not a container image", quote(text)))
+                .hint("for example `registry.example.org/shop:1.2`"));
+        }
+        if digest.is_some_and(|digest| !is_digest(digest)) {
+            return Err(Problem::new(format!("{} is no digest", quote(digest.unwrap_or_default())))
+                .hint("`sha256:` and 64 hexadecimal digits"));
+        }
+        Ok(())
+    })
+}
+
+fn path() -> Text {
+    Text::checked("a path such as `/up`", Some("^/[^ #]*$"), |text| {
+        let bad = |c: char| !c.is_ascii_graphic() || "#`\"\\".contains(c);
+        match text.starts_with('/') && !text.contains(bad) {
+            true => Ok(()),
+            false => Err(Problem::new(format!("{} is not a path", quote(text))).hint("for example `/up`")),
+        }
+    })
+}
+
+/// The name of a variable of the environment, and of a file beside others.
+fn variable() -> Text {
+    Text::checked("the name of a variable", Some("^[A-Za-z_][A-Za-z0-9_]{0,99}$"), |text| {
+        let first = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        match first && text.len() <= 100 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            true => Ok(()),
+            false => Err(Problem::new(format!("{} is not the name of a variable", quote(text)))
+                .hint("for example `APP_ENV`: letters, digits and `_`")),
+        }
+    })
+}
+
+/// The sites of a file, where none is at fault. `servers` are those of the file, each with what it became.
+pub(super) fn read(
+    root: &Found,
+    servers: &[(&str, Option<&ServerSpec>)],
+    apps_are_known: bool,
+    context: &SpecContext<'_>,
+    faults: &mut Vec<Fault>,
+) -> (Option<Vec<SiteSpec>>, Vec<Elsewhere>) {
+    let mut reader =
+        Reader { servers, apps_are_known, context, faults, claimed: HashMap::new(), elsewhere: Vec::new() };
+    let entries = root.get("sites").and_then(Found::map).unwrap_or_default();
+    let sites: Vec<_> = entries.iter().map(|(name, found)| reader.site(name, found)).collect();
+    (sites.into_iter().collect(), reader.elsewhere)
+}
+
+struct Reader<'a> {
+    servers: &'a [(&'a str, Option<&'a ServerSpec>)],
+    /// Without a catalog nobody knows what apps bring with them.
+    apps_are_known: bool,
+    context: &'a SpecContext<'a>,
+    faults: &'a mut Vec<Fault>,
+    /// Domains, with the site and the line that claimed each.
+    claimed: HashMap<String, (String, usize)>,
+    elsewhere: Vec<Elsewhere>,
+}
+
+impl Reader<'_> {
+    fn site(&mut self, name: &str, found: &Found) -> Option<SiteSpec> {
+        let server = found.get("server").and_then(|server| self.server(server));
+        let domains = found.get("domains").and_then(|domains| self.domains(name, domains));
+        let env = found.get("env").and_then(|env| self.env(env));
+        let secrets = found.get("secrets").and_then(|secrets| {
+            let entries = secrets.map()?.iter();
+            let read =
+                entries.map(|(key, found)| Some((key.clone(), found.secret(&|path| self.context.resolve(path))?)));
+            read.collect::<Option<BTreeMap<_, _>>>()
+        });
+        if let (Some(env), Some(secrets)) = (found.get("env"), &secrets) {
+            for key in secrets.keys() {
+                if let Some(taken) = env.get(&format!("{key}_FILE")) {
+                    let problem = Problem::new(format!("it says where the secret `{key}` is, and Ostler sets it"));
+                    self.faults.push(taken.fault(problem.hint("take it out")));
+                }
+            }
+        }
+        let health = found.get("health")?;
+        Some(SiteSpec {
+            name: SiteName::parse(name).ok()?,
+            server: server?,
+            domains: domains?,
+            source: SiteSource::Image(found.get("source")?.get("image")?.text()?.to_owned()),
+            port: found.get("port")?.int()?.try_into().ok()?,
+            health: SiteHealth {
+                path: health.get("path")?.text().map(str::to_owned),
+                within: health.get("within")?.int()?.try_into().ok()?,
+            },
+            replicas: found.get("replicas")?.int()?.try_into().ok()?,
+            env: env?,
+            secrets: secrets?,
+        })
+    }
+
+    fn server(&mut self, found: &Found) -> Option<ServerName> {
+        let name = found.text()?;
+        let server = ServerName::parse(name).ok()?;
+        let lacks = |name: &str| {
+            found.fault(
+                Problem::new(format!(
+                    "{} does not have the app `{SITE_APP}`, which brings requests to sites",
+                    quote(name)
+                ))
+                .hint(format!("add `{SITE_APP}` to its `apps`; it brings Docker and Swarm")),
+            )
+        };
+        match self.servers.iter().find(|(other, _)| *other == name) {
+            None => {
+                let problem =
+                    Problem::new(format!("there is no server {}, neither in this file nor on record", quote(name)));
+                let others = self.servers.iter().map(|(other, _)| *other);
+                let fault = found.fault(problem.hints(nearest(name, others)));
+                self.elsewhere.push(Elsewhere { server: server.clone(), fault, needs: Some((SITE_APP, lacks(name))) });
+            }
+            Some((_, Some(spec))) if self.apps_are_known && !spec.apps.iter().any(|app| app == SITE_APP) => {
+                self.faults.push(lacks(name));
+            }
+            Some(_) => {}
+        }
+        Some(server)
+    }
+
+    fn domains(&mut self, site: &str, found: &Found) -> Option<Vec<Domain>> {
+        let entries = found.list()?;
+        match entries.first() {
+            None => {
+                let problem = Problem::new("a site without a domain is reached by nobody");
+                self.faults.push(found.fault(problem.hint("for example `domains: [ shop.example.com ]`")));
+            }
+            Some(first) if first.text().is_some_and(|text| text.starts_with("*.")) => {
+                let problem =
+                    Problem::new("the first domain is the one that others redirect to, so it can't be a wildcard");
+                self.faults.push(first.fault(problem.hint("put the site's own name first")));
+            }
+            Some(_) => {}
+        }
+        for entry in entries {
+            let Some(domain) = entry.text() else { continue };
+            if let Some((owner, line)) = self.claimed.get(domain) {
+                let problem = match owner == site {
+                    true => {
+                        Problem::new(format!("{} stands here twice (line {line})", quote(domain))).hint("take one out")
+                    }
+                    false => {
+                        Problem::new(format!("{} belongs to the site `{owner}` already (line {line})", quote(domain)))
+                            .hint("one domain leads to one site: take it out of one of them")
+                    }
+                };
+                self.faults.push(entry.fault(problem));
+                continue;
+            }
+            self.claimed.insert(domain.to_owned(), (site.to_owned(), entry.at.line));
+        }
+        entries.iter().map(|entry| Some(Domain(entry.text()?.to_owned()))).collect()
+    }
+
+    fn env(&self, found: &Found) -> Option<BTreeMap<String, String>> {
+        let entries = found.map()?.iter();
+        let value = |found: &Found| {
+            let int = || found.int().map(|int| int.to_string());
+            found.text().map(str::to_owned).or_else(int).or_else(|| found.bool().map(|bool| bool.to_string()))
+        };
+        entries.map(|(key, found)| Some((key.clone(), value(found)?))).collect()
+    }
+}
