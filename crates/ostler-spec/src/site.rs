@@ -3,7 +3,7 @@
 use super::{
     Elsewhere, SecretRef, ServerName, ServerSpec, SiteName, SpecContext, Value,
     fault::{Fault, Problem, nearest, quote},
-    grammar::null,
+    grammar::{none, null},
     rules,
     shape::{
         Field,
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    path::PathBuf,
 };
 
 /// The app that a server needs to serve sites. It brings those that it depends on.
@@ -42,6 +43,12 @@ pub struct SiteSpec {
     pub env: BTreeMap<String, String>,
     /// Secrets, each a file of this name under `/run/secrets`.
     pub secrets: BTreeMap<String, SecretRef>,
+    /// Program and arguments that run once in the new image before a release starts; empty: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deploy_before: Vec<String>,
+    /// The same once a release serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deploy_after: Vec<String>,
 }
 
 impl SiteSpec {
@@ -80,6 +87,8 @@ impl fmt::Display for Domain {
 pub enum SiteSource {
     /// A container image: a name that a registry or the server itself knows, with a tag or a digest; or an id.
     Image(String),
+    /// A folder of this machine with a Dockerfile, of which an image is built on the server.
+    Build(PathBuf),
 }
 
 /// When a site counts as up.
@@ -94,12 +103,20 @@ pub struct SiteHealth {
 /// `sites.NAME`
 pub(super) fn shape() -> Shape {
     let domains = Shape::List(Box::new(Shape::Text(domain())));
-    let source = Shape::object(vec![Field::new(
-        "image",
-        Shape::Text(image()),
-        Required,
-        "Container image: `registry.example.org/shop:1.2`, best with its digest (`…@sha256:…`), or one that is on the server",
-    )]);
+    let source = Shape::object(vec![
+        Field::new(
+            "image",
+            Shape::Text(image()),
+            null(),
+            "Container image: `registry.example.org/shop:1.2`, best with its digest (`…@sha256:…`), or one that is on the server",
+        ),
+        Field::new(
+            "build",
+            Shape::Text(Text::any("the path of a folder")),
+            null(),
+            "A folder with a `Dockerfile`, from this file's folder; it is sent to the server and built there, without what its `.dockerignore` names",
+        ),
+    ]);
     let health = Shape::object(vec![
         Field::new(
             "path",
@@ -131,7 +148,7 @@ pub(super) fn shape() -> Shape {
             Required,
             "Names that it answers to; the first one is canonical, and the others redirect to it. `*.example.com` is all names below",
         ),
-        Field::new("source", source, Required, "What is served"),
+        Field::new("source", source, Required, "What is served: one of `image` and `build`"),
         Field::new(
             "port",
             Shape::Int { min: 1, max: 65535 },
@@ -146,6 +163,18 @@ pub(super) fn shape() -> Shape {
             map(Shape::Secret),
             empty(),
             "Secrets; each is a file `/run/secrets/NAME` for the program, and `NAME_FILE` in its environment says so",
+        ),
+        Field::new(
+            "deploy_before",
+            command(),
+            none(),
+            "Program and arguments that run once in the new image, before a new release starts; where it fails, nothing is changed",
+        ),
+        Field::new(
+            "deploy_after",
+            command(),
+            none(),
+            "The same once the new release serves; where it fails, that release serves on, and the exit code says so",
         ),
     ])
 }
@@ -203,6 +232,14 @@ fn path() -> Text {
     })
 }
 
+/// Program and arguments, without a shell.
+fn command() -> Shape {
+    Shape::List(Box::new(Shape::Text(Text::checked("a word of a command", None, |text| match text.contains('\0') {
+        true => Err(Problem::new(format!("{} is not a word of a command", quote(text)))),
+        false => Ok(()),
+    }))))
+}
+
 /// The name of a variable of the environment, and of a file beside others.
 fn variable() -> Text {
     Text::checked("the name of a variable", Some("^[A-Za-z_][A-Za-z0-9_]{0,99}$"), |text| {
@@ -245,6 +282,7 @@ impl Reader<'_> {
     fn site(&mut self, name: &str, found: &Found) -> Option<SiteSpec> {
         let server = found.get("server").and_then(|server| self.server(server));
         let domains = found.get("domains").and_then(|domains| self.domains(name, domains));
+        let source = found.get("source").and_then(|source| self.source(source));
         let env = found.get("env").and_then(|env| self.env(env));
         let secrets = found.get("secrets").and_then(|secrets| {
             let entries = secrets.map()?.iter();
@@ -261,11 +299,16 @@ impl Reader<'_> {
             }
         }
         let health = found.get("health")?;
+        let command = |key: &str| {
+            let words = found.get(key)?.list()?.iter();
+            words.map(|word| Some(word.text()?.to_owned())).collect::<Option<Vec<_>>>()
+        };
+        let (deploy_before, deploy_after) = (command("deploy_before"), command("deploy_after"));
         Some(SiteSpec {
             name: SiteName::parse(name).ok()?,
             server: server?,
             domains: domains?,
-            source: SiteSource::Image(found.get("source")?.get("image")?.text()?.to_owned()),
+            source: source?,
             port: found.get("port")?.int()?.try_into().ok()?,
             health: SiteHealth {
                 path: health.get("path")?.text().map(str::to_owned),
@@ -274,6 +317,8 @@ impl Reader<'_> {
             replicas: found.get("replicas")?.int()?.try_into().ok()?,
             env: env?,
             secrets: secrets?,
+            deploy_before: deploy_before?,
+            deploy_after: deploy_after?,
         })
     }
 
@@ -337,6 +382,30 @@ impl Reader<'_> {
             self.claimed.insert(domain.to_owned(), (site.to_owned(), entry.at.line));
         }
         entries.iter().map(|entry| Some(Domain(entry.text()?.to_owned()))).collect()
+    }
+
+    fn source(&mut self, found: &Found) -> Option<SiteSource> {
+        let (image, build) = (found.get("image")?, found.get("build")?);
+        match (image.is_null(), build.is_null()) {
+            (false, true) => Some(SiteSource::Image(image.text()?.to_owned())),
+            (true, false) => {
+                let folder = self.context.resolve(build.text()?);
+                if !(self.context.is_file)(&folder.join("Dockerfile")) {
+                    let problem =
+                        Problem::new(format!("there is no `Dockerfile` in {}", quote(&folder.to_string_lossy())));
+                    self.faults.push(build.fault(problem.hint("name the folder that holds it")));
+                }
+                Some(SiteSource::Build(folder))
+            }
+            (image_is_missing, _) => {
+                let problem = match image_is_missing {
+                    true => Problem::new("it says nothing of what is served"),
+                    false => Problem::new("a site has one source, and these are two"),
+                };
+                self.faults.push(found.fault(problem.hint("write `{ image: NAME }` or `{ build: FOLDER }`")));
+                None
+            }
+        }
     }
 
     fn env(&self, found: &Found) -> Option<BTreeMap<String, String>> {

@@ -12,7 +12,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 /// A server, as a runtime gets at it.
 pub struct Place<'a> {
@@ -131,6 +131,37 @@ pub enum Answer {
     Nobody(String),
 }
 
+/// When a command of the user's runs once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// Before a release starts.
+    Before,
+    /// Once it serves.
+    After,
+}
+
+impl Hook {
+    /// As it stands in the spec.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Before => "deploy_before",
+            Self::After => "deploy_after",
+        }
+    }
+}
+
+/// What came of such a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HookEnd {
+    /// It is not over.
+    NotYet,
+    /// It succeeded.
+    Well,
+    /// It did not, and why.
+    Badly(String),
+}
+
 /// Something to run on the server by hand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Look<'a> {
@@ -162,11 +193,38 @@ pub trait Runtime: Send + Sync {
     /// Gets an image to the server, unless it is there for certain.
     async fn image(&self, place: &Place<'_>, reference: &str, reporter: &dyn Reporter) -> Result<SiteImage>;
 
+    /// What the image of a folder of this machine is called: another name where anything in the folder is another.
+    fn built_name(&self, site: &SiteName, folder: &Path) -> Result<String>;
+
+    /// Makes the image of a folder on the server.
+    async fn build(
+        &self,
+        place: &Place<'_>,
+        site: &SiteName,
+        folder: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<SiteImage>;
+
     /// Starts a release, which gets no traffic but by its mark. Does not wait for it.
     async fn start(&self, place: &Place<'_>, order: &ReleaseOrder) -> Result<()>;
 
-    /// What copies of a release said last, for people.
-    async fn last_words(&self, place: &Place<'_>, site: &SiteName, number: u32) -> Result<Vec<String>>;
+    /// What copies of a release said last, or a hook of it, for people.
+    async fn last_words(
+        &self,
+        place: &Place<'_>,
+        site: &SiteName,
+        number: u32,
+        hook: Option<Hook>,
+    ) -> Result<Vec<String>>;
+
+    /// Begins to run a command once as a release would run, with its image, environment and secrets. Does not wait for it. Begun already: fine.
+    async fn begin_hook(&self, place: &Place<'_>, order: &ReleaseOrder, hook: Hook, command: &[String]) -> Result<()>;
+
+    /// What came of it.
+    async fn hook(&self, place: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<HookEnd>;
+
+    /// Ends it, and removes what it leaves. None there: fine.
+    async fn end_hook(&self, place: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<()>;
 
     /// Changes who gets to a release. It takes a few seconds until that holds; [`Runtime::answer`] tells.
     async fn send(&self, place: &Place<'_>, order: &ReleaseOrder, traffic: Traffic) -> Result<()>;

@@ -3,7 +3,7 @@
 use super::{
     entrance,
     record::{self, SiteRecord},
-    release::{self, Plan, SiteContext, Started},
+    release::{self, Afterwards, Got, Plan, SiteContext},
     remove, secrets,
 };
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
     world::World,
 };
 use serde::Serialize;
+use std::{collections::BTreeMap, path::PathBuf};
 
 /// What a site came to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,15 +49,18 @@ pub async fn deploy(world: &World, spec: &SiteSpec) -> Result<Deployed> {
     let versions = secrets::versions(world, subject, &mut record, &spec.secrets).await?;
     record.desired = spec.clone();
     record::put(&*world.store, subject, &record).await?;
-    let SiteSource::Image(reference) = &spec.source;
+    let (reference, build) = reference(world, spec)?;
     let plan = Plan {
         site: spec.name.clone(),
         server: spec.server.clone(),
         number: record.last + 1,
-        reference: reference.clone(),
+        reference,
+        build,
         image: None,
         settings: settings(spec, versions),
         back_to: None,
+        before: spec.deploy_before.clone(),
+        after: spec.deploy_after.clone(),
     };
     begin(world, subject, OperationKind::Deploy, plan).await
 }
@@ -99,16 +103,27 @@ pub async fn roll_back(world: &World, name: &SiteName, to: Option<u32>) -> Resul
         server: record.server().clone(),
         number: record.last + 1,
         reference: release.reference.clone(),
+        build: None,
         image: Some(release.image.clone()),
         settings: release.settings.clone(),
         back_to: Some(release.number),
+        before: Vec::new(),
+        after: Vec::new(),
     };
     let others = others_with(world, name, &plan.settings.domains).await?;
     others.map_or(Ok(()), Err)?;
     begin(world, subject, OperationKind::Rollback, plan).await
 }
 
-pub(super) fn settings(spec: &SiteSpec, secrets: std::collections::BTreeMap<String, u32>) -> SiteSettings {
+/// The name of the image, and the folder that it is built of.
+pub(super) fn reference(world: &World, spec: &SiteSpec) -> Result<(String, Option<PathBuf>)> {
+    Ok(match &spec.source {
+        SiteSource::Image(reference) => (reference.clone(), None),
+        SiteSource::Build(folder) => (world.runtime.built_name(&spec.name, folder)?, Some(folder.clone())),
+    })
+}
+
+pub(super) fn settings(spec: &SiteSpec, secrets: BTreeMap<String, u32>) -> SiteSettings {
     SiteSettings {
         domains: spec.domains.clone(),
         port: spec.port,
@@ -178,6 +193,8 @@ async fn begin(world: &World, subject: Subject, kind: OperationKind, plan: Plan)
     world.store.begin_operation(&operation).await?;
     let failure = match forward(world, &mut operation).await {
         Ok(deployed) => return Ok(deployed),
+        // It came to its end, and what runs after that failed.
+        Err(failure) if operation.state == OperationState::Succeeded => return Err(failure),
         Err(failure) => failure,
     };
     if operation.steps.iter().any(|step| step.name == release::RECORD && step.state == StepState::Done) {
@@ -217,8 +234,9 @@ async fn forward(world: &World, operation: &mut OperationRecord) -> Result<Deplo
     let result = driver.forward(operation, &release::steps(), &ctx).await;
     let outcome = match result {
         Ok(outputs) => {
-            let (same, record) = (outputs.get::<Started>()?.same, ctx.record().await?);
-            Ok(Deployed {
+            let (same, record) = (outputs.get::<Got>()?.same, ctx.record().await?);
+            let Afterwards { failure } = outputs.get()?;
+            failure.clone().map_or(Ok(()), Err).map(|()| Deployed {
                 release: record.current.unwrap_or(plan.number),
                 back_to: plan.back_to,
                 changed: !same,

@@ -12,7 +12,7 @@ use crate::{
     hint::Next,
     ids::{OperationId, ServerName, SiteName},
     ports::SiteSettings,
-    spec::{SiteSource, SiteSpec},
+    spec::SiteSpec,
     subject::Subject,
     world::World,
 };
@@ -64,7 +64,7 @@ pub async fn plan(world: &World, spec: &SiteSpec) -> Result<SitePlan> {
 }
 
 async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
-    let SiteSource::Image(reference) = &spec.source;
+    let (reference, _) = deploy::reference(world, spec)?;
     let known = record::record(&*world.store, &spec.name).await?;
     let record = known.clone().map_or_else(|| record::SiteRecord::new(spec), |(_, record)| record);
     deploy::must_be_possible(world, &record, spec).await?;
@@ -79,16 +79,16 @@ async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
         return Ok(new);
     };
     let mut changes = of_settings(world, *subject, spec, current).await?;
-    if current.reference != *reference {
-        changes.push(change("image", Some(&current.reference), Some(reference)));
+    if current.reference != reference {
+        changes.push(change("image", Some(&current.reference), Some(&reference)));
     }
     let entrance = Entrance::open(world, &spec.name, &spec.server, OperationId::new()).await?;
     let place = entrance.place();
     let (image, all) =
-        (world.runtime.known_image(&place, reference).await, world.runtime.look(&place, &spec.name).await);
+        (world.runtime.known_image(&place, &reference).await, world.runtime.look(&place, &spec.name).await);
     entrance.close().await;
     let (image, all) = (image?, all?);
-    if let Some(image) = image.filter(|image| current.reference == *reference && *image != current.image) {
+    if let Some(image) = image.filter(|image| current.reference == reference && *image != current.image) {
         changes.push(change("image", Some(&current.image.pinned), Some(&image.pinned)));
     }
     if !is_well(&all, current.number) {

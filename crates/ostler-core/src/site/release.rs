@@ -12,13 +12,14 @@ use crate::{
     ids::{OperationId, ServerName, SiteName},
     model::Phase,
     operation::{Interrupt, Outputs, ScopedReporter, Step},
-    ports::{Answer, Place, Probe, ReleaseOrder, Reporter, SiteImage, SiteSettings, Standing, Traffic},
+    ports::{Answer, Hook, HookEnd, Place, Probe, ReleaseOrder, Reporter, SiteImage, SiteSettings, Standing, Traffic},
     subject::Subject,
     text::one_line,
     world::World,
 };
 use serde::{Deserialize, Serialize};
 use std::{
+    path::PathBuf,
     sync::OnceLock,
     time::{Duration, Instant},
 };
@@ -32,22 +33,32 @@ pub(super) struct Plan {
     pub(super) number: u32,
     /// The image as the user named it.
     pub(super) reference: String,
+    /// The folder that it is built of.
+    #[serde(default)]
+    pub(super) build: Option<PathBuf>,
     /// What that was, where an earlier release is gone back to.
     pub(super) image: Option<SiteImage>,
     pub(super) settings: SiteSettings,
     pub(super) back_to: Option<u32>,
+    /// Commands that run once, without the hooks of what is gone back to: they were for another time.
+    #[serde(default)]
+    pub(super) before: Vec<String>,
+    #[serde(default)]
+    pub(super) after: Vec<String>,
 }
 
 /// The steps, in order. What fails before `record` is taken back; after it, it is gone on with.
 pub(super) fn steps<'a>() -> Vec<Step<SiteContext<'a>>> {
     vec![
         Step::new("image", Phase::Deploy, get_image),
+        Step::new("before", Phase::Deploy, before).undone_by(end_before),
         Step::new("start", Phase::Deploy, start).undone_by(stop),
         Step::new("run", Phase::Deploy, run),
         Step::new("answer", Phase::Deploy, answer),
         Step::new("switch", Phase::Deploy, switch).undone_by(switch_back),
         Step::new(RECORD, Phase::Deploy, record_it),
         Step::new("retire", Phase::Deploy, retire),
+        Step::new("after", Phase::Deploy, after),
     ]
 }
 
@@ -62,6 +73,8 @@ const PAUSE: Duration = Duration::from_millis(250);
 const DRAIN: Duration = Duration::from_secs(2);
 /// Copies that may end before a release is given up.
 const ENDED: usize = 3;
+/// How long a hook may take.
+const HOOK: Duration = Duration::from_secs(3600);
 
 /// One operation on one site.
 pub(super) struct SiteContext<'a> {
@@ -169,12 +182,39 @@ impl<'a> SiteContext<'a> {
 
     /// The failure of the new release, with what it said last.
     async fn failed(&self, place: &Place<'_>, order: &ReleaseOrder, why: String) -> Failure {
-        let said = self.world.runtime.last_words(place, &self.site, order.number).await.unwrap_or_default();
-        let said = said.iter().map(|line| one_line(&order.masked(line))).filter(|line| !line.is_empty());
         Failure::new(Blame::Target, why)
             .because_of(format!("release {} of {} does not come up", order.number, self.site))
-            .with_lines(said.collect())
+            .with_lines(self.last_words(place, order, None).await)
             .with_hint(Hint::from("mend the image or the spec, then ").with(Next::DeploySite(self.site.clone())))
+    }
+
+    /// What copies of the release said last, or a hook of it, without its secrets.
+    async fn last_words(&self, place: &Place<'_>, order: &ReleaseOrder, hook: Option<Hook>) -> Vec<String> {
+        let said = self.world.runtime.last_words(place, &self.site, order.number, hook).await.unwrap_or_default();
+        said.iter().map(|line| one_line(&order.masked(line))).filter(|line| !line.is_empty()).collect()
+    }
+
+    /// Runs a command once, and waits for it. What it came to, where that is nothing good.
+    async fn run_hook(&self, order: &ReleaseOrder, hook: Hook, command: &[String]) -> Result<Option<Failure>> {
+        if command.is_empty() {
+            return Ok(None);
+        }
+        let (runtime, place, until) = (&self.world.runtime, self.place().await?, Instant::now() + HOOK);
+        runtime.begin_hook(&place, order, hook, command).await?;
+        let end = loop {
+            match runtime.hook(&place, &self.site, order.number, hook).await? {
+                HookEnd::NotYet if Instant::now() > until => {
+                    break HookEnd::Badly(format!("it is not over after {} s", HOOK.as_secs()));
+                }
+                HookEnd::NotYet => self.pause(PAUSE).await?,
+                end => break end,
+            }
+        };
+        let said = self.last_words(&place, order, Some(hook)).await;
+        runtime.end_hook(&place, &self.site, order.number, hook).await?;
+        let HookEnd::Badly(why) = end else { return Ok(None) };
+        let message = format!("`{}` of {} failed", hook.key(), self.site);
+        Ok(Some(Failure::new(Blame::Target, why).because_of(message).with_lines(said)))
     }
 
     /// Takes traffic from a release, and waits until nobody gets to it any more.
@@ -200,20 +240,26 @@ impl<'a> SiteContext<'a> {
     }
 }
 
-/// The image, by what can't mean something else tomorrow.
+/// What is to run, by what can't mean something else tomorrow.
 #[derive(Serialize, Deserialize)]
-struct Got {
+pub(super) struct Got {
     image: SiteImage,
+    /// What serves already is the very same, so there is nothing to do.
+    pub(super) same: bool,
 }
 
 async fn get_image(ctx: &SiteContext<'_>, _: &Outputs) -> Result<Got> {
     let (plan, place) = (ctx.plan()?, ctx.place().await?);
     let runtime = &ctx.world.runtime;
-    let image = match &plan.image {
-        None => runtime.image(&place, &plan.reference, &ctx.reporter).await?,
-        Some(image) if runtime.known_image(&place, &image.pinned).await?.is_some() => image.clone(),
-        Some(image) if !image.here_alone => runtime.image(&place, &image.pinned, &ctx.reporter).await?,
-        Some(_) => {
+    let image = match (&plan.image, &plan.build) {
+        (None, Some(folder)) => match runtime.known_image(&place, &plan.reference).await? {
+            Some(image) => image,
+            None => runtime.build(&place, &ctx.site, folder, &ctx.reporter).await?,
+        },
+        (None, None) => runtime.image(&place, &plan.reference, &ctx.reporter).await?,
+        (Some(image), _) if runtime.known_image(&place, &image.pinned).await?.is_some() => image.clone(),
+        (Some(image), _) if !image.here_alone => runtime.image(&place, &image.pinned, &ctx.reporter).await?,
+        (Some(_), _) => {
             let message =
                 format!("the image of that release, `{}`, is not on {} any more", plan.reference, plan.server);
             return Err(
@@ -221,31 +267,35 @@ async fn get_image(ctx: &SiteContext<'_>, _: &Outputs) -> Result<Got> {
             );
         }
     };
-    Ok(Got { image })
+    let all = runtime.look(&place, &ctx.site).await?;
+    let same = ctx.record().await?.current().is_some_and(|current| {
+        (&current.image, &current.settings) == (&image, &plan.settings) && is_well(&all, current.number)
+    });
+    Ok(Got { image, same })
 }
 
-/// Whether a release was started at all.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Started {
-    /// What serves already is the very same.
-    pub(super) same: bool,
-}
-
-async fn start(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<Started> {
-    let (plan, place, got) = (ctx.plan()?, ctx.place().await?, outputs.get::<Got>()?);
+async fn before(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
+    let Some(order) = order(ctx, outputs).await? else { return Ok(()) };
     let mut record = ctx.record().await?;
-    let all = ctx.world.runtime.look(&place, &ctx.site).await?;
-    if let Some(current) = record.current()
-        && (&current.image, &current.settings) == (&got.image, &plan.settings)
-        && is_well(&all, current.number)
-    {
-        return Ok(Started { same: true });
-    }
-    record.last = record.last.max(plan.number);
+    record.last = record.last.max(order.number);
     record::put(&*ctx.world.store, ctx.subject, &record).await?;
+    let failure = ctx.run_hook(&order, Hook::Before, &ctx.plan()?.before).await?;
+    let again = || Hint::from("mend it, then ").with(Next::DeploySite(ctx.site.clone()));
+    failure.map_or(Ok(()), |failure| Err(failure.with_hint(again())))
+}
+
+async fn end_before(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
+    let (plan, place) = (ctx.plan()?, ctx.place().await?);
+    if plan.before.is_empty() {
+        return Ok(());
+    }
+    ctx.world.runtime.end_hook(&place, &ctx.site, plan.number, Hook::Before).await
+}
+
+async fn start(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
+    let Some(order) = order(ctx, outputs).await? else { return Ok(()) };
     ctx.begun.get_or_init(Instant::now);
-    ctx.world.runtime.start(&place, &ctx.order(&got.image).await?).await?;
-    Ok(Started { same: false })
+    ctx.world.runtime.start(&ctx.place().await?, &order).await
 }
 
 /// Whether a release has the traffic, all its copies run, and nothing else is there.
@@ -266,10 +316,8 @@ async fn stop(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
 
 /// The order, unless nothing is to be done.
 async fn order(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<Option<ReleaseOrder>> {
-    match outputs.get::<Started>()?.same {
-        true => Ok(None),
-        false => Ok(Some(ctx.order(&outputs.get::<Got>()?.image).await?)),
-    }
+    let got = outputs.get::<Got>()?;
+    if got.same { Ok(None) } else { ctx.order(&got.image).await.map(Some) }
 }
 
 async fn run(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
@@ -368,7 +416,7 @@ async fn switch(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
 
 /// The release before it still has its traffic, and gets all of it again as soon as this one gets none.
 async fn switch_back(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
-    let Some(Started { same: false }) = outputs.find() else { return Ok(()) };
+    let Some(Got { same: false, .. }) = outputs.find() else { return Ok(()) };
     let (number, place) = (ctx.plan()?.number, ctx.place().await?);
     match ctx.standing(&place, number).await? {
         Some(standing) if ctx.record().await?.current != Some(number) => ctx.withdraw(&place, &standing).await,
@@ -377,7 +425,8 @@ async fn switch_back(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
 }
 
 async fn record_it(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
-    if outputs.get::<Started>()?.same {
+    let got = outputs.get::<Got>()?;
+    if got.same {
         return Ok(());
     }
     let plan = ctx.plan()?;
@@ -387,7 +436,7 @@ async fn record_it(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
         at: jiff::Timestamp::now(),
         operation: ctx.operation,
         reference: plan.reference.clone(),
-        image: outputs.get::<Got>()?.image.clone(),
+        image: got.image.clone(),
         settings: plan.settings.clone(),
         back_to: plan.back_to,
     });
@@ -409,4 +458,18 @@ async fn retire(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
     }
     ctx.world.runtime.keep_secrets(&place, &ctx.site, &record.kept_secrets()).await?;
     secrets::forget_others(&*ctx.world.store, ctx.subject, &record).await
+}
+
+/// What came of the hook, where that is nothing good. The release serves all the same.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Afterwards {
+    pub(super) failure: Option<Failure>,
+}
+
+async fn after(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<Afterwards> {
+    let Some(order) = order(ctx, outputs).await? else { return Ok(Afterwards { failure: None }) };
+    let failure = ctx.run_hook(&order, Hook::After, &ctx.plan()?.after).await?;
+    Ok(Afterwards {
+        failure: failure.map(|it| it.because_of(format!("release {} of {} serves", order.number, ctx.site))),
+    })
 }

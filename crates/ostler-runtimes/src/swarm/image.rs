@@ -4,13 +4,20 @@ use super::{
     docker::{self, Request, encoded},
     error::SwarmError,
 };
+use crate::folder::Packed;
 use ostler_core::{
+    Blame, Failure,
     event::{EventKind, Level},
+    ids::SiteName,
     ports::{Place, Reporter, SiteImage},
     text::one_line,
 };
 use serde::Deserialize;
 use serde_json::Value;
+use std::path::Path;
+
+/// Lines of a build that failed.
+const SHOWN: usize = 20;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -72,6 +79,35 @@ pub(super) async fn get(place: &Place<'_>, reference: &str, reporter: &dyn Repor
         return Err(no_image(&error));
     }
     known(place, reference).await?.ok_or_else(|| no_image("it was pulled, and is not there"))
+}
+
+/// What the image of a folder is called.
+pub(super) fn built_name(site: &SiteName, packed: &Packed) -> String {
+    format!("ostler-{site}:{}", packed.digest)
+}
+
+/// Makes the image of a folder on the server, which gets the folder by standard input.
+pub(super) async fn build(
+    place: &Place<'_>,
+    site: &SiteName,
+    folder: &Path,
+    reporter: &dyn Reporter,
+) -> Result<SiteImage, Failure> {
+    let packed = Packed::of(folder)?;
+    let name = built_name(site, &packed);
+    let message = format!("building {} on the server ({} KiB)", folder.display(), packed.tar.len().div_ceil(1024));
+    reporter.report(EventKind::Notice { level: Level::Info, message }).await;
+    let script = format!("exec sudo -n docker build --quiet --tag {name} -");
+    let built = place.session.run(&script, &packed.tar).await?;
+    if built.status != 0 {
+        let said: Vec<String> = built.stderr.lines().map(one_line).filter(|line| !line.is_empty()).collect();
+        let last = said[said.len().saturating_sub(SHOWN)..].to_vec();
+        return Err(Failure::new(Blame::Target, format!("`docker build` ended with status {}", built.status))
+            .because_of(format!("the image of {site} can't be built of {}", folder.display()))
+            .with_lines(last));
+    }
+    let missing = || SwarmError::NoImage { image: name.clone(), words: "it was built, and is not there".into() };
+    Ok(known(place, &name).await?.ok_or_else(missing)?)
 }
 
 /// Name, and tag or digest.

@@ -7,6 +7,7 @@ mod image;
 mod probe;
 mod service;
 
+use crate::folder::Packed;
 use docker::{Request, filtered};
 use error::SwarmError;
 use service::SwarmSecret;
@@ -16,12 +17,15 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ostler_core::{
     Result,
     ids::SiteName,
-    ports::{Answer, Look, Place, Probe, ReleaseOrder, Reporter, Runtime, SiteImage, Standing, Traffic},
+    ports::{Answer, Hook, HookEnd, Look, Place, Probe, ReleaseOrder, Reporter, Runtime, SiteImage, Standing, Traffic},
     text::one_line,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::Path,
+};
 
 /// Sites on Docker Swarm.
 #[derive(Clone, Copy, Debug, Default)]
@@ -111,6 +115,7 @@ async fn services(place: &Place<'_>, site: &SiteName) -> Result<Vec<Service>, Sw
         return Err(SwarmError::NoManager);
     }
     let all: Vec<Service> = answer.well("list services")?.json()?;
+    let all: Vec<_> = all.into_iter().filter(|it| it.label(service::HOOK).is_empty()).collect();
     match all.iter().any(|it| it.label(service::STATE) != place.owner.to_string()) {
         true => Err(SwarmError::OfAnother(site.to_string())),
         false => Ok(all),
@@ -150,6 +155,21 @@ fn standing(service: &Service, tasks: &[Task]) -> Option<Standing> {
     })
 }
 
+async fn service_called(place: &Place<'_>, name: &str) -> Result<Option<Service>, SwarmError> {
+    let found = docker::ask(place, Request::get(format!("/services/{name}"))).await?;
+    if found.status == 404 {
+        return Ok(None);
+    }
+    found.well(format!("show the service {name}"))?.json().map(Some)
+}
+
+/// The id of this server in its swarm.
+async fn node(place: &Place<'_>) -> Result<String, SwarmError> {
+    let info: Value = docker::ask(place, Request::get("/info")).await?.well("tell of itself")?.json()?;
+    let node = info["Swarm"]["NodeID"].as_str().filter(|node| !node.is_empty());
+    node.map(str::to_owned).ok_or(SwarmError::NoManager)
+}
+
 /// Changes the labels of a service, which restarts nothing. None there: fine, and `false`.
 async fn relabel(
     place: &Place<'_>,
@@ -158,12 +178,7 @@ async fn relabel(
 ) -> Result<bool, SwarmError> {
     let mut tries = 0;
     loop {
-        let found = docker::ask(place, Request::get(format!("/services/{name}"))).await?;
-        if found.status == 404 {
-            return Ok(false);
-        }
-        let doing = || format!("change the service {name}");
-        let found: Service = found.well(doing())?.json()?;
+        let Some(found) = service_called(place, name).await? else { return Ok(false) };
         let mut spec = found.spec.clone();
         spec["Labels"] = json!(change(&found));
         if spec == found.spec {
@@ -176,7 +191,7 @@ async fn relabel(
         if answer.text.contains("out of sequence") && tries < TRIES {
             continue;
         }
-        return answer.well(doing()).map(|_| true);
+        return answer.well(format!("change the service {name}")).map(|_| true);
     }
 }
 
@@ -237,6 +252,20 @@ impl Runtime for SwarmRuntime {
         Ok(image::get(place, reference, reporter).await?)
     }
 
+    fn built_name(&self, site: &SiteName, folder: &Path) -> Result<String> {
+        Ok(image::built_name(site, &Packed::of(folder)?))
+    }
+
+    async fn build(
+        &self,
+        place: &Place<'_>,
+        site: &SiteName,
+        folder: &Path,
+        reporter: &dyn Reporter,
+    ) -> Result<SiteImage> {
+        image::build(place, site, folder, reporter).await
+    }
+
     async fn start(&self, place: &Place<'_>, order: &ReleaseOrder) -> Result<()> {
         let name = service::name(&order.site, order.number);
         if let Some(there) = services(place, &order.site).await?.iter().find(|it| it.number() == Some(order.number)) {
@@ -245,21 +274,58 @@ impl Runtime for SwarmRuntime {
             }
             remove_service(place, &name).await?;
         }
-        let info: Value = docker::ask(place, Request::get("/info")).await?.well("tell of itself")?.json()?;
-        let Some(node) = info["Swarm"]["NodeID"].as_str().filter(|node| !node.is_empty()) else {
-            return Err(SwarmError::NoManager.into());
-        };
+        let node = node(place).await?;
         let secrets = have_secrets(place, order).await?;
-        let spec = service::spec(order, place.owner, (place.network, node), &secrets);
+        let spec = service::spec(order, place.owner, (place.network, &node), &secrets);
         let made = docker::ask(place, Request::post("/services/create", spec)).await?;
         made.well(format!("make the service {name}"))?;
         Ok(())
     }
 
-    async fn last_words(&self, place: &Place<'_>, site: &SiteName, number: u32) -> Result<Vec<String>> {
-        let name = service::name(site, number);
+    async fn last_words(
+        &self,
+        place: &Place<'_>,
+        site: &SiteName,
+        number: u32,
+        hook: Option<Hook>,
+    ) -> Result<Vec<String>> {
+        let name = hook.map_or_else(|| service::name(site, number), |hook| service::hook_name(site, number, hook));
         let script = format!("sudo -n timeout 10 docker service logs --raw --tail {LAST} {name} 2>&1 | tail -n {LAST}");
         Ok(place.session.run(&script, b"").await?.stdout.lines().map(str::to_owned).collect())
+    }
+
+    async fn begin_hook(&self, place: &Place<'_>, order: &ReleaseOrder, hook: Hook, command: &[String]) -> Result<()> {
+        let name = service::hook_name(&order.site, order.number, hook);
+        if let Some(there) = service_called(place, &name).await? {
+            if there.label(service::MARK) == order.mark {
+                return Ok(());
+            }
+            remove_service(place, &name).await?;
+        }
+        let node = node(place).await?;
+        let secrets = have_secrets(place, order).await?;
+        let spec = service::hook(order, place.owner, (place.network, &node), &secrets, (hook, command));
+        let made = docker::ask(place, Request::post("/services/create", spec)).await?;
+        made.well(format!("make the service {name}"))?;
+        Ok(())
+    }
+
+    async fn hook(&self, place: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<HookEnd> {
+        let name = service::hook_name(site, number, hook);
+        let Some(service) = service_called(place, &name).await? else {
+            return Ok(HookEnd::Badly("somebody else removed it".into()));
+        };
+        let tasks = tasks(place, std::slice::from_ref(&service)).await?;
+        let end = |task: &Task| match task.status.state.as_str() {
+            "complete" => Some(HookEnd::Well),
+            "failed" | "rejected" => Some(HookEnd::Badly(task.status.words())),
+            _ => None,
+        };
+        Ok(tasks.iter().find_map(end).unwrap_or(HookEnd::NotYet))
+    }
+
+    async fn end_hook(&self, place: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<()> {
+        Ok(remove_service(place, &service::hook_name(site, number, hook)).await?)
     }
 
     async fn send(&self, place: &Place<'_>, order: &ReleaseOrder, traffic: Traffic) -> Result<()> {

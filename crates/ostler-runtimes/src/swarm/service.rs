@@ -5,7 +5,7 @@
 
 use ostler_core::{
     ids::{SiteName, StateId},
-    ports::{ReleaseOrder, Traffic},
+    ports::{Hook, ReleaseOrder, Traffic},
     spec::Domain,
 };
 use serde_json::{Value, json};
@@ -25,6 +25,8 @@ pub(super) const HOST: &str = "ostler.host";
 pub(super) const TRAFFIC: &str = "ostler.traffic";
 /// The name of a secret in the spec.
 pub(super) const SECRET: &str = "ostler.secret";
+/// Which hook of a release it is; no release has this label.
+pub(super) const HOOK: &str = "ostler.hook";
 /// Whether Traefik looks at the service.
 const ENABLE: &str = "traefik.enable";
 
@@ -64,9 +66,48 @@ pub(super) fn spec(
     (network, node): (&str, &str),
     secrets: &[SwarmSecret],
 ) -> Value {
-    let settings = &order.settings;
+    let update = json!({ "Parallelism": 1, "Order": "start-first", "FailureAction": "rollback", "Monitor": 10 * SECOND, "Delay": 10 * SECOND });
+    json!({
+        "Name": name(&order.site, order.number),
+        "Labels": labels(order, owner, network, Traffic::Marked),
+        "TaskTemplate": template(order, (network, node), secrets),
+        "Mode": { "Replicated": { "Replicas": order.settings.replicas } },
+        // For whoever changes it by hand: Ostler makes another service.
+        "UpdateConfig": update,
+        "RollbackConfig": { "Parallelism": 1, "Order": "start-first", "Monitor": 10 * SECOND },
+        // Traefik brings requests to each copy itself, and a kernel without IPVS has no address for all of them.
+        "EndpointSpec": { "Mode": "dnsrr" },
+    })
+}
+
+/// A service that runs a command once as the release would run.
+pub(super) fn hook(
+    order: &ReleaseOrder,
+    owner: StateId,
+    place: (&str, &str),
+    secrets: &[SwarmSecret],
+    (hook, command): (Hook, &[String]),
+) -> Value {
+    let mut template = template(order, place, secrets);
+    template["ContainerSpec"]["Command"] = json!(command);
+    template["RestartPolicy"] = json!({ "Condition": "none" });
+    json!({
+        "Name": hook_name(&order.site, order.number, hook),
+        "Labels": { SITE: order.site, STATE: owner, MARK: order.mark, HOOK: hook.key() },
+        "TaskTemplate": template,
+        "Mode": { "ReplicatedJob": { "MaxConcurrent": 1, "TotalCompletions": 1 } },
+    })
+}
+
+/// The name of a hook's service.
+pub(super) fn hook_name(site: &SiteName, number: u32, hook: Hook) -> String {
+    format!("{}_{}", name(site, number), hook.key())
+}
+
+/// What runs in each container.
+fn template(order: &ReleaseOrder, (network, node): (&str, &str), secrets: &[SwarmSecret]) -> Value {
     let files = secrets.iter().map(|secret| (format!("{}_FILE", secret.key), format!("/run/secrets/{}", secret.key)));
-    let all: BTreeMap<String, String> = settings.env.clone().into_iter().chain(files).collect();
+    let all: BTreeMap<String, String> = order.settings.env.clone().into_iter().chain(files).collect();
     let env: Vec<String> = all.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let secrets: Vec<Value> = secrets
         .iter()
@@ -77,29 +118,18 @@ pub(super) fn spec(
         .collect();
     // An image that came from no registry is on this node alone.
     let constraints: Vec<String> = order.image.here_alone.then(|| format!("node.id=={node}")).into_iter().collect();
-    let update = json!({ "Parallelism": 1, "Order": "start-first", "FailureAction": "rollback", "Monitor": 10 * SECOND, "Delay": 10 * SECOND });
     json!({
-        "Name": name(&order.site, order.number),
-        "Labels": labels(order, owner, network, Traffic::Marked),
-        "TaskTemplate": {
-            "ContainerSpec": {
-                "Image": order.image.pinned,
-                "Labels": { SITE: order.site, RELEASE: order.number.to_string() },
-                "Env": env,
-                "Secrets": secrets,
-                "StopGracePeriod": 30 * SECOND,
-                "Init": true,
-            },
-            "RestartPolicy": { "Condition": "any", "Delay": SECOND },
-            "Placement": { "Constraints": constraints },
-            "Networks": [{ "Target": network }],
+        "ContainerSpec": {
+            "Image": order.image.pinned,
+            "Labels": { SITE: order.site, RELEASE: order.number.to_string() },
+            "Env": env,
+            "Secrets": secrets,
+            "StopGracePeriod": 30 * SECOND,
+            "Init": true,
         },
-        "Mode": { "Replicated": { "Replicas": settings.replicas } },
-        // For whoever changes it by hand: Ostler makes another service.
-        "UpdateConfig": update,
-        "RollbackConfig": { "Parallelism": 1, "Order": "start-first", "Monitor": 10 * SECOND },
-        // Traefik brings requests to each copy itself, and a kernel without IPVS has no address for all of them.
-        "EndpointSpec": { "Mode": "dnsrr" },
+        "RestartPolicy": { "Condition": "any", "Delay": SECOND },
+        "Placement": { "Constraints": constraints },
+        "Networks": [{ "Target": network }],
     })
 }
 

@@ -133,7 +133,7 @@ fn with_context<T>(read: impl FnOnce(&SpecContext<'_>) -> T) -> T {
         modules: &modules,
         catalog: &catalog,
         read_file: &read_file,
-        is_file: &|path| !path.ends_with("none.qcow2"),
+        is_file: &|path| !path.ends_with("none.qcow2") && !path.ends_with("empty/Dockerfile"),
         check_key: &check_key,
     })
 }

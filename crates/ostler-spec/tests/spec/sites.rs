@@ -31,6 +31,20 @@ fn one_has_its_defaults_and_needs_no_server_in_its_file() {
 }
 
 #[test]
+fn it_has_one_source() {
+    let with = |source: &str| shop("").replace("{ image: shop:1 }", source);
+    assert_eq!(good(&with("{ build: ./shop }")).sites[0].source, SiteSource::Build("/etc/specs/./shop".into()));
+    let hint = "\n  hint: write `{ image: NAME }` or `{ build: FOLDER }`";
+    check(&with("{}"), &format!("ostler.yaml:5:13: sites.shop.source: it says nothing of what is served{hint}"));
+    let both = with("{ image: shop, build: shop }");
+    check(&both, &format!("ostler.yaml:5:13: sites.shop.source: a site has one source, and these are two{hint}"));
+    check(
+        &with("{ build: none.qcow2/.. }").replace("none.qcow2/..", "empty"),
+        "ostler.yaml:5:22: sites.shop.source.build: there is no `Dockerfile` in `empty`\n  hint: name the folder that holds it",
+    );
+}
+
+#[test]
 fn a_domain_leads_to_one_site_and_the_first_one_is_a_name() {
     let text = shop("")
         + "  blog:\n    server: web1\n    domains: [ blog.example.com, shop.example.com ]\n    source: { image: blog }\n    port: 80\n";

@@ -112,7 +112,7 @@ impl Machine {
 impl WorldDir {
     /// In `dir`, which exists.
     pub fn new(dir: &Path) -> Self {
-        for part in ["machines", "tunnels", "images", "known_hosts", "runs", "sites"] {
+        for part in ["machines", "tunnels", "images", "known_hosts", "runs", "sites", "hooks"] {
             fs::create_dir_all(dir.join(part)).expect("the world's directory is writable");
         }
         Self(dir.to_owned())

@@ -6,10 +6,13 @@ use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
     ids::SiteName,
-    ports::{Answer, Look, Place, Probe, ReleaseOrder, Reporter, Runtime, SiteImage, SiteSettings, Standing, Traffic},
+    ports::{
+        Answer, Hook, HookEnd, Look, Place, Probe, ReleaseOrder, Reporter, Runtime, SiteImage, SiteSettings, Standing,
+        Traffic,
+    },
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 /// A release as it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +55,10 @@ fn path(site: &SiteName) -> String {
     format!("sites/{site}.json")
 }
 
+fn hook_path(site: &SiteName, number: u32, hook: Hook) -> String {
+    format!("hooks/{site}-{number}-{}.json", hook.key())
+}
+
 fn pinned(reference: &str) -> SiteImage {
     let pinned = if reference.contains('@') { reference.to_owned() } else { format!("{reference}@pinned") };
     SiteImage { pinned, here_alone: false }
@@ -92,6 +99,14 @@ impl Runtime for FakeWorld {
         self.faults.around("runtime.image", image).await
     }
 
+    fn built_name(&self, site: &SiteName, folder: &Path) -> Result<String> {
+        Ok(format!("{site}-of-{}", folder.display()))
+    }
+
+    async fn build(&self, _: &Place<'_>, site: &SiteName, folder: &Path, _: &dyn Reporter) -> Result<SiteImage> {
+        self.faults.around("runtime.build", async { Ok(pinned(&self.built_name(site, folder)?)) }).await
+    }
+
     async fn start(&self, _: &Place<'_>, order: &ReleaseOrder) -> Result<()> {
         let release = FakeRelease {
             number: order.number,
@@ -113,13 +128,39 @@ impl Runtime for FakeWorld {
         self.faults.around("runtime.start", start).await
     }
 
-    async fn last_words(&self, _: &Place<'_>, site: &SiteName, number: u32) -> Result<Vec<String>> {
+    async fn last_words(&self, _: &Place<'_>, site: &SiteName, number: u32, _: Option<Hook>) -> Result<Vec<String>> {
         let release = self.dir.site(site.as_str()).into_iter().find(|release| release.number == number);
-        Ok(release
-            .into_iter()
-            .flat_map(|release| release.secrets.into_values())
-            .map(|it| format!("I have {it}"))
-            .collect())
+        let secrets = release.into_iter().flat_map(|release| release.secrets.into_values());
+        Ok(secrets.map(|secret| format!("I have {secret}")).collect())
+    }
+
+    async fn begin_hook(&self, _: &Place<'_>, order: &ReleaseOrder, hook: Hook, command: &[String]) -> Result<()> {
+        let begin = async {
+            let path = hook_path(&order.site, order.number, hook);
+            if self.dir.read::<Vec<String>>(&path).is_none() {
+                self.dir.say(&format!("{} {}", hook.key(), command.join(" ")));
+                self.dir.write(&path, &command);
+            }
+            Ok(())
+        };
+        self.faults.around("runtime.begin_hook", begin).await
+    }
+
+    async fn hook(&self, _: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<HookEnd> {
+        let end = match self.dir.read::<Vec<String>>(&hook_path(site, number, hook)) {
+            Some(command) if command == ["false"] => HookEnd::Badly("exit code 1".into()),
+            Some(_) => HookEnd::Well,
+            None => HookEnd::Badly("it is gone".into()),
+        };
+        self.faults.around("runtime.hook", async { Ok(end) }).await
+    }
+
+    async fn end_hook(&self, _: &Place<'_>, site: &SiteName, number: u32, hook: Hook) -> Result<()> {
+        let end = async {
+            self.dir.remove(&hook_path(site, number, hook));
+            Ok(())
+        };
+        self.faults.around("runtime.end_hook", end).await
     }
 
     async fn send(&self, _: &Place<'_>, order: &ReleaseOrder, traffic: Traffic) -> Result<()> {

@@ -24,6 +24,7 @@ fn named(name: &str, image: &str, domains: &[&str]) -> SiteSpec {
     serde_json::from_value(json!({
         "name": name, "server": "web", "domains": domains, "source": { "image": image }, "port": 3000,
         "health": { "path": "/up", "within": 5 }, "replicas": 2, "env": {}, "secrets": { "KEY": { "secret": "key" } },
+        "deploy_before": ["migrate"], "deploy_after": ["warm"],
     }))
     .unwrap()
 }
@@ -73,6 +74,7 @@ async fn plan(bench: &Bench, spec: &SiteSpec) -> SitePlan {
 /// What serves, less what differs from one good run to the next; and that record and world agree.
 async fn snapshot(bench: &Bench) -> String {
     let (record, all) = (record(bench).await, bench.world().site("shop"));
+    assert!(bench.world().names("hooks").is_empty(), "a hook is left");
     let Some(record) = record else {
         assert_eq!(all, [], "a release is left of a site that nobody knows");
         return "nothing".into();
@@ -160,6 +162,35 @@ fn a_release_that_does_not_come_up_is_taken_away_and_the_one_before_serves() {
 }
 
 #[test]
+fn hooks_run_once_for_a_new_release_and_say_what_came_of_them() {
+    let hooks = |bench: &Bench| {
+        let log = bench.world().log();
+        log.into_iter().filter(|line| line.starts_with("deploy_")).collect::<Vec<_>>()
+    };
+    let bench = deployed(&["one", "one"]);
+    assert_eq!(hooks(&bench), ["deploy_before migrate", "deploy_after warm"]);
+    let before = block_on(snapshot(&bench));
+    let mut two = spec("two");
+    two.deploy_before = vec!["false".into()];
+    let failed = failure(&bench, &Verb::Deploy(Box::new(two.clone())));
+    assert_eq!((failed.message.as_str(), failed.causes[0].as_str()), ("`deploy_before` of shop failed", "exit code 1"));
+    assert_eq!(block_on(snapshot(&bench)).replace("Undone", "Succeeded"), before);
+
+    (two.deploy_before, two.deploy_after) = (Vec::new(), vec!["false".into()]);
+    let failed = failure(&bench, &Verb::Deploy(Box::new(two)));
+    assert_eq!(
+        (failed.message.as_str(), failed.causes[0].as_str()),
+        ("release 3 of shop serves", "`deploy_after` of shop failed")
+    );
+    assert_eq!(block_on(record(&bench)).unwrap().current, Some(3));
+    // What is gone back to ran its own when it was new.
+    let so_far = hooks(&bench);
+    block_on(bench.must(&Verb::RollBack(1)));
+    assert_eq!(hooks(&bench), so_far);
+    served_throughout(&bench);
+}
+
+#[test]
 fn what_is_the_same_is_left_alone_and_whatever_differs_is_foretold() {
     let bench = deployed(&["one"]);
     block_on(async {
@@ -214,6 +245,5 @@ fn ctrl_c_leaves_what_serves_and_nothing_else() {
     let store = block_on(bench.store());
     let latest = block_on(store.latest_operation_called(SubjectKind::Site, "shop")).unwrap().unwrap();
     assert_eq!(latest.state, OperationState::Undone);
-    let SiteSource::Image(image) = block_on(record(&bench)).unwrap().desired.source;
-    assert_eq!(image, "two");
+    assert_eq!(block_on(record(&bench)).unwrap().desired.source, SiteSource::Image("two".into()));
 }

@@ -28,7 +28,7 @@ make() {
     tar -c -C /srv/image . | docker import --change "ENTRYPOINT $1" - "shop:$name" >/dev/null
 }
 serve='"/busybox", "httpd", "-f", "-p", "8000", "-h", "/www"'
-make one "[$serve]"
+make base "[$serve]"
 make deaf "[$serve]"
 make ends '["/busybox", "sh", "-c", "echo no such table: $(/busybox cat /run/secrets/APP_KEY); exit 3"]'
 make two '["/busybox", "sh", "-c", "trap \"\" TERM; exec /busybox httpd -f -p 8000 -h /www"]'
@@ -37,7 +37,7 @@ make two '["/busybox", "sh", "-c", "trap \"\" TERM; exec /busybox httpd -f -p 80
 /// Asks for the site again and again, by connections that last and by new ones, until its standard input ends; then says how often, what
 /// went wrong, and who answered.
 const LOAD: &str = r#"
-import http.client, json, socket, ssl, sys, threading
+import http.client, json, socket, ssl, sys, threading, time
 address, host = sys.argv[1:]
 stop, lock, count, wrong, seen = threading.Event(), threading.Lock(), [0], [], set()
 context = ssl._create_unverified_context()
@@ -55,6 +55,7 @@ def work(each):
                     seen.add(text)
                     if answer.status != 200: wrong.append([answer.status, text])
                 if stop.is_set(): break
+                time.sleep(0.005)
         except Exception as error:
             with lock: wrong.append(repr(error))
         site.close()
@@ -76,8 +77,9 @@ fn spec(target: &Target, replicas: u32) -> String {
     );
     let site = format!(
         "sites:\n  shop:\n    server: web1\n    domains: [ shop.example.com, www.shop.example.com, '*.shop.example.org' ]\n    \
-         source: {{ image: shop:one }}\n    port: 8000\n    health: {{ path: /up, within: 30 }}\n    replicas: {replicas}\n    \
-         env: {{ APP_ENV: production }}\n    secrets: {{ APP_KEY: {{ secret: shop-key }} }}\n"
+         source: {{ build: one }}\n    port: 8000\n    health: {{ path: /up, within: 30 }}\n    replicas: {replicas}\n    \
+         env: {{ APP_ENV: production }}\n    secrets: {{ APP_KEY: {{ secret: shop-key }} }}\n    \
+         deploy_before: [ /busybox, sh, -c, 'test -s $APP_KEY_FILE' ]\n"
     );
     format!("servers:\n{}{site}", server(target, &rest))
 }
@@ -142,6 +144,10 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     target.exec(&format!("{IMPORT} </root/image.tar && rm /root/image.tar")).ok();
     target.exec(IMAGES).ok();
     set_key(&environment, KEY);
+    // No registry is reached, so what is built is built of what is there.
+    fs::create_dir(environment.path().join("one")).unwrap();
+    environment.write("one/Dockerfile", "FROM shop:base\nCOPY index.html /www/index.html\n");
+    environment.write("one/index.html", "one\n");
     environment.write("ostler.yaml", &spec(&target, 2));
 
     eprintln!("* a server and its site by one command");
@@ -169,6 +175,9 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     failed(&deploy("shop:deaf"), 5, &["/up is not well after 12 s: it answers with status 404", serves]);
     let ends = deploy("shop:ends");
     failed(&ends, 5, &["its copies end again and again", "exit (3)", "| no such table: ***", serves]);
+    let no_table = broken.replace("'test -s $APP_KEY_FILE'", "'echo no such table; exit 7'");
+    environment.write("broken.yaml", &no_table);
+    failed(&deploy("shop:two"), 5, &["`deploy_before` of shop failed", "exit (7)", "| no such table", serves]);
     failed(&deploy("shop:absent"), 5, &["the image `shop:absent` can't be had", serves]);
     environment.write("broken.yaml", &broken.replace("port: 8000", "port: 9000"));
     failed(&deploy("shop:two"), 5, &["nothing answers on port 9000 of its container", serves]);
