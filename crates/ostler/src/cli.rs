@@ -1,8 +1,8 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild, rescue,
-    resume, schema, secret, site, ssh, status, up, verify, wizard,
+    catalog, completions, destroy, dns, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild,
+    rescue, resume, schema, secret, site, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -92,6 +92,9 @@ pub enum Command {
     /// Store the secrets that spec files name, encrypted.
     #[command(subcommand)]
     Secret(secret::Command),
+    /// Look at the records of zones.
+    #[command(subcommand)]
+    Dns(dns::Command),
     /// Deploy sites to servers that have Traefik, look at them, and take them away.
     #[command(subcommand)]
     Site(site::Command),

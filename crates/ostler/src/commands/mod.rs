@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod completions;
 pub mod destroy;
+pub mod dns;
 pub mod doctor;
 pub mod hetzner;
 pub mod image;
@@ -51,6 +52,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Image(command) => image::run(global, command).await,
         Command::Key(command) => key::run(global, command),
         Command::Secret(command) => secret::run(global, command).await,
+        Command::Dns(command) => dns::run(global, command).await,
         Command::Site(command) => site::run(global, command).await,
         Command::Proxmox(command) => proxmox::run(global, command).await,
         Command::Hetzner(command) => hetzner::run(global, command).await,
