@@ -42,18 +42,28 @@ pub enum Origin {
 }
 
 impl Ledger {
-    /// Notes that `user` needs a record; one that is new and there was made by somebody else. Whether anything changes.
+    /// Notes that `user` needs a record; one that is new and there was made by somebody else, and one that is not there is about to be made,
+    /// whoever made it before. Whether anything changes.
     pub(super) fn enter(&mut self, record: &DnsRecord, user: &str, there: bool) -> bool {
         if let Some(entry) = self.entries.iter_mut().find(|entry| entry.record.is_same(record)) {
             let is_new = !entry.users.iter().any(|other| other == user);
             if is_new {
                 entry.users.push(user.to_owned());
             }
-            return is_new;
+            let becomes_ours = !there && entry.origin != Origin::Made;
+            if becomes_ours {
+                entry.origin = Origin::Made;
+            }
+            return is_new || becomes_ours;
         }
         let origin = if there { Origin::Found } else { Origin::Made };
         self.entries.push(Entry { record: record.clone(), origin, users: vec![user.to_owned()] });
         true
+    }
+
+    /// Whether the record stands in it.
+    pub(super) fn knows(&self, record: &DnsRecord) -> bool {
+        self.entries.iter().any(|entry| entry.record.is_same(record))
     }
 
     /// Notes what came of the wish for a record. That it was there after all tells nothing: an earlier try may have made it.

@@ -38,7 +38,8 @@ pub fn zone_of<'a>(zones: &'a [ZoneSpec], name: &str) -> Result<&'a ZoneSpec> {
 
 /// Sees to it that records are there for `user`, such as a site, and that all authoritative servers have them.
 ///
-/// What has to be made by hand is said, and waited for. Records that somebody else made stay theirs.
+/// What has to be made by hand is said, and waited for. Records that somebody else made stay theirs; a name that they lead elsewhere is
+/// refused before anything is made, for its visitors would go to one place or the other by chance.
 pub async fn ensure(
     world: &World,
     zone: &ZoneSpec,
@@ -63,6 +64,9 @@ async fn enter(
     reporter: &ScopedReporter<'_>,
 ) -> Result<()> {
     let mut ledger = ledger(world, zone).await?;
+    for record in records.iter().filter(|record| leads(record)) {
+        not_elsewhere(&ledger, &world.dns.records(zone, &record.name).await?, records, record)?;
+    }
     for record in records {
         let there = world.dns.records(zone, &record.name).await?.iter().any(|other| other.is_same(record));
         // One that this made, and that somebody took away, is made again.
@@ -82,6 +86,25 @@ async fn enter(
         }
     }
     Ok(())
+}
+
+/// Whether visitors go where it says.
+fn leads(record: &DnsRecord) -> bool {
+    matches!(record.kind, RecordKind::A | RecordKind::Aaaa | RecordKind::Cname)
+}
+
+/// Fails where a record that leads somewhere would stand beside one of somebody else that leads elsewhere.
+fn not_elsewhere(ledger: &Ledger, there: &[DnsRecord], wanted: &[DnsRecord], record: &DnsRecord) -> Result<()> {
+    let is_wanted = |other: &DnsRecord| wanted.iter().any(|wanted| wanted.is_same(other));
+    let strange = there.iter().filter(|other| leads(other) && !is_wanted(other) && !ledger.knows(other));
+    let strange: Vec<_> = strange.map(in_words).collect();
+    if !leads(record) || strange.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} leads elsewhere already: {}", record.name, strange.join("; "));
+    Err(Failure::new(Blame::Configuration, message).with_hint(
+        "if that is of no use any more, take it away where the zone is kept; what Ostler did not make it never changes",
+    ))
 }
 
 /// `user` needs these records no more. What Ostler made, what nobody else needs and what still says the same is taken away; returns what
@@ -106,12 +129,14 @@ pub async fn release(world: &World, zone: &ZoneSpec, records: &[DnsRecord], user
     world.leaser.hold_soon((SubjectKind::Zone, &zone.name), TURN, work).await
 }
 
-/// What [`ensure`] would make: the records that are not there. Changes nothing.
+/// What [`ensure`] would make: the records that are not there. Fails where that would refuse. Changes nothing.
 pub async fn missing(world: &World, zone: &ZoneSpec, records: &[DnsRecord]) -> Result<Vec<DnsRecord>> {
     world.dns.check(zone).await?;
-    let mut missing = Vec::new();
+    let (ledger, mut missing) = (ledger(world, zone).await?, Vec::new());
     for record in records {
-        if !world.dns.records(zone, &record.name).await?.iter().any(|other| other.is_same(record)) {
+        let there = world.dns.records(zone, &record.name).await?;
+        not_elsewhere(&ledger, &there, records, record)?;
+        if !there.iter().any(|other| other.is_same(record)) {
             missing.push(record.clone());
         }
     }

@@ -76,6 +76,45 @@ async fn what_was_there_before_stays_and_what_others_need_too() {
     close(process).await;
 }
 
+/// Also beside an address of ours: visitors would go to one of two places by chance.
+#[tokio::test]
+async fn a_name_that_others_lead_elsewhere_is_refused_before_anything_is_made() {
+    let bench = empty_bench().await;
+    let (zone, wanted) = (at("example.com"), wanted());
+    let old = a("www.shop.example.com", "198.51.100.7");
+    world(&bench).add_dns_record(&old);
+    let process = with_fault(&bench, None).await;
+    let refused = "www.shop.example.com leads elsewhere already: www.shop.example.com. 300 A 198.51.100.7";
+    assert_eq!(zone::missing(&process.world, &zone, &wanted).await.unwrap_err().message, refused);
+    assert_eq!(ensure(&process, &zone, &wanted, "site shop").await.unwrap_err().message, refused);
+    assert_eq!(world(&bench).dns_records(), [old]);
+    assert_eq!(known(&bench).await, []);
+
+    // From one server to another, both addresses are ours for a while.
+    let moved = [a("shop.example.com", "192.0.2.2")];
+    ensure(&process, &zone, &wanted[..1], "site shop").await.unwrap();
+    ensure(&process, &zone, &moved, "site shop").await.unwrap();
+    zone::release(&process.world, &zone, &wanted[..1], "site shop").await.unwrap();
+    assert_eq!(world(&bench).dns_records()[1..], moved);
+    close(process).await;
+}
+
+/// Whoever made a record first: once it was gone, it was Ostler who made the one that is there.
+#[tokio::test]
+async fn what_was_found_and_went_is_made_and_taken_away() {
+    let bench = empty_bench().await;
+    let (zone, [shop, _]) = (at("example.com"), wanted());
+    world(&bench).add_dns_record(&shop);
+    let process = with_fault(&bench, None).await;
+    ensure(&process, &zone, std::slice::from_ref(&shop), "site shop").await.unwrap();
+    process.world.dns.remove(&zone, &shop).await.unwrap();
+    ensure(&process, &zone, std::slice::from_ref(&shop), "site shop").await.unwrap();
+    assert_eq!(known(&bench).await, [(shop.name.clone(), Origin::Made, 1)]);
+    assert_eq!(zone::release(&process.world, &zone, std::slice::from_ref(&shop), "site shop").await.unwrap(), [""; 0]);
+    assert_eq!(world(&bench).dns_records(), []);
+    close(process).await;
+}
+
 #[tokio::test]
 async fn disturbed_at_each_call_and_done_again() {
     let (zone, wanted) = (at("example.com"), wanted());
