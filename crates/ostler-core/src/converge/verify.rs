@@ -11,7 +11,7 @@ use crate::{
     ids::ServerName,
     model::{Outcome, TriedPromise, TunnelRecord, Verification},
     ports::{PortState, Session},
-    reach::RUN_AS_ROOT,
+    reach::{RUN_AS_ROOT, fence},
     spec::{Opening, Promise, Proto, Scope, Source, app_ports, openings},
     text::one_line,
     tunnel::proof,
@@ -186,10 +186,11 @@ async fn try_ports(
         }
     }
     let tries = ports.into_iter().map(|port| {
-        let expected: Vec<_> = ways
-            .iter()
-            .filter_map(|way| Some((way.address, closed != Some(port) && way.expects(port, &openings)?)))
-            .collect();
+        let open = |way: &Way| match closed == Some(port) || !fence::lets_in_tcp(spec, catalog, way.address, port) {
+            true => Some(false),
+            false => way.expects(port, &openings),
+        };
+        let expected: Vec<_> = ways.iter().filter_map(|way| Some((way.address, open(way)?))).collect();
         async move {
             let tries = expected.into_iter().map(|(address, open)| async move {
                 (address, open, ctx.world.remote.try_port(SocketAddr::new(address, port), PATIENCE).await)

@@ -6,7 +6,7 @@ use crate::{
     spec::{self, CatalogIndex, Proto, Scope, ServerSpec, Source},
     world::Context,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 /// Ports that everybody may reach once the server is what its spec says, in order.
 ///
@@ -40,11 +40,21 @@ fn is_outside(from: Source) -> bool {
     match from {
         Source::Anyone => true,
         Source::Lan => false,
-        Source::Network(network) => match network.addr() {
-            std::net::IpAddr::V4(address) => !address.is_private() && !address.is_link_local(),
-            std::net::IpAddr::V6(address) => !address.is_unique_local() && !address.is_unicast_link_local(),
-        },
+        Source::Network(network) => is_public(network.addr()),
     }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !address.is_private() && !address.is_link_local(),
+        IpAddr::V6(address) => !address.is_unique_local() && !address.is_unicast_link_local(),
+    }
+}
+
+/// Whether somebody may get as far as the server itself at this address and TCP port: a provider's firewall does not filter private networks.
+pub fn lets_in_tcp(spec: &ServerSpec, catalog: &CatalogIndex, address: IpAddr, port: u16) -> bool {
+    let wanted = OpenPort { port, proto: Proto::Tcp };
+    !spec.provider.fenced() || !is_public(address) || openings(spec, catalog).contains(&wanted)
 }
 
 /// The same with the port that SSH is reached by before Ostler has set it up.
@@ -139,5 +149,26 @@ mod tests {
         assert_eq!(shown(openings(&spec, &catalog)), "2222/tcp", "Ostler is never locked out by it");
         spec.ssh.enabled = false;
         assert_eq!(shown(openings(&spec, &catalog)), "");
+    }
+
+    #[test]
+    fn what_it_stops_is_closed_at_public_addresses() {
+        let app =
+            json!({ "name": "swarm", "role": "swarm", "ports": [{ "port": 2377, "proto": "tcp", "scope": "lan" }] });
+        let catalog = serde_json::from_value(json!({ "apps": [app] })).unwrap();
+        let mut spec = server("web");
+        spec.apps = vec!["swarm".into()];
+        let open = |spec: &ServerSpec| {
+            let at = |address: &str| [22, 2377].map(|port| lets_in_tcp(spec, &catalog, address.parse().unwrap(), port));
+            ["192.0.2.5", "2001:db8::5", "10.0.0.5", "fd00::5"].map(at)
+        };
+        assert_eq!(open(&spec), [[true; 2]; 4], "no firewall is in front of it");
+        let hetzner = json!({
+            "endpoint": { "name": "hc", "url": "https://hc.example.org/v1", "token": { "file": "token" } },
+            "types": ["cx23"], "locations": ["fsn1"], "network": null, "volumes": [], "placement": null, "ipv4": "own", "ipv6": "own",
+            "backups": false, "protect": false, "firewall": true,
+        });
+        spec.provider = crate::spec::ProviderOptions::Hetzner(serde_json::from_value(hetzner).unwrap());
+        assert_eq!(open(&spec), [[true, false], [true, false], [true; 2], [true; 2]]);
     }
 }
