@@ -17,6 +17,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -39,6 +40,15 @@ struct Inner {
     dead: BTreeSet<String>,
     /// Programs that the image has, by their paths.
     programs: BTreeMap<String, String>,
+    /// Images that Docker has there as soon as it runs.
+    images: Vec<DockerImage>,
+}
+
+#[derive(Debug)]
+struct DockerImage {
+    name: String,
+    archive: PathBuf,
+    import: String,
 }
 
 #[derive(Debug)]
@@ -84,6 +94,13 @@ impl TargetMachines {
     /// Each server that is made from now on has this script at this absolute path.
     pub fn add_program(&self, path: &str, text: &str) {
         self.lock().programs.insert(path.to_owned(), text.to_owned());
+    }
+
+    /// On each server that is made from now on, Docker has this image before anybody can ask it for that: in place of a registry, which can't
+    /// be reached. `import` makes it out of the archive on its standard input.
+    pub fn add_docker_image(&self, name: &str, archive: &Path, import: &str) {
+        let image = DockerImage { name: name.to_owned(), archive: archive.to_owned(), import: import.to_owned() };
+        self.lock().images.push(image);
     }
 
     /// Runs a shell command line as root on a server, without SSH, to its end.
@@ -229,6 +246,14 @@ impl Machines for TargetMachines {
         }
         let target = Arc::new(Target::make(self.lab.clone(), number, options));
         inner.programs.iter().for_each(|(path, text)| target.add_program(path, text));
+        for (number, DockerImage { name, archive, import }) in inner.images.iter().enumerate() {
+            let place = format!("/var/lib/docker-images/{number}");
+            target.add_file(&format!("{place}.tar"), archive);
+            let has = format!("docker image inspect {name} >/dev/null 2>&1");
+            target.add_program(&place, &format!("#!/bin/sh\n{has} || {import} <{place}.tar\n"));
+            let unit = format!("[Service]\nExecStartPost={place}\n");
+            target.add_program(&format!("/etc/systemd/system/docker.service.d/image-{number}.conf"), &unit);
+        }
         let bare =
             Attachments { networks: Vec::new(), firewall: None, volumes: BTreeMap::new(), ..attachments.clone() };
         let name = machine.name.clone();

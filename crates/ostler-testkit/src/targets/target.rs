@@ -170,8 +170,14 @@ impl Target {
     /// Puts a script on its disk while it is off.
     pub(crate) fn add_program(&self, path: &str, text: &str) {
         let mut command = self.lab.command("sh");
-        command.args(["-c", r#"cat >"$1" && chmod 755 "$1""#, "sh"]);
+        command.args(["-c", r#"mkdir -p "${1%/*}" && cat >"$1" && chmod 755 "$1""#, "sh"]);
         feed(command.arg(format!("{}{path}", self.folder.join("root").display())), text);
+    }
+
+    /// Copies a file to its disk while it is off.
+    pub(crate) fn add_file(&self, path: &str, from: &Path) {
+        let to = format!("{}{path}", self.folder.join("root").display());
+        succeed(self.lab.command("install").args(["-D", "-m", "0644"]).arg(from).arg(to));
     }
 
     /// Boots it after [`Target::kill`] and waits until SSH answers.

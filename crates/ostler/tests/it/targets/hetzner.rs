@@ -7,10 +7,11 @@ use ostler_testkit::{
     environment::TestEnvironment,
     hcloud::{FakeCloud, Fault, TOKEN, TargetMachines},
     targets::{Source, Verdict},
+    traefik,
 };
 use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     process::{Command, Stdio},
     sync::Arc,
     thread,
@@ -113,14 +114,20 @@ impl Customer {
         rules.filter_map(|rule| rule["port"].as_str().map(str::to_owned)).collect()
     }
 
-    /// What becomes of connections to a port of a server, from the internet by IPv4 and IPv6.
+    /// The addresses of a server, IPv4 first.
     #[track_caller]
-    fn seen(&self, name: &str, port: u16) -> [Verdict; 2] {
+    fn addresses(&self, name: &str) -> [IpAddr; 2] {
         let servers = self.cloud.resources("servers");
         let net = servers.values().find(|server| server["name"] == name).expect("the server")["public_net"].clone();
         let ipv4 = net["ipv4"]["ip"].as_str().and_then(|ip| ip.parse().ok()).expect("an address");
         let network = net["ipv6"]["ip"].as_str().and_then(|ip| ip.strip_suffix("/64")).expect("a network");
-        let ipv6 = format!("{network}1").parse().expect("an address");
+        [ipv4, format!("{network}1").parse().expect("an address")]
+    }
+
+    /// What becomes of connections to a port of a server, from the internet by IPv4 and IPv6.
+    #[track_caller]
+    fn seen(&self, name: &str, port: u16) -> [Verdict; 2] {
+        let [ipv4, ipv6] = self.addresses(name);
         let lab = self.machines.lab();
         // At the same time, for no answer takes a while.
         thread::scope(|scope| {
@@ -175,6 +182,80 @@ fn is_rebuilt_in_its_place(customer: &Customer) {
     );
     let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+}
+
+/// What the specs of docs have, with an image that no registry has to be asked for.
+fn swarm() -> String {
+    format!(
+        "    modules: {{ iptables: {{ preset: web }}, fail2ban: true, unattended_upgrades: true, time_sync: true }}\n    \
+         apps: [ traefik ]\n    app_params: {{ docker: {{ source: debian }}, traefik: {{ image: {} }} }}\n",
+        traefik::IMAGE
+    )
+}
+
+/// `web1`, which one `up` has made, is a Swarm behind Traefik: it serves, and nothing else is open.
+fn serves_and_is_closed(customer: &Customer) {
+    let ostler = &customer.environment;
+    let inside = |script: &str| customer.machines.exec("web1", script);
+    let verified = ostler.run(&["verify", "web1"]).ok().stdout;
+    let rows = rows(&verified);
+    assert!(rows.iter().all(|row| !row.starts_with("web1 BROKEN") && !row.starts_with("web1 unknown")), "{verified}");
+    for row in [
+        "ports 80/tcp is open",
+        "ports 443/tcp is open",
+        "iptables Containers can't reach the cloud's metadata service",
+    ] {
+        assert!(rows.contains(&format!("web1 kept {row}")), "no row `{row}`: {verified}");
+    }
+    assert_eq!(customer.let_in(), ["22", "80", "443", "443"]);
+
+    // Traefik itself answers: it sends everybody to HTTPS, and knows no site there.
+    for address in customer.addresses("web1") {
+        let answer = |scheme: &str| {
+            let mut curl = Command::new("curl");
+            curl.args([
+                "--silent",
+                "--insecure",
+                "--max-time",
+                "10",
+                "--output",
+                "/dev/null",
+                "--write-out",
+                "%{http_code}",
+            ]);
+            let host = if address.is_ipv6() { format!("[{address}]") } else { address.to_string() };
+            let output = curl.args(["--noproxy", "*"]).arg(format!("{scheme}://{host}/")).output().expect("curl runs");
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        assert_eq!(["http", "https"].map(answer), ["301", "404"], "{address}");
+    }
+    // Whatever listens on the server, and what members of a swarm would open, is closed but for what the spec says.
+    let listens = inside("ss -Htln | awk '{ print $4 }' | grep -Ev '^(127\\.|\\[::1\\])' | sed 's/.*://'").ok().stdout;
+    let ports: BTreeSet<u16> =
+        listens.lines().map(|port| port.parse().expect("a port")).chain([2377, 7946, 8082, HIDDEN]).collect();
+    assert!([22, 80, 443].iter().all(|port| ports.contains(port)), "{ports:?}");
+    thread::scope(|scope| {
+        for port in ports {
+            let expected = if [22, 80, 443].contains(&port) { Verdict::Open } else { Verdict::Dropped };
+            scope.spawn(move || assert_eq!(customer.seen("web1", port), [expected; 2], "port {port}"));
+        }
+    });
+
+    // The server gets its metadata, and a container does not, but for the rule.
+    let metadata =
+        "curl --silent --show-error --fail --noproxy '*' --max-time 3 http://169.254.169.254/hetzner/v1/userdata";
+    let task = "$(docker inspect --format '{{.State.Pid}}' $(docker ps --quiet --filter name=traefik))";
+    let from_container = format!("nsenter --net --target {task} {metadata}");
+    assert!(inside(metadata).ok().stdout.starts_with("#cloud-config"));
+    let refused = inside(&from_container);
+    assert_eq!((refused.code, refused.stdout.as_str()), (28, ""), "{}", refused.stderr);
+    let rule = "-d 169.254.169.254 -j DROP";
+    inside(&format!("iptables -w -D ostler-docker {rule}")).ok();
+    assert!(
+        inside(&from_container).ok().stdout.starts_with("#cloud-config"),
+        "the test proves nothing: there is no way"
+    );
+    inside(&format!("iptables -w -I ostler-docker {rule}")).ok();
 }
 
 /// Rows of a table, with one space between columns.
@@ -362,7 +443,8 @@ fn ssh_is_closed_in_both_firewalls_behind_a_tunnel_and_opened_when_that_is_dead(
 
 #[test]
 #[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
-fn volumes_are_formatted_once_mounted_and_kept() {
+fn volumes_are_formatted_once_and_kept_and_the_next_server_is_a_swarm_that_serves() {
+    let Some(archive) = traefik::archive() else { return };
     let Some(machines) = TargetMachines::start() else { return };
     let customer = Customer::of(machines);
     let ostler = &customer.environment;
@@ -440,9 +522,14 @@ fn volumes_are_formatted_once_mounted_and_kept() {
         destroyed.stderr
     );
     assert_eq!(volumes(), [volume("data", 12, false), volume("web", 10, false), volume("raw", 10, false)]);
-    customer.writes_with(", volumes: [ { name: data, format: xfs, mount: /srv/data } ]", &web);
-    ostler.run(&["up", "ostler.yaml"]).ok();
+    customer.machines.add_docker_image(traefik::IMAGE, &archive, traefik::IMPORT);
+    customer.writes_with(", volumes: [ { name: data, format: xfs, mount: /srv/data } ]", &[("web1", &swarm())]);
+    let made = ostler.run(&["up", "ostler.yaml"]).ok();
+    assert!(made.stdout.contains("verified: ") && !made.stdout.contains("not so: "), "{}{}", made.stdout, made.stderr);
     assert_eq!(inside("cat /srv/data/file"), "precious\n");
+    let again = ostler.run(&["up", "ostler.yaml", "--output", "json"]).ok();
+    assert_eq!((again.changes(), &again.outcome()["changed"]), (Vec::new(), &0.into()));
+    serves_and_is_closed(&customer);
     ostler.run(&["destroy", "web1", "--volumes", "--yes"]).ok();
     assert_eq!(volumes(), [volume("web", 10, false), volume("raw", 10, false)], "what this one did not have stays");
     customer.hcloud("volume delete web");
