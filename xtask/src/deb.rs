@@ -64,7 +64,8 @@ fn parts(ostler: &Path) -> Result<(), Box<dyn Error>> {
             "Ostler is under the Apache License 2.0 or the MIT licence, at your choice. The former is in\n\
              /usr/share/common-licenses/Apache-2.0; the latter reads:\n\n{mit}\n\
              The crates that it is built from are listed with their licences in crate-licences, beside this file. The binary\n\
-             holds an Ansible bundle; its parts and their licences are listed in bundle-licences, and ship within it.\n"
+             holds an Ansible bundle; its parts and their licences are listed in bundle-licences, and ship within it. It holds\n\
+             LEGO, too, whose copyright and licence are in lego-copyright.\n"
         ),
     )?;
     Ok(())
@@ -123,6 +124,7 @@ fn verify(package: &Path) -> Result<(), Box<dyn Error>> {
         "/usr/share/doc/ostler/modules/ufw.md",
         "/usr/share/doc/ostler/copyright",
         "/usr/share/doc/ostler/bundle-licences",
+        "/usr/share/doc/ostler/lego-copyright",
         "/usr/share/doc/ostler/crate-licences",
     ] {
         // Minimal roots leave documentation out: it is in dpkg's list, but not on the disk.

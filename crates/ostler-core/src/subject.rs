@@ -41,6 +41,8 @@ pub enum SubjectKind {
     Zone,
     /// A certificate with its key.
     Certificate,
+    /// An account at an authority that issues certificates; its name is the authority's URL.
+    Account,
 }
 
 impl SubjectKind {
@@ -51,6 +53,7 @@ impl SubjectKind {
             SubjectKind::Site => "site",
             SubjectKind::Zone => "zone",
             SubjectKind::Certificate => "certificate",
+            SubjectKind::Account => "account",
         }
     }
 }

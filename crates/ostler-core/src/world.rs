@@ -8,8 +8,8 @@ use crate::{
     model::{MachineRecord, Observed, Power, ServerRecord, TunnelRecord},
     operation::{EventLog, Interrupt, Leaser, ScopedReporter},
     ports::{
-        Ask, Credential, Dns, Engine, Lifecycle, Login, Provider, Remote, Reporter, Runtime, Session, Store, Through,
-        Tunnels,
+        Acme, Ask, Credential, Dns, Engine, Lifecycle, Login, Provider, Remote, Reporter, Runtime, Session, Store,
+        Through, Tunnels,
     },
     secret::Secret,
     spec::{CatalogIndex, ModuleMeta, Promise, ProviderKind, SecretRef, ServerSpec},
@@ -43,6 +43,8 @@ pub struct World {
     pub tunnels: Arc<dyn Tunnels>,
     /// Records in zones.
     pub dns: Arc<dyn Dns>,
+    /// Authorities that issue certificates.
+    pub acme: Arc<dyn Acme>,
     /// SSH.
     pub remote: Arc<dyn Remote>,
     /// What sites run on.

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// What each crate may use of ours, in its library, binary and build script.
-const CRATES: [(&str, &[&str]); 14] = [
+const CRATES: [(&str, &[&str]); 15] = [
     ("ostler-spec", &[]),
     ("ostler-process", &[]),
     ("ostler-core", &["ostler-spec"]),
@@ -21,6 +21,7 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("ostler-tunnels", &["ostler-core"]),
     ("ostler-dns", &["ostler-core"]),
     ("ostler-runtimes", &["ostler-core"]),
+    ("ostler-acme", &["ostler-core", "ostler-process"]),
     ("ostler-testkit", &["ostler-core", "ostler-process"]),
     (
         "ostler",
@@ -34,6 +35,7 @@ const CRATES: [(&str, &[&str]); 14] = [
             "ostler-tunnels",
             "ostler-dns",
             "ostler-runtimes",
+            "ostler-acme",
             "ostler-process",
         ],
     ),
@@ -54,7 +56,7 @@ const IN_TESTS: [(&str, &str); 9] = [
 ];
 
 /// The modules of this crate, lowest first. Each uses only those that stand before it.
-const MODULES: [&str; 19] = [
+const MODULES: [&str; 20] = [
     "hint",
     "error",
     "spec",
@@ -72,6 +74,7 @@ const MODULES: [&str; 19] = [
     "tunnel",
     "converge",
     "zone",
+    "certificate",
     "server",
     "site",
 ];

@@ -70,7 +70,7 @@ pub async fn forget_unused(db: &impl ConnectionTrait, subject: Subject) -> Resul
     let id = subject.id.to_string();
     let exists = match subject.kind {
         SubjectKind::Server => server::Entity::find_by_id(&id).count(db).await? > 0,
-        SubjectKind::Site | SubjectKind::Zone | SubjectKind::Certificate => {
+        SubjectKind::Site | SubjectKind::Zone | SubjectKind::Certificate | SubjectKind::Account => {
             document::Entity::find_by_id(&id).count(db).await? > 0
         }
     };

@@ -11,6 +11,7 @@ pub mod keeper;
 pub mod leaks;
 pub mod mariadb;
 pub mod nameserver;
+pub mod pebble;
 pub mod pve;
 pub mod sshd;
 pub mod targets;

@@ -1,7 +1,7 @@
 //! The command line. Each command's arguments stand in its own file; their doc comments are the help text.
 
 use crate::commands::{
-    catalog, completions, destroy, dns, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild,
+    catalog, cert, completions, destroy, dns, doctor, hetzner, image, key, logs, man, orphans, plan, proxmox, rebuild,
     rescue, resume, schema, secret, site, ssh, status, up, verify, wizard,
 };
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -98,6 +98,9 @@ pub enum Command {
     /// Deploy sites to servers that have Traefik, look at them, and take them away.
     #[command(subcommand)]
     Site(site::Command),
+    /// Show certificates, and renew them.
+    #[command(subcommand)]
+    Cert(cert::Command),
     /// Prepare a Proxmox VE host for Ostler, and keep templates there.
     #[command(subcommand)]
     Proxmox(proxmox::Command),

@@ -14,6 +14,9 @@ use clap::Parser;
 use std::{io::Write, process::ExitCode};
 
 fn main() -> ExitCode {
+    if let Some(code) = ostler_acme::answer_hook() {
+        return code;
+    }
     let cli = cli::Cli::parse();
     let output = cli.global.output;
     // One thread is enough for work that waits for servers and programs, and is the least that a small machine can give it. Nothing depends

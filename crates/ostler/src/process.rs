@@ -19,6 +19,11 @@ pub fn this_owner(doing: &str) -> LeaseOwner {
     }
 }
 
+/// The program of this process, also where the file that it was started from is replaced meanwhile.
+pub fn own_program() -> std::path::PathBuf {
+    format!("/proc/{}/exe", std::process::id()).into()
+}
+
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }

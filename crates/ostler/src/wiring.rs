@@ -8,6 +8,7 @@ use crate::{
     output::{Access, Stage, hints, print_warning},
     process,
 };
+use ostler_acme::LegoAcme;
 use ostler_ansible::{AnsibleEngine, Catalog, CatalogStore, GroupingEngine};
 use ostler_core::{
     Blame, Failure, Result,
@@ -71,6 +72,11 @@ impl Default for WaitArguments {
 }
 
 impl WaitArguments {
+    /// The usual ones, with this timeout.
+    pub fn up_to(timeout: Option<u64>) -> Self {
+        Self { timeout, ..Self::default() }
+    }
+
     fn options(self) -> WaitOptions {
         let default = WaitOptions::default();
         WaitOptions {
@@ -226,6 +232,7 @@ impl Session {
             providers: Arc::new(self.providers()),
             tunnels: Arc::new(CloudflareTunnels::new(Box::new(Secrets(self.store.clone())))),
             dns: Arc::new(Zones::new(Box::new(Secrets(self.store.clone())))),
+            acme: Arc::new(LegoAcme::new(&self.state_dir, process::own_program())),
             remote: self.remote.clone(),
             runtime: Arc::new(SwarmRuntime),
             engine: self.engine.clone(),

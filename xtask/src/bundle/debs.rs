@@ -34,7 +34,10 @@ const SECURITY_MIRROR: &str = "http://deb.debian.org/debian-security";
 pub fn newest(paths: &Paths) -> Result<Vec<Deb>, BundleError> {
     let mirrors = Mirrors::of_host()?;
     let root = tempfile::tempdir_in(&paths.out).map_err(BundleError::at(&paths.out))?;
-    let options = private_apt(root.path(), &mirrors)?;
+    let sources = mirrors.source(&mirrors.debian, "bookworm")
+        + &mirrors.source(&mirrors.debian, "bookworm-updates")
+        + &mirrors.source(&mirrors.security, "bookworm-security");
+    let options = private_apt(root.path(), &sources)?;
     process::succeed(Command::new("apt-get").args(&options).args(["-qq", "update"]))?;
     let printed =
         process::succeed(Command::new("apt-get").args(&options).args(["download", "--print-uris"]).args(PACKAGES))?;
@@ -71,6 +74,25 @@ pub fn download(paths: &Paths, debs: &[Deb]) -> Result<(), BundleError> {
     Ok(())
 }
 
+/// Unpacks the newest version of a package that a suite of Debian has into a folder, with none of what it depends on.
+pub fn unpack_newest(suite: &str, package: &str, folder: &Path) -> Result<(), BundleError> {
+    let mirrors = Mirrors::of_host()?;
+    let root = tempfile::tempdir().map_err(BundleError::at(folder))?;
+    let options = private_apt(root.path(), &mirrors.source(&mirrors.debian, suite))?;
+    process::succeed(Command::new("apt-get").args(&options).args(["-qq", "update"]))?;
+    let mut download = Command::new("apt-get");
+    download.args(&options).args(["-qq", "download", package]).current_dir(root.path());
+    process::succeed(&mut download)?;
+    let entries = fs::read_dir(root.path()).map_err(BundleError::at(root.path()))?;
+    let mut files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let deb = files
+        .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
+        .ok_or_else(|| BundleError::NoSuchDeb { package: package.to_owned() })?;
+    let unfinished = folder.with_extension("unfinished");
+    process::succeed(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(&unfinished))?;
+    fs::rename(&unfinished, folder).map_err(BundleError::at(folder))
+}
+
 /// Base addresses of the archives, without a final slash.
 struct Mirrors {
     debian: String,
@@ -99,6 +121,11 @@ impl Mirrors {
         }
     }
 
+    /// A line of apt's sources.
+    fn source(&self, base: &str, suite: &str) -> String {
+        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {base} {suite} main\n")
+    }
+
     fn base(&self, archive: DebianArchive) -> &str {
         match archive {
             DebianArchive::Debian => &self.debian,
@@ -108,16 +135,10 @@ impl Mirrors {
 }
 
 /// Options for an apt whose sources, lists, cache and status lie in `root`.
-fn private_apt(root: &Path, mirrors: &Mirrors) -> Result<Vec<String>, BundleError> {
+fn private_apt(root: &Path, sources: &str) -> Result<Vec<String>, BundleError> {
     for folder in ["state/lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(root.join(folder)).map_err(BundleError::at(root))?;
     }
-    let entry = |base: &str, suite: &str| {
-        format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {base} {suite} main\n")
-    };
-    let sources = entry(&mirrors.debian, "bookworm")
-        + &entry(&mirrors.debian, "bookworm-updates")
-        + &entry(&mirrors.security, "bookworm-security");
     fs::write(root.join("sources.list"), sources).map_err(BundleError::at(root))?;
     fs::write(root.join("status"), "").map_err(BundleError::at(root))?;
     let root = root.display();

@@ -2,18 +2,20 @@
 //!
 //! It combines Debian's Python 3.11 (which needs no newer glibc than that of Debian 12), wheels from PyPI and collections from the
 //! `ansible` wheel in one relocatable tree. `ansible/bundle.lock` has the version and checksum of every input, and the same lock
-//! gives the same bytes. Only `--relock` writes the lock, with what the mirrors have now.
+//! gives the same bytes. Only `--relock` writes the lock, with what the mirrors have now. LEGO, the ACME client, is made beside it.
 
 mod archive;
 mod assemble;
 mod debs;
 mod error;
+mod lego;
 mod licences;
 mod lock;
 mod process;
 mod verify;
 mod wheels;
 
+pub use debs::unpack_newest;
 pub use error::BundleError;
 
 use lock::Lock;
@@ -86,6 +88,7 @@ pub fn run(arguments: &Arguments) -> Result<(), BundleError> {
     } else {
         println!("{} is up to date", paths.archive().display());
     }
+    lego::run(&paths)?;
     if arguments.verify {
         verify::run(&paths)?;
     }

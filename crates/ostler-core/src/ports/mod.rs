@@ -1,5 +1,6 @@
 //! What core needs from the outside, as traits. `wiring.rs` of the binary joins them to their implementations.
 
+mod acme;
 mod ask;
 mod dns;
 mod engine;
@@ -10,6 +11,7 @@ mod runtime;
 mod store;
 mod tunnel;
 
+pub use acme::*;
 pub use ask::*;
 pub use dns::*;
 pub use engine::*;

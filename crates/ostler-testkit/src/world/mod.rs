@@ -4,6 +4,7 @@
 //! never happen (a second machine, two runs at once, a run that meets an interrupted dpkg) is written to its log or
 //! refused. [`Faults`] make a chosen call fail, or kill the process that makes it.
 
+mod acme;
 mod ask;
 mod cluster;
 mod disk;

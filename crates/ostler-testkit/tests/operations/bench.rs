@@ -496,6 +496,7 @@ pub async fn process(dir: &Path, owner: LeaseOwner, fault: Option<Fault>) -> Pro
         tunnels: fake.clone(),
         dns: fake.clone(),
         runtime: fake.clone(),
+        acme: fake.clone(),
         remote: fake.clone(),
         engine: fake.clone(),
         outside_secret: Arc::new(|_| Ok(Secret::new(PASSWORD))),

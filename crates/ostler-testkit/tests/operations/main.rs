@@ -7,6 +7,7 @@ mod adopting;
 mod balancing;
 mod bench;
 mod cases;
+mod certificates;
 mod creating;
 mod destroying;
 mod earlier_states;

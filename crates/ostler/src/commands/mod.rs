@@ -1,6 +1,7 @@
 //! One command, one file: its arguments, whose doc comments are the help text, and one function.
 
 pub mod catalog;
+pub mod cert;
 pub mod completions;
 pub mod destroy;
 pub mod dns;
@@ -54,6 +55,7 @@ pub async fn run(cli: Cli) -> Result<ExitCode> {
         Command::Secret(command) => secret::run(global, command).await,
         Command::Dns(command) => dns::run(global, command).await,
         Command::Site(command) => site::run(global, command).await,
+        Command::Cert(command) => cert::run(global, command).await,
         Command::Proxmox(command) => proxmox::run(global, command).await,
         Command::Hetzner(command) => hetzner::run(global, command).await,
         Command::Orphans(arguments) => orphans::run(global, arguments).await,

@@ -3,6 +3,7 @@
 //! `e2e` and `targets` take long, so they are ignored by default, and `cargo xtask test` runs them.
 
 mod catalog;
+mod certificates;
 mod cli;
 mod e2e;
 mod earlier;
