@@ -89,6 +89,7 @@ pub fn unpack_newest(suite: &str, package: &str, folder: &Path) -> Result<(), Bu
         .find(|file| file.extension().is_some_and(|extension| extension == "deb"))
         .ok_or_else(|| BundleError::NoSuchDeb { package: package.to_owned() })?;
     let unfinished = folder.with_extension("unfinished");
+    fs::create_dir_all(&unfinished).map_err(BundleError::at(&unfinished))?;
     process::succeed(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(&unfinished))?;
     fs::rename(&unfinished, folder).map_err(BundleError::at(folder))
 }

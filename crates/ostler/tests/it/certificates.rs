@@ -156,6 +156,12 @@ async fn issued_renewed_by_wish_and_by_age_and_never_without_need() {
     let Finished { stdout, .. } = bench.environment.run(&["cert", "renew", "--due"]).ok();
     assert_eq!(stdout, "shop.example.test: renewed\n");
     assert_eq!(bench.pebble.log().matches("POST /sign-me-up").count(), 1, "there is one account");
+    // Neither keys of certificates nor the account's lie in a file as they are.
+    let mut searching = Command::new("grep");
+    let found = searching.args(["-rlaE", "PRIVATE KEY|BEGIN EC"]).arg(bench.environment.state_dir()).output().unwrap();
+    let found = String::from_utf8(found.stdout).unwrap();
+    let lego = bench.environment.state_dir().join("lego");
+    assert_eq!(found.lines().filter(|file| !Path::new(file).starts_with(&lego)).collect::<Vec<_>>(), [""; 0]);
     bench.assert_nothing_is_left().await;
 }
 
