@@ -63,7 +63,7 @@ fn cargo(arguments: &[&str]) -> Command {
     // check every crate again, those of others included.
     command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").env("CLIPPY_ARGS", "-Dwarnings");
     // What is installed by `setup` must be used: its absence is a failure, not a skip.
-    for program in ["CLOUDFLARE", "HCLOUD", "MARIADB", "SSHD", "SSH_AUDIT", "TMUX"] {
+    for program in ["CLOUDFLARE", "HCLOUD", "MARIADB", "NAMED", "SSHD", "SSH_AUDIT", "TMUX"] {
         command.env(format!("OSTLER_REQUIRE_{program}"), "1");
     }
     if rustix::process::geteuid().is_root() {
