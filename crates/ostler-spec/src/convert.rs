@@ -61,7 +61,8 @@ pub(super) fn spec(
     let named: Vec<_> = named.collect();
     let mut elsewhere = index.map(|index| peers::check(&named, index, converter.faults)).unwrap_or_default();
     let of_file: Vec<_> = named.iter().map(|(name, _, spec)| (*name, *spec)).collect();
-    let (sites, further) = site::read(root, &of_file, index.is_some(), context, converter.faults);
+    let known_zones: Vec<_> = zones.iter().flatten().collect();
+    let (sites, further) = site::read(root, &of_file, &known_zones, index.is_some(), context, converter.faults);
     elsewhere.extend(further);
     let servers = servers.into_iter().collect::<Option<_>>()?;
     Some(Spec {

@@ -1,7 +1,7 @@
 //! Sites in the spec: what is served under which names, from which server.
 
 use super::{
-    Elsewhere, SecretRef, ServerName, ServerSpec, SiteName, SpecContext, Value,
+    Elsewhere, SecretRef, ServerName, ServerSpec, SiteName, SpecContext, Value, ZoneSpec,
     fault::{Fault, Problem, nearest, quote},
     grammar::{none, null},
     rules,
@@ -31,6 +31,9 @@ pub struct SiteSpec {
     pub server: ServerName,
     /// Names that it answers to, at least one. The first one is canonical, and no wildcard; the others redirect to it.
     pub domains: Vec<Domain>,
+    /// Zones that its domains lie in, where records are made for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub zones: Vec<ZoneSpec>,
     /// What is served.
     pub source: SiteSource,
     /// Port that the program listens on, in its container.
@@ -67,6 +70,12 @@ impl Domain {
     /// As it stands in the spec.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it lies in a zone.
+    pub fn is_in(&self, zone: &str) -> bool {
+        let name = self.below().unwrap_or(&self.0);
+        name.strip_suffix(zone).is_some_and(|below| below.is_empty() || below.ends_with('.'))
     }
 
     /// What a wildcard's names end with, without the dot; `None`: it is one name.
@@ -256,12 +265,13 @@ fn variable() -> Text {
 pub(super) fn read(
     root: &Found,
     servers: &[(&str, Option<&ServerSpec>)],
+    zones: &[&ZoneSpec],
     apps_are_known: bool,
     context: &SpecContext<'_>,
     faults: &mut Vec<Fault>,
 ) -> (Option<Vec<SiteSpec>>, Vec<Elsewhere>) {
     let mut reader =
-        Reader { servers, apps_are_known, context, faults, claimed: HashMap::new(), elsewhere: Vec::new() };
+        Reader { servers, zones, apps_are_known, context, faults, claimed: HashMap::new(), elsewhere: Vec::new() };
     let entries = root.get("sites").and_then(Found::map).unwrap_or_default();
     let sites: Vec<_> = entries.iter().map(|(name, found)| reader.site(name, found)).collect();
     (sites.into_iter().collect(), reader.elsewhere)
@@ -269,6 +279,7 @@ pub(super) fn read(
 
 struct Reader<'a> {
     servers: &'a [(&'a str, Option<&'a ServerSpec>)],
+    zones: &'a [&'a ZoneSpec],
     /// Without a catalog nobody knows what apps bring with them.
     apps_are_known: bool,
     context: &'a SpecContext<'a>,
@@ -307,6 +318,7 @@ impl Reader<'_> {
         Some(SiteSpec {
             name: SiteName::parse(name).ok()?,
             server: server?,
+            zones: self.zones_of(domains.as_ref()?),
             domains: domains?,
             source: source?,
             port: found.get("port")?.int()?.try_into().ok()?,
@@ -382,6 +394,11 @@ impl Reader<'_> {
             self.claimed.insert(domain.to_owned(), (site.to_owned(), entry.at.line));
         }
         entries.iter().map(|entry| Some(Domain(entry.text()?.to_owned()))).collect()
+    }
+
+    fn zones_of(&self, domains: &[Domain]) -> Vec<ZoneSpec> {
+        let holds = |zone: &ZoneSpec| domains.iter().any(|domain| domain.is_in(&zone.name));
+        self.zones.iter().filter(|zone| holds(zone)).map(|zone| (*zone).clone()).collect()
     }
 
     fn source(&mut self, found: &Found) -> Option<SiteSource> {

@@ -59,6 +59,7 @@ pub async fn deploy(world: &World, spec: &SiteSpec) -> Result<Deployed> {
         image: None,
         settings: settings(spec, versions),
         back_to: None,
+        zones: spec.zones.clone(),
         before: spec.deploy_before.clone(),
         after: spec.deploy_after.clone(),
     };
@@ -107,6 +108,7 @@ pub async fn roll_back(world: &World, name: &SiteName, to: Option<u32>) -> Resul
         image: Some(release.image.clone()),
         settings: release.settings.clone(),
         back_to: Some(release.number),
+        zones: record.desired.zones.clone(),
         before: Vec::new(),
         after: Vec::new(),
     };

@@ -10,7 +10,12 @@ use crate::{
     spec::{SITE_APP, Value},
     world::{Context, World},
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+const OWN_ADDRESSES: &str = include_str!("../reach/scripts/own_addresses.sh");
 
 /// Where requests come in.
 const HTTPS: u16 = 443;
@@ -44,6 +49,21 @@ impl Entrance {
         Ok(Self { session, https: https(world, &record, operation).await?, network, owner: world.owner })
     }
 
+    /// Addresses at which requests from here come to the server, one of each family at most: the one that is known, and the server's own one
+    /// of the other family, where that is one of the internet and answers.
+    pub(super) async fn addresses(&self, world: &World) -> Result<Vec<IpAddr>> {
+        let Some(known) = self.https.filter(|known| !known.ip().is_loopback()) else { return Ok(Vec::new()) };
+        let mut addresses = vec![known.ip()];
+        let said = self.session.run(OWN_ADDRESSES, b"").await?.stdout;
+        let mut own = said.lines().filter_map(|line| line.strip_prefix("address ")?.trim().parse::<IpAddr>().ok());
+        if let Some(own) = own.find(|own| own.is_ipv4() != known.is_ipv4() && is_public(*own))
+            && world.remote.try_port(SocketAddr::new(own, HTTPS), PATIENCE).await == PortState::Open
+        {
+            addresses.push(own);
+        }
+        Ok(addresses)
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place { session: self.session.as_ref(), https: self.https, network: &self.network, owner: self.owner }
     }
@@ -69,6 +89,13 @@ pub(super) async fn server_of(world: &World, site: &SiteName, server: &ServerNam
             .with_hint(Hint::from(Next::Resume(server.clone())).with(" goes on with it")));
     }
     Ok(record)
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_private() && !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_unique_local() && !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
 }
 
 /// Where the server's port 443 is reached from here, if it is.

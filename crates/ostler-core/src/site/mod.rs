@@ -9,13 +9,14 @@ use crate::{model::OperationKind, operation::Definition};
 pub mod deploy;
 mod entrance;
 pub mod list;
+mod names;
 pub mod plan;
 mod record;
 mod release;
 pub mod remove;
 mod secrets;
 
-pub use record::{Release, SiteRecord, record, records, unknown};
+pub use record::{Release, SiteRecord, ZoneRecord, record, records, unknown};
 
 /// Every operation of sites. A new one gets its line here; the tests of operations go over all of them.
 pub fn operations() -> Vec<Definition> {

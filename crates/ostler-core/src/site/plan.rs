@@ -3,6 +3,7 @@
 use super::{
     deploy,
     entrance::Entrance,
+    names,
     record::{self, Release},
     release::is_well,
     secrets,
@@ -86,8 +87,13 @@ async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
     let place = entrance.place();
     let (image, all) =
         (world.runtime.known_image(&place, &reference).await, world.runtime.look(&place, &spec.name).await);
+    let addresses = if spec.zones.is_empty() { Ok(Vec::new()) } else { entrance.addresses(world).await };
     entrance.close().await;
     let (image, all) = (image?, all?);
+    let wanted = names::wanted(&spec.zones, &spec.domains, &addresses?);
+    for missing in names::missing(world, &wanted).await? {
+        changes.push(SiteChange { what: "records".into(), from: None, to: Some(missing) });
+    }
     if let Some(image) = image.filter(|image| current.reference == reference && *image != current.image) {
         changes.push(change("image", Some(&current.image.pinned), Some(&image.pinned)));
     }

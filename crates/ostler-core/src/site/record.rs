@@ -4,8 +4,8 @@ use crate::{
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     ids::{OperationId, ServerName, SiteName},
-    ports::{Document, SiteImage, SiteSettings, Store},
-    spec::{Domain, SiteSpec},
+    ports::{DnsRecord, Document, SiteImage, SiteSettings, Store},
+    spec::{Domain, SiteSpec, ZoneSpec},
     subject::{Subject, SubjectKind},
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,18 @@ pub struct SiteRecord {
     pub last_secret: u32,
     /// Newest version of each secret.
     pub secrets: BTreeMap<String, u32>,
+    /// Records of the DNS that it needs, or is about to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub records: Vec<ZoneRecord>,
+}
+
+/// A record that a site needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZoneRecord {
+    /// The zone that it is in.
+    pub zone: ZoneSpec,
+    /// What it says.
+    pub record: DnsRecord,
 }
 
 /// A release that had the traffic once.
@@ -64,6 +76,7 @@ impl SiteRecord {
             releases: Vec::new(),
             last_secret: 0,
             secrets: BTreeMap::new(),
+            records: Vec::new(),
         }
     }
 

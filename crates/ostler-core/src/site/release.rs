@@ -2,6 +2,7 @@
 
 use super::{
     entrance::Entrance,
+    names,
     record::{self, Release, SiteRecord},
     secrets,
 };
@@ -13,6 +14,7 @@ use crate::{
     model::Phase,
     operation::{Interrupt, Outputs, ScopedReporter, Step},
     ports::{Answer, Hook, HookEnd, Place, Probe, ReleaseOrder, Reporter, SiteImage, SiteSettings, Standing, Traffic},
+    spec::ZoneSpec,
     subject::Subject,
     text::one_line,
     world::World,
@@ -40,6 +42,9 @@ pub(super) struct Plan {
     pub(super) image: Option<SiteImage>,
     pub(super) settings: SiteSettings,
     pub(super) back_to: Option<u32>,
+    /// Zones in which records are made for it.
+    #[serde(default)]
+    pub(super) zones: Vec<ZoneSpec>,
     /// Commands that run once, without the hooks of what is gone back to: they were for another time.
     #[serde(default)]
     pub(super) before: Vec<String>,
@@ -51,6 +56,7 @@ pub(super) struct Plan {
 pub(super) fn steps<'a>() -> Vec<Step<SiteContext<'a>>> {
     vec![
         Step::new("image", Phase::Deploy, get_image),
+        Step::new("names", Phase::Deploy, names).undone_by(forget_names),
         Step::new("before", Phase::Deploy, before).undone_by(end_before),
         Step::new("start", Phase::Deploy, start).undone_by(stop),
         Step::new("run", Phase::Deploy, run),
@@ -113,9 +119,13 @@ impl<'a> SiteContext<'a> {
         }
     }
 
-    pub(super) async fn place(&self) -> Result<Place<'_>> {
+    pub(super) async fn entrance(&self) -> Result<&Entrance> {
         let open = || Entrance::open(self.world, &self.site, &self.server, self.operation);
-        Ok(self.entrance.get_or_try_init(open).await?.place())
+        self.entrance.get_or_try_init(open).await
+    }
+
+    pub(super) async fn place(&self) -> Result<Place<'_>> {
+        Ok(self.entrance().await?.place())
     }
 
     pub(super) fn server(&self) -> &ServerName {
@@ -272,6 +282,18 @@ async fn get_image(ctx: &SiteContext<'_>, _: &Outputs) -> Result<Got> {
         (&current.image, &current.settings) == (&image, &plan.settings) && is_well(&all, current.number)
     });
     Ok(Got { image, same })
+}
+
+async fn names(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
+    let plan = ctx.plan()?;
+    if plan.zones.is_empty() {
+        return Ok(());
+    }
+    names::ensure(ctx, &plan.zones, &plan.settings.domains).await
+}
+
+async fn forget_names(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
+    names::keep_those_of(ctx).await
 }
 
 async fn before(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
@@ -457,7 +479,8 @@ async fn retire(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
         ctx.world.runtime.remove(&place, &ctx.site, standing.number).await?;
     }
     ctx.world.runtime.keep_secrets(&place, &ctx.site, &record.kept_secrets()).await?;
-    secrets::forget_others(&*ctx.world.store, ctx.subject, &record).await
+    secrets::forget_others(&*ctx.world.store, ctx.subject, &record).await?;
+    names::keep_those_of(ctx).await
 }
 
 /// What came of the hook, where that is nothing good. The release serves all the same.

@@ -1,6 +1,6 @@
 //! Takes a site away: first its traffic, then what runs, then what is known of it.
 
-use super::{record::SiteRecord, release::SiteContext};
+use super::{names, record::SiteRecord, release::SiteContext};
 use crate::{
     error::Result,
     event::Level,
@@ -86,5 +86,6 @@ async fn stop(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
 }
 
 async fn forget(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
+    names::forget_all(ctx).await?;
     ctx.world.store.remove_document(ctx.subject).await
 }

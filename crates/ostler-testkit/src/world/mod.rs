@@ -25,7 +25,13 @@ pub use sites::FakeRelease;
 pub use store::{FaultyStore, set_step};
 pub use tunnels::FakeTunnel;
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+/// Where ports of machines are reached that are forwarded to them: what leads to port 443 there is open.
+const WEB: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 443);
 
 /// All ports to the world: SSH, Ansible, what sites run on, and the person; the providers are [`Maker`] and [`Adopter`].
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! Providers whose machines are files: one that makes them, and one that adopts what is there.
 
-use super::{FakeWorld, Guest, Machine};
+use super::{FakeWorld, Guest, Machine, WEB};
 use async_trait::async_trait;
 use ostler_core::{
     Blame, Failure, Result,
@@ -382,8 +382,10 @@ impl FakeWorld {
         let observe = |machine: &&MachineRecord| {
             let found = self.dir.machine(&machine.0);
             let power = found.as_ref().map_or(Power::Absent, |m| if m.on { Power::On } else { Power::Off });
+            let leads_to_web = |m: &Machine| m.local.forward.iter().any(|forward| forward.guest == WEB.port());
+            let forwards = found.iter().filter(|m| m.on && leads_to_web(m)).map(|_| (WEB, WEB.port())).collect();
             let ssh = found.filter(|m| m.on).map(|m| m.address());
-            Observed { power, ssh, detail: String::new(), forwards: Vec::new(), slowness: 1 }
+            Observed { power, ssh, detail: String::new(), forwards, slowness: 1 }
         };
         self.faults.around("provider.observe", async { Ok(machines.iter().map(observe).collect()) }).await
     }

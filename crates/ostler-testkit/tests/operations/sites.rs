@@ -8,13 +8,14 @@ use ostler_core::{
     Failure,
     model::OperationState,
     operation::Definition,
-    ports::{Store, Traffic},
+    ports::{DnsRecord, Store, Traffic},
     site::{self, SiteRecord, operations, plan::SitePlan},
-    spec::{Domain, ServerSpec, SiteSource, SiteSpec},
+    spec::{Domain, Forward, LocalOptions, ProviderOptions, ServerSpec, SiteSource, SiteSpec},
     subject::SubjectKind,
 };
-use ostler_testkit::world::{Effect, FakeRelease, Fault, Moment};
+use ostler_testkit::world::{Effect, FakeRelease, FakeWorld, Fault, Faults, Moment};
 use serde_json::json;
+use std::sync::Arc;
 
 fn spec(image: &str) -> SiteSpec {
     named("shop", image, &["shop.example.com", "www.shop.example.com"])
@@ -25,6 +26,7 @@ fn named(name: &str, image: &str, domains: &[&str]) -> SiteSpec {
         "name": name, "server": "web", "domains": domains, "source": { "image": image }, "port": 3000,
         "health": { "path": "/up", "within": 5 }, "replicas": 2, "env": {}, "secrets": { "KEY": { "secret": "key" } },
         "deploy_before": ["migrate"], "deploy_after": ["warm"],
+        "zones": [{ "name": "example.com", "dns": { "kind": "rfc2136", "server": "192.0.2.53:53", "key": "k", "algorithm": "hmac-sha256", "secret": { "secret": "key" } } }],
     }))
     .unwrap()
 }
@@ -37,7 +39,9 @@ fn deploy(image: &str) -> Verb {
 fn with_server() -> Bench {
     let bench = empty();
     block_on(async {
-        bench.must(&Verb::Up(Box::new(ServerSpec { apps: vec!["traefik".into()], ..web() }))).await;
+        let forward = vec![Forward { host: Some(443), guest: 443 }];
+        let provider = ProviderOptions::Local(LocalOptions { forward });
+        bench.must(&Verb::Up(Box::new(ServerSpec { apps: vec!["traefik".into()], provider, ..web() }))).await;
         set_secret(&bench, "one").await;
     });
     bench
@@ -71,11 +75,19 @@ async fn plan(bench: &Bench, spec: &SiteSpec) -> SitePlan {
     plan
 }
 
+/// Records that there are in zones.
+fn records(bench: &Bench) -> Vec<DnsRecord> {
+    FakeWorld { dir: bench.world(), faults: Arc::new(Faults::default()) }.dns_records()
+}
+
 /// What serves, less what differs from one good run to the next; and that record and world agree.
 async fn snapshot(bench: &Bench) -> String {
     let (record, all) = (record(bench).await, bench.world().site("shop"));
     assert!(bench.world().names("hooks").is_empty(), "a hook is left");
+    let mut names: Vec<_> = records(bench).iter().map(|it| format!("{} {} {}", it.name, it.kind, it.value)).collect();
+    names.sort();
     let Some(record) = record else {
+        assert_eq!(names, [""; 0], "a record is left in a zone");
         assert_eq!(all, [], "a release is left of a site that nobody knows");
         return "nothing".into();
     };
@@ -88,7 +100,7 @@ async fn snapshot(bench: &Bench) -> String {
         panic!("not one release with all traffic: {all:?}");
     };
     assert_eq!(Some(*number), record.current);
-    format!("{image:?} {} {secrets:?} {:?}", settings.domains[0], latest.state)
+    format!("{image:?} {} {secrets:?} {names:?} {:?}", settings.domains[0], latest.state)
 }
 
 fn served_throughout(bench: &Bench) {
@@ -233,6 +245,33 @@ fn a_domain_leads_to_one_site() {
         bench.must(&Verb::Deploy(Box::new(shop))).await;
         assert_eq!(plan(&bench, &blog).await.refused, None);
     });
+}
+
+#[test]
+fn each_domain_is_led_to_the_server_as_long_as_it_is_the_site_s() {
+    let names = |bench: &Bench| {
+        let mut names: Vec<_> = records(bench).into_iter().map(|it| format!("{} {}", it.kind, it.name)).collect();
+        names.sort();
+        names
+    };
+    let bench = deployed(&["one"]);
+    assert_eq!(names(&bench), ["A shop.example.com", "A www.shop.example.com"]);
+    let mut fewer = spec("one");
+    fewer.domains.truncate(1);
+    assert_eq!(
+        failure(&bench, &Verb::Deploy(Box::new(named("shop", "deaf", &["new.example.com"])))).blame,
+        ostler_core::Blame::Target
+    );
+    assert_eq!(
+        names(&bench),
+        ["A shop.example.com", "A www.shop.example.com"],
+        "those of a release that never served are left"
+    );
+    block_on(bench.must(&Verb::Deploy(Box::new(fewer.clone()))));
+    assert_eq!(names(&bench), ["A shop.example.com"]);
+    assert_eq!(block_on(plan(&bench, &fewer)).changes, []);
+    block_on(bench.must(&Verb::RemoveSite));
+    assert_eq!(names(&bench), [""; 0]);
 }
 
 #[test]
