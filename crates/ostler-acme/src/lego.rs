@@ -108,7 +108,7 @@ impl Acme for LegoAcme {
 fn arguments(order: &AcmeOrder<'_>) -> Vec<OsString> {
     let mut words: Vec<&str> = vec!["--accept-tos", "--path", ".", "--server", &order.authority.url];
     // Ostler sees to it that the world sees the record; LEGO need not look again, with fewer eyes.
-    words.extend(["--dns", "exec", "--dns.propagation-disable-ans"]);
+    words.extend(["--dns", "exec", "--dns.propagation-wait", "1ms"]);
     for name in order.names {
         words.extend(["--domains", name]);
     }
@@ -225,7 +225,7 @@ mod tests {
         let authority = CertificateAuthority { url: "https://ca/dir".into(), root: None };
         let names = ["example.com".to_owned(), "*.example.com".to_owned()];
         let order = AcmeOrder { authority: &authority, names: &names, profile: None, account: None, replaces: None };
-        let global = "--accept-tos --path . --server https://ca/dir --dns exec --dns.propagation-disable-ans --domains \
+        let global = "--accept-tos --path . --server https://ca/dir --dns exec --dns.propagation-wait 1ms --domains \
                       example.com --domains *.example.com";
         assert_eq!(words(&order), format!("{global} run"));
         let time = jiff::Timestamp::UNIX_EPOCH;

@@ -189,6 +189,10 @@ impl<'w> Work<'w> {
         let subject = world.store.claim_name(SubjectKind::Certificate, name).await?;
         let known = world.store.document(subject).await?.map(|text| read(name, &text)).transpose()?;
         let record = match (known, order) {
+            // What failed with other names, or at another authority, says nothing of this order.
+            (Some(known), Some(order)) if !known.order.is_met_by(order) => {
+                CertificateRecord { order: order.clone(), attempts: Vec::new(), window: None, ..known }
+            }
             (Some(known), Some(order)) => CertificateRecord { order: order.clone(), ..known },
             (Some(known), None) => known,
             (None, Some(order)) => CertificateRecord::new(order.clone()),

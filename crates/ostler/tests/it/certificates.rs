@@ -113,7 +113,7 @@ async fn issued_renewed_by_wish_and_by_age_and_never_without_need() {
     let Some(bench) = Bench::new().await else { return };
     let name = "shop.example.test";
     bench.put(&CertificateRecord::new(bench.order(&[name, "*.shop.example.test"]))).await;
-    let Finished { stdout, .. } = bench.environment.run(&["cert", "renew"]).ok();
+    let Finished { stdout, .. } = bench.environment.run(&["cert", "renew", "--due"]).ok();
     assert_eq!(stdout, "shop.example.test: renewed\n");
     bench.assert_nothing_is_left().await;
     let first = bench.certificate(name).await;
@@ -170,7 +170,7 @@ async fn one_that_is_refused_keeps_no_other_back_and_the_authority_is_left_alone
     let Some(bench) = Bench::new().await else { return };
     bench.put(&CertificateRecord::new(bench.order(&[FORBIDDEN]))).await;
     bench.put(&CertificateRecord::new(bench.order(&["shop.example.test"]))).await;
-    let Finished { code, stdout, stderr } = bench.environment.run(&["cert", "renew"]);
+    let Finished { code, stdout, stderr } = bench.environment.run(&["cert", "renew", "--due"]);
     assert_eq!((code, stdout.as_str()), (4, "shop.example.test: renewed\n"), "{stderr}");
     assert!(stderr.contains("did not issue a certificate for forbidden.example.test"), "{stderr}");
     assert!(stderr.contains("rejectedIdentifier") || stderr.contains("policy"), "{stderr}");
@@ -236,7 +236,7 @@ async fn traefik_serves_what_is_delivered_and_only_then_the_old_one_goes() {
     }
     let name = "*.example.test";
     bench.put(&CertificateRecord::new(bench.order(&[name]))).await;
-    bench.environment.run(&["cert", "renew"]).ok();
+    bench.environment.run(&["cert", "renew", "--due"]).ok();
     let first = bench.certificate(name).await;
 
     let folder = bench.environment.path().join("traefik");
@@ -269,7 +269,7 @@ async fn traefik_serves_what_is_delivered_and_only_then_the_old_one_goes() {
     let steps = async {
         certificate::deliver(&Here, &first, &place).await.unwrap();
         assert_eq!(files(), of(&first));
-        bench.environment.run(&["cert", "renew"]).ok();
+        bench.environment.run(&["cert", "renew", "--due"]).ok();
         let second = bench.certificate(name).await;
         certificate::deliver(&Here, &second, &place).await.unwrap();
         assert_eq!(files(), of(&second));

@@ -17,10 +17,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 
 /// Renew certificates, one after the other. One that fails keeps no other from its turn.
 ///
-/// Without a name: all. The authorities' limits are respected: after several failures, or many orders, it says until when to wait.
+/// Either one by its name, due or not, or all that are due. The authorities' limits are respected: after several failures, or many orders, it says until when to wait.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The first name of a certificate, as `ostler cert list` shows it [default: all]
+    /// The first name of a certificate, as `ostler cert list` shows it
+    #[arg(required_unless_present = "due")]
     name: Option<String>,
     /// Only those that are due: the authority says so, or a third of the lifetime is left, of a short one half.
     #[arg(long)]
