@@ -96,7 +96,11 @@ class Swarm:
             manager = self.params["manager"]
             remote = f"[{manager}]:2377" if ":" in manager else f"{manager}:2377"
             joining = {"RemoteAddrs": [remote], "JoinToken": self.params["token"]}
-            self.ask("POST", "/swarm/join", {**common, **joining}, f"join the swarm of {wanted} at {remote}")
+            hint = "" if is_private(address) and is_private(manager) else (
+                f". Firewalls let members in by themselves from private networks only: {wanted} has to allow {address}, and all members one another, "
+                "on 2377/tcp, 7946 and 4789/udp"
+            )
+            self.ask("POST", "/swarm/join", {**common, **joining}, f"join the swarm of {wanted} at {remote}", hint)
         else:
             pool = {"DefaultAddrPool": [self.params["pool"]], "SubnetSize": 24}
             self.ask("POST", "/swarm/init", {**common, **pool, "Spec": {}}, "begin a swarm")
@@ -160,11 +164,11 @@ class Swarm:
             self.fail(msg=f"Docker does not say what it knows of a swarm: {info.get('message', code)}")
         return info["Swarm"]
 
-    def ask(self, method, path, body, what):
+    def ask(self, method, path, body, what, hint=""):
         code, answer = self.request(method, path, body)
         if code != 200:
             message = answer.get("message", f"status {code}") if isinstance(answer, dict) else f"status {code}"
-            self.fail(msg=f"this server can't {what}: {message}")
+            self.fail(msg=f"this server can't {what}: {message.rstrip('.')}{hint}")
 
     def request(self, method, path, body=None):
         connection = Local("docker", timeout=self.params["timeout"])

@@ -1,7 +1,7 @@
 //! A Docker Swarm of three servers of one spec.
 
 use super::support::{PASSWORD, environment, prepared, server, spec};
-use ostler_testkit::targets::{Lab, Target, TargetOptions};
+use ostler_testkit::targets::{Lab, Source, Target, TargetOptions, Verdict};
 use std::{
     process::Command,
     time::{Duration, Instant},
@@ -12,6 +12,16 @@ const EVERYWHERE: &str = "docker network create --driver overlay --attachable sp
     docker service create --detach --quiet --no-resolve-image --name everywhere --mode global --endpoint-mode dnsrr --network span --stop-grace-period 1s \
     --hostname '{{.Node.Hostname}}' box /busybox httpd -f -p 8000 -h /";
 
+/// The members' public network, less the number of each.
+const PUBLIC: &str = "198.19.99.";
+
+/// The rules of a firewall that let in some other members by their public addresses, as docs/swarm.md has them.
+fn opened_to(others: impl Iterator<Item = u8>) -> String {
+    let rules =
+        others.flat_map(|other| ["2377/tcp", "7946", "4789/udp"].map(|port| format!("'{port} from {PUBLIC}{other}'")));
+    rules.collect::<Vec<_>>().join(", ")
+}
+
 #[test]
 #[ignore = "boots systemd-nspawn machines; `cargo xtask test` runs it"]
 fn three_servers_of_a_spec_are_one_swarm() {
@@ -19,19 +29,21 @@ fn three_servers_of_a_spec_are_one_swarm() {
     let environment = environment();
     let node = |name: &str| prepared(TargetOptions::new(name).password(PASSWORD).docker());
     let mut targets = lab.boot(["web1", "web2", "web3"].map(node));
+    for (number, target) in (1..).zip(&targets) {
+        target.exec(&format!("ip address add {PUBLIC}{number}/24 dev host0")).ok();
+    }
+    // They are known to one another by public addresses, from which a firewall lets nobody in by itself.
+    let swarm = ["", "join: web1, role: worker, ", "join: web1, "];
     // The one that others join comes last, so that they have to wait for it.
-    let servers = |more: &str| {
-        let joins = ["{}", "{ join: web1, role: worker }", "{ join: web1 }"];
-        let rest = |swarm: &str| {
-            format!(
-                "    modules: {{ ufw: {{ preset: web }} }}\n    apps: [ swarm ]\n    \
-                 app_params: {{ docker: {{ source: debian }}, swarm: {swarm} }}\n{more}"
-            )
-        };
-        let servers = targets.iter().zip(joins).rev();
-        spec(&servers.map(|(target, swarm)| server(target, &rest(swarm))).collect::<Vec<_>>())
-    };
-    environment.write("ostler.yaml", &servers(""));
+    let servers = (1..=3).zip(&targets).zip(swarm).rev().map(|((number, target), swarm)| {
+        let allow = opened_to([1, 2, 3].into_iter().filter(|other| *other != number));
+        let rest = format!(
+            "    modules: {{ ufw: {{ preset: web, allow: [ {allow} ] }} }}\n    apps: [ swarm ]\n    \
+             app_params: {{ docker: {{ source: debian }}, swarm: {{ {swarm}advertise: {PUBLIC}{number} }} }}\n"
+        );
+        server(target, &rest)
+    });
+    environment.write("ostler.yaml", &spec(&servers.collect::<Vec<_>>()));
 
     // One that has no swarm keeps nobody waiting, once nobody works on it.
     let alone = environment.run(&["up", "ostler.yaml", "web2"]);
@@ -46,6 +58,13 @@ fn three_servers_of_a_spec_are_one_swarm() {
     assert_eq!(nodes(&targets[0]), "web1 Ready Leader\nweb2 Ready \nweb3 Ready Reachable\n");
     begin_everywhere(&targets);
     each_reaches_each(&targets);
+    // Nobody else gets that far.
+    for target in &targets {
+        for port in [2377, 7946] {
+            let verdict = lab.probe(Source::PublicV4, (target.address(), port).into());
+            assert_eq!(verdict, Verdict::Dropped, "{}, port {port}", target.name());
+        }
+    }
     let second = environment.run(&["up", "ostler.yaml", "--output", "json"]).ok();
     assert_eq!(second.changes(), [""; 0]);
 
