@@ -62,7 +62,7 @@ pub use provider::ProviderOptions;
 pub use question::{KeyRule, Question, QuestionKind, Questions, Word, shown};
 pub use reference::Parameter;
 pub use rules::{IMAGES as NAMED_IMAGES, KINDS as PROVIDER_KINDS};
-pub use site::{Domain, SITE_APP, SiteHealth, SiteSource, SiteSpec};
+pub use site::{Domain, SITE_APP, SiteCertificate, SiteHealth, SiteSource, SiteSpec};
 pub use template::*;
 
 use node::Kind;

@@ -6,7 +6,7 @@ use super::{
     grammar::{none, null},
     rules,
     shape::{
-        Field,
+        Choice, Field,
         Presence::{Default, Required},
         Shape, Text,
     },
@@ -34,6 +34,9 @@ pub struct SiteSpec {
     /// Zones that its domains lie in, where records are made for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub zones: Vec<ZoneSpec>,
+    /// The certificate for those of its domains that lie in zones; `None`: none is ordered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SiteCertificate>,
     /// What is served.
     pub source: SiteSource,
     /// Port that the program listens on, in its container.
@@ -90,6 +93,25 @@ impl fmt::Display for Domain {
     }
 }
 
+/// Where a site's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SiteCertificate {
+    /// ACME directory of the authority; `https`.
+    pub authority: String,
+    /// Certificates in PEM that the authority's own HTTPS is held against; `None`: those that this machine trusts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<String>,
+    /// The kind, in the authority's word; `None`: its usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+/// Words for authorities, with their directories (<https://letsencrypt.org/docs/acme-protocol-updates/>).
+const AUTHORITIES: [(&str, &str); 2] = [
+    ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
+    ("staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
+];
+
 /// What a site serves.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -126,6 +148,27 @@ pub(super) fn shape() -> Shape {
             "A folder with a `Dockerfile`, from this file's folder; it is sent to the server and built there, without what its `.dockerignore` names",
         ),
     ]);
+    let profiles = ["classic", "tlsserver", "shortlived"].map(|word| Choice::new(word, ""));
+    let certificate = Shape::object(vec![
+        Field::new(
+            "authority",
+            Shape::Text(authority()),
+            Default(Value::String("letsencrypt".into())),
+            "`letsencrypt`; `staging`, for trying things: nobody trusts its certificates; or the URL of an ACME directory",
+        ),
+        Field::new(
+            "root",
+            Shape::Text(Text::any("the path of a file")),
+            null(),
+            "Of an authority of your own: what its HTTPS is held against, in PEM",
+        ),
+        Field::new(
+            "profile",
+            Shape::Choice(profiles.into()),
+            null(),
+            "Which kind of certificate; without it, the authority's usual one",
+        ),
+    ]);
     let health = Shape::object(vec![
         Field::new(
             "path",
@@ -156,6 +199,12 @@ pub(super) fn shape() -> Shape {
             domains,
             Required,
             "Names that it answers to; the first one is canonical, and the others redirect to it. `*.example.com` is all names below",
+        ),
+        Field::new(
+            "certificate",
+            Shape::Either(vec![Shape::Bool, certificate]),
+            Default(Value::Bool(true)),
+            "The certificate for those domains that lie in zones of `dns`, or `false`: you see to it yourself",
         ),
         Field::new("source", source, Required, "What is served: one of `image` and `build`"),
         Field::new(
@@ -206,6 +255,18 @@ fn domain() -> Text {
             true => Ok(()),
             false => Err(Problem::new(format!("{} is not a domain that a site can have", quote(text)))
                 .hint("in lower case, such as `shop.example.com` or `*.shop.example.com`")),
+        }
+    })
+}
+
+fn authority() -> Text {
+    Text::checked("an authority", None, |text| {
+        let is_url = text.starts_with("https://")
+            && !text.contains(|c: char| c.is_whitespace() || c.is_control() || "@#".contains(c));
+        match is_url || AUTHORITIES.iter().any(|(word, _)| *word == text) {
+            true => Ok(()),
+            false => Err(Problem::new(format!("{} is not an authority for certificates", quote(text)))
+                .hint("`letsencrypt`, `staging`, or the `https://` URL of an ACME directory")),
         }
     })
 }
@@ -315,11 +376,13 @@ impl Reader<'_> {
             words.map(|word| Some(word.text()?.to_owned())).collect::<Option<Vec<_>>>()
         };
         let (deploy_before, deploy_after) = (command("deploy_before"), command("deploy_after"));
+        let certificate = found.get("certificate").and_then(|certificate| self.certificate(certificate))?;
         Some(SiteSpec {
             name: SiteName::parse(name).ok()?,
             server: server?,
             zones: self.zones_of(domains.as_ref()?),
             domains: domains?,
+            certificate,
             source: source?,
             port: found.get("port")?.int()?.try_into().ok()?,
             health: SiteHealth {
@@ -394,6 +457,36 @@ impl Reader<'_> {
             self.claimed.insert(domain.to_owned(), (site.to_owned(), entry.at.line));
         }
         entries.iter().map(|entry| Some(Domain(entry.text()?.to_owned()))).collect()
+    }
+
+    /// Its outer half is `None` where it is at fault.
+    fn certificate(&mut self, found: &Found) -> Option<Option<SiteCertificate>> {
+        match found.bool() {
+            Some(false) => return Some(None),
+            Some(true) => {
+                return Some(Some(SiteCertificate { authority: AUTHORITIES[0].1.into(), root: None, profile: None }));
+            }
+            None => {}
+        }
+        let (authority, root) = (found.get("authority")?.text()?, found.get("root")?);
+        let url = AUTHORITIES.iter().find(|(word, _)| *word == authority).map_or(authority, |(_, url)| url);
+        let pem = match root.text() {
+            None => None,
+            Some(path) => match (self.context.read_file)(&self.context.resolve(path)) {
+                Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => Some(text),
+                Ok(_) => {
+                    let problem = Problem::new(format!("there is no certificate in {}", quote(path)));
+                    self.faults.push(root.fault(problem.hint("it is to be in PEM")));
+                    return None;
+                }
+                Err(error) => {
+                    self.faults.push(root.fault(Problem::new(format!("{} can't be read: {error}", quote(path)))));
+                    return None;
+                }
+            },
+        };
+        let profile = found.get("profile")?.text().map(str::to_owned);
+        Some(Some(SiteCertificate { authority: url.to_owned(), root: pem, profile }))
     }
 
     fn zones_of(&self, domains: &[Domain]) -> Vec<ZoneSpec> {

@@ -10,6 +10,7 @@ use crate::{
     text::one_line,
 };
 
+const WITHDRAW: &str = include_str!("scripts/withdraw.sh");
 const DELIVER: &str = include_str!("scripts/deliver.sh");
 
 /// Where a Traefik takes its settings and certificates from.
@@ -35,7 +36,7 @@ pub async fn deliver(session: &dyn Session, certificate: &Certificate, place: &P
     let Certificate { names, issued, key } = certificate;
     // Every word is one of a shell's as it is: names of the DNS, hex, numbers, and paths of ours.
     let hosts: Vec<String> = names.iter().map(|name| name.replace('*', "ostler-check")).collect();
-    let file = names[0].replace('*', "_");
+    let file = file_of(&names[0]);
     let fingerprint = issued.fingerprint.get(..16).unwrap_or(&issued.fingerprint);
     let Place { folder, seen_as, port, root } = place;
     let words = format!("{folder} {seen_as} {port} {file} {fingerprint} {} {}", issued.serial, hosts.join(" "));
@@ -52,4 +53,20 @@ pub async fn deliver(session: &dyn Session, certificate: &Certificate, place: &P
         _ => Err(Failure::new(Blame::Target, one_line(&output.stderr))
             .because_of(format!("the certificate for {} is not served", names.join(", ")))),
     }
+}
+
+/// Takes away what was delivered under a first name. Nothing there: fine.
+pub async fn withdraw(session: &dyn Session, name: &str, place: &Place<'_>) -> Result<()> {
+    let Place { folder, root, .. } = place;
+    let output = session.run(&format!("exec {root}sh -s -- {folder} {}", file_of(name)), WITHDRAW.as_bytes()).await?;
+    match output.status {
+        0 => Ok(()),
+        _ => Err(Failure::new(Blame::Target, one_line(&output.stderr))
+            .because_of(format!("the certificate for {name} can't be taken from the server"))),
+    }
+}
+
+/// What files of a certificate are called. Names of the DNS have nothing else that a shell could take for something.
+fn file_of(name: &str) -> String {
+    name.replace('*', "_")
 }

@@ -6,7 +6,7 @@
 mod deliver;
 mod schedule;
 
-pub use deliver::{Place, TRAEFIK, deliver};
+pub use deliver::{Place, TRAEFIK, deliver, withdraw};
 pub use schedule::{pause, renewal};
 
 use crate::{
@@ -105,7 +105,7 @@ impl Order {
     }
 
     /// Whether a certificate that was ordered so serves for this order. Where records are made is another matter.
-    fn is_met_by(&self, other: &Self) -> bool {
+    pub fn is_met_by(&self, other: &Self) -> bool {
         let sorted = |order: &Self| {
             let mut names = order.names.clone();
             names.sort();
@@ -131,6 +131,28 @@ impl CertificateRecord {
 pub async fn all(world: &World) -> Result<Vec<(Subject, CertificateRecord)>> {
     let documents = world.store.documents(SubjectKind::Certificate).await?;
     documents.iter().map(|document| Ok((document.subject, read(&document.name, &document.text)?))).collect()
+}
+
+/// The certificate on record under a name; `None`: there is none, or it was not issued yet.
+pub async fn get(world: &World, name: &str, reporter: &ScopedReporter<'_>) -> Result<Option<Certificate>> {
+    let Some(subject) = world.store.subject(SubjectKind::Certificate, name).await? else { return Ok(None) };
+    let Some(text) = world.store.document(subject).await? else { return Ok(None) };
+    let record = read(name, &text)?;
+    if record.issued.is_none() {
+        return Ok(None);
+    }
+    Work { world, reporter, subject, record }.certificate().await.map(Some)
+}
+
+/// Takes a certificate from the record, with its key, so that it is renewed no more. None there: fine.
+pub async fn forget(world: &World, name: &str) -> Result<()> {
+    let work = async {
+        match world.store.subject(SubjectKind::Certificate, name).await? {
+            Some(subject) => world.store.remove_document(subject).await,
+            None => Ok(()),
+        }
+    };
+    world.leaser.hold_soon((SubjectKind::Certificate, name), TURN, work).await
 }
 
 /// The certificate on record if it is what was asked for and needs no renewal, else a new one. Where a renewal fails and the old one still

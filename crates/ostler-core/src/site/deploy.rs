@@ -60,6 +60,7 @@ pub async fn deploy(world: &World, spec: &SiteSpec) -> Result<Deployed> {
         settings: settings(spec, versions),
         back_to: None,
         zones: spec.zones.clone(),
+        certificate: spec.certificate.clone(),
         before: spec.deploy_before.clone(),
         after: spec.deploy_after.clone(),
     };
@@ -109,6 +110,7 @@ pub async fn roll_back(world: &World, name: &SiteName, to: Option<u32>) -> Resul
         settings: release.settings.clone(),
         back_to: Some(release.number),
         zones: record.desired.zones.clone(),
+        certificate: record.desired.certificate.clone(),
         before: Vec::new(),
         after: Vec::new(),
     };

@@ -64,6 +64,10 @@ impl Entrance {
         Ok(addresses)
     }
 
+    pub(super) fn session(&self) -> &dyn Session {
+        self.session.as_ref()
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place { session: self.session.as_ref(), https: self.https, network: &self.network, owner: self.owner }
     }

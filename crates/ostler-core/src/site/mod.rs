@@ -6,6 +6,7 @@
 
 use crate::{model::OperationKind, operation::Definition};
 
+pub mod certificates;
 pub mod deploy;
 mod entrance;
 pub mod list;
@@ -16,7 +17,7 @@ mod release;
 pub mod remove;
 mod secrets;
 
-pub use record::{Release, SiteRecord, ZoneRecord, record, records, unknown};
+pub use record::{Delivered, Release, SiteRecord, ZoneRecord, record, records, unknown};
 
 /// Every operation of sites. A new one gets its line here; the tests of operations go over all of them.
 pub fn operations() -> Vec<Definition> {

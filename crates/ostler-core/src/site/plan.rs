@@ -1,7 +1,7 @@
 //! What deploying a site would change. Touches nothing.
 
 use super::{
-    deploy,
+    certificates, deploy,
     entrance::Entrance,
     names,
     record::{self, Release},
@@ -93,6 +93,12 @@ async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
     let wanted = names::wanted(&spec.zones, &spec.domains, &addresses?);
     for missing in names::missing(world, &wanted).await? {
         changes.push(SiteChange { what: "records".into(), from: None, to: Some(missing) });
+    }
+    if let Some(order) = certificates::order(spec.certificate.as_ref(), &spec.zones, &spec.domains)?
+        && !record.certificates.iter().any(|known| known.serial.is_some() && order.is_met_by(&known.order))
+    {
+        let to = format!("{} from {}", order.names.join(", "), order.authority.url);
+        changes.push(SiteChange { what: "certificate".into(), from: None, to: Some(to) });
     }
     if let Some(image) = image.filter(|image| current.reference == reference && *image != current.image) {
         changes.push(change("image", Some(&current.image.pinned), Some(&image.pinned)));

@@ -1,6 +1,7 @@
 //! What is on record of a site.
 
 use crate::{
+    certificate::Order,
     error::{Blame, Failure, Result},
     hint::{Hint, Next},
     ids::{OperationId, ServerName, SiteName},
@@ -34,6 +35,18 @@ pub struct SiteRecord {
     /// Records of the DNS that it needs, or is about to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub records: Vec<ZoneRecord>,
+    /// Certificates that it needs, or is about to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Delivered>,
+}
+
+/// A certificate that a site needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivered {
+    /// What it shall be.
+    pub order: Order,
+    /// Serial number of the one that its server serves; `None`: it has none yet.
+    pub serial: Option<String>,
 }
 
 /// A record that a site needs.
@@ -77,6 +90,7 @@ impl SiteRecord {
             last_secret: 0,
             secrets: BTreeMap::new(),
             records: Vec::new(),
+            certificates: Vec::new(),
         }
     }
 

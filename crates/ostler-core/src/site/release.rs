@@ -1,6 +1,7 @@
 //! The steps by which a release comes to serve.
 
 use super::{
+    certificates,
     entrance::Entrance,
     names,
     record::{self, Release, SiteRecord},
@@ -14,7 +15,7 @@ use crate::{
     model::Phase,
     operation::{Interrupt, Outputs, ScopedReporter, Step},
     ports::{Answer, Hook, HookEnd, Place, Probe, ReleaseOrder, Reporter, SiteImage, SiteSettings, Standing, Traffic},
-    spec::ZoneSpec,
+    spec::{SiteCertificate, ZoneSpec},
     subject::Subject,
     text::one_line,
     world::World,
@@ -45,6 +46,9 @@ pub(super) struct Plan {
     /// Zones in which records are made for it.
     #[serde(default)]
     pub(super) zones: Vec<ZoneSpec>,
+    /// The certificate for its domains in them.
+    #[serde(default)]
+    pub(super) certificate: Option<SiteCertificate>,
     /// Commands that run once, without the hooks of what is gone back to: they were for another time.
     #[serde(default)]
     pub(super) before: Vec<String>,
@@ -57,6 +61,7 @@ pub(super) fn steps<'a>() -> Vec<Step<SiteContext<'a>>> {
     vec![
         Step::new("image", Phase::Deploy, get_image),
         Step::new("names", Phase::Deploy, names).undone_by(forget_names),
+        Step::new("certificate", Phase::Deploy, certificate),
         Step::new("before", Phase::Deploy, before).undone_by(end_before),
         Step::new("start", Phase::Deploy, start).undone_by(stop),
         Step::new("run", Phase::Deploy, run),
@@ -296,6 +301,14 @@ async fn forget_names(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
     names::keep_those_of(ctx).await
 }
 
+async fn certificate(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
+    let plan = ctx.plan()?;
+    match certificates::order(plan.certificate.as_ref(), &plan.zones, &plan.settings.domains)? {
+        Some(order) => certificates::ensure(ctx, &order).await,
+        None => Ok(()),
+    }
+}
+
 async fn before(ctx: &SiteContext<'_>, outputs: &Outputs) -> Result<()> {
     let Some(order) = order(ctx, outputs).await? else { return Ok(()) };
     let mut record = ctx.record().await?;
@@ -480,6 +493,7 @@ async fn retire(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
     }
     ctx.world.runtime.keep_secrets(&place, &ctx.site, &record.kept_secrets()).await?;
     secrets::forget_others(&*ctx.world.store, ctx.subject, &record).await?;
+    certificates::keep_that_of(ctx).await?;
     names::keep_those_of(ctx).await
 }
 

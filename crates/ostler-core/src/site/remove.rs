@@ -1,6 +1,6 @@
 //! Takes a site away: first its traffic, then what runs, then what is known of it.
 
-use super::{names, record::SiteRecord, release::SiteContext};
+use super::{certificates, names, record::SiteRecord, release::SiteContext};
 use crate::{
     error::Result,
     event::Level,
@@ -87,5 +87,6 @@ async fn stop(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
 
 async fn forget(ctx: &SiteContext<'_>, _: &Outputs) -> Result<()> {
     names::forget_all(ctx).await?;
+    certificates::forget_all(ctx, has_server(ctx).await?).await?;
     ctx.world.store.remove_document(ctx.subject).await
 }

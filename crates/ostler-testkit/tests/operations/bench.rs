@@ -463,7 +463,7 @@ const TASK: &str = "OSTLER_TEST_OPERATION_TASK";
 async fn child() {
     let Ok(task) = std::env::var(TASK) else { return };
     let (dir, server, verb, fault): (PathBuf, String, Verb, Fault) = serde_json::from_str(&task).unwrap();
-    let ran = perform(&dir, &server, &verb, Some(fault)).await;
+    let ran = Box::pin(perform(&dir, &server, &verb, Some(fault))).await;
     println!("{:?}", ran.result);
 }
 
@@ -527,7 +527,8 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
     let leaser = world.leaser.clone();
     let name = ServerName::parse(server).unwrap();
     let mut check = None;
-    let work = async {
+    // On the heap: a test's thread has 2 MiB of stack, and the future of all verbs is large.
+    let work = Box::pin(async {
         match verb {
             Verb::Up(spec) => up::up(&world, spec, OnFailure::Keep).await.map(drop),
             Verb::UpOrNothing(spec) => up::up(&world, spec, OnFailure::Destroy).await.map(drop),
@@ -552,7 +553,7 @@ async fn perform(dir: &Path, server: &str, verb: &Verb, fault: Option<Fault>) ->
                 Ok(())
             }
         }
-    };
+    });
     let result = match verb {
         Verb::Deploy(_) | Verb::RollBack(_) | Verb::RemoveSite => {
             leaser.hold_named(SubjectKind::Site, shop().as_str(), work).await

@@ -27,6 +27,7 @@ fn named(name: &str, image: &str, domains: &[&str]) -> SiteSpec {
         "health": { "path": "/up", "within": 5 }, "replicas": 2, "env": {}, "secrets": { "KEY": { "secret": "key" } },
         "deploy_before": ["migrate"], "deploy_after": ["warm"],
         "zones": [{ "name": "example.com", "dns": { "kind": "rfc2136", "server": "192.0.2.53:53", "key": "k", "algorithm": "hmac-sha256", "secret": { "secret": "key" } } }],
+        "certificate": { "authority": "https://ca.example/directory" },
     }))
     .unwrap()
 }
@@ -89,6 +90,13 @@ async fn snapshot(bench: &Bench) -> String {
     let Some(record) = record else {
         assert_eq!(names, [""; 0], "a record is left in a zone");
         assert_eq!(all, [], "a release is left of a site that nobody knows");
+        let store = bench.store().await;
+        assert_eq!(
+            store.documents(SubjectKind::Certificate).await.unwrap(),
+            [],
+            "a certificate is left that nobody needs"
+        );
+        store.close().await;
         return "nothing".into();
     };
     let store = bench.store().await;
@@ -100,6 +108,8 @@ async fn snapshot(bench: &Bench) -> String {
         panic!("not one release with all traffic: {all:?}");
     };
     assert_eq!(Some(*number), record.current);
+    let [delivered] = record.certificates.as_slice() else { panic!("not one certificate: {:?}", record.certificates) };
+    assert!(delivered.serial.is_some() && delivered.order.names[0] == settings.domains[0].as_str(), "{delivered:?}");
     format!("{image:?} {} {secrets:?} {names:?} {:?}", settings.domains[0], latest.state)
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 use ostler_core::{
     Blame, Failure, Result, certificate, event::EventKind, ids::OperationId, operation::Interrupt, ports::EventFilter,
-    subject::Subject, world::World,
+    site, subject::Subject, world::World,
 };
 use serde::Serialize;
 use std::{convert::Infallible, process::ExitCode, time::Duration};
@@ -15,7 +15,7 @@ use std::{convert::Infallible, process::ExitCode, time::Duration};
 /// Time until events that can't be read are asked for again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Renew certificates, one after the other. One that fails keeps no other from its turn.
+/// Renew certificates, one after the other, and bring them to the servers of the sites that need them. One that fails keeps no other from its turn.
 ///
 /// Either one by its name, due or not, or all that are due. The authorities' limits are respected: after several failures, or many orders, it says until when to wait.
 #[derive(Debug, clap::Args)]
@@ -31,11 +31,33 @@ pub struct Arguments {
     pub(super) timeout: Option<u64>,
 }
 
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Renewed,
+    NotDue,
+    /// It is on the server of a site that needs it.
+    Delivered,
+    Failed,
+}
+
+impl Outcome {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Renewed => "renewed",
+            Self::NotDue => "not due",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What became of one.
 #[derive(Serialize)]
 struct Row {
+    /// The certificate's, or that of a site whose server got it.
     name: String,
-    renewed: bool,
+    outcome: Outcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
 }
@@ -45,7 +67,7 @@ pub async fn run(global: &Global, session: &Session, arguments: Arguments) -> Re
     let rows = session.with_world(async |world| renew(global.output, world, &arguments).await).await?;
     output::data(global.output, &rows, || {
         let done = rows.iter().filter(|row| row.failure.is_none());
-        done.map(|row| format!("{}: {}\n", row.name, if row.renewed { "renewed" } else { "not due" })).collect()
+        done.map(|row| format!("{}: {}\n", row.name, row.outcome.words())).collect()
     });
     let failures: Vec<&Failure> = rows.iter().filter_map(|row| row.failure.as_ref()).collect();
     if global.output != Output::Json {
@@ -79,11 +101,19 @@ async fn renew(output: Output, world: &World, arguments: &Arguments) -> Result<V
             result = work => result,
             never = show_notices(output, world, operation) => match never {},
         };
-        let (renewed, failure) = match result {
-            Ok(renewed) => (renewed, None),
-            Err(failure) => (false, Some(failure)),
+        rows.push(match result {
+            Ok(true) => Row { name, outcome: Outcome::Renewed, failure: None },
+            Ok(false) => Row { name, outcome: Outcome::NotDue, failure: None },
+            Err(failure) => Row { name, outcome: Outcome::Failed, failure: Some(failure) },
+        });
+    }
+    // Also what an earlier call renewed, and could not deliver.
+    for (site, delivered) in site::certificates::deliver_renewed(world).await? {
+        let (outcome, failure) = match delivered {
+            Ok(()) => (Outcome::Delivered, None),
+            Err(failure) => (Outcome::Failed, Some(failure)),
         };
-        rows.push(Row { name, renewed, failure });
+        rows.push(Row { name: format!("site {site}"), outcome, failure });
     }
     Ok(rows)
 }

@@ -3,6 +3,8 @@
 use super::support::{PASSWORD, environment, prepared, server};
 use ostler_testkit::{
     environment::{Finished, TestEnvironment},
+    nameserver::{self, Nameserver},
+    pebble::Pebble,
     targets::{Lab, Target, TargetOptions},
     traefik::{self, IMAGE, IMPORT},
 };
@@ -70,7 +72,7 @@ json.dump({"count": count[0], "wrong": wrong[:20], "seen": sorted(seen)}, sys.st
 const KEY: &str = "base64:c2hvcC1rZXktb25l";
 const OTHER_KEY: &str = "base64:c2hvcC1rZXktdHdv";
 
-fn spec(target: &Target, replicas: u32) -> String {
+fn spec(target: &Target, names: &Nameserver, authority: &str, replicas: u32) -> String {
     let rest = format!(
         "    modules: {{ ufw: {{ preset: web }} }}\n    apps: [ traefik ]\n    \
          app_params: {{ docker: {{ source: debian }}, traefik: {{ image: {IMAGE} }} }}\n"
@@ -79,13 +81,23 @@ fn spec(target: &Target, replicas: u32) -> String {
         "sites:\n  shop:\n    server: web1\n    domains: [ shop.example.com, www.shop.example.com, '*.shop.example.org' ]\n    \
          source: {{ build: one }}\n    port: 8000\n    health: {{ path: /up, within: 30 }}\n    replicas: {replicas}\n    \
          env: {{ APP_ENV: production }}\n    secrets: {{ APP_KEY: {{ secret: shop-key }} }}\n    \
-         deploy_before: [ /busybox, sh, -c, 'test -s $APP_KEY_FILE' ]\n"
+         deploy_before: [ /busybox, sh, -c, 'test -s $APP_KEY_FILE' ]\n    \
+         certificate: {{ authority: \"{authority}\", root: authority.pem }}\n"
     );
-    format!("servers:\n{}{site}", server(target, &rest))
+    let at = names.address();
+    let dns = format!(
+        "dns:\n  example.com: {{ kind: rfc2136, server: \"{at}\", key: {}, secret: {{ secret: tsig }}, nameservers: [ \"{at}\" ] }}\n",
+        nameserver::KEY
+    );
+    format!("{dns}servers:\n{}{site}", server(target, &rest))
 }
 
 fn set_key(environment: &TestEnvironment, value: &str) {
-    let mut set = environment.command(&["secret", "set", "shop-key"]);
+    set_secret(environment, "shop-key", value);
+}
+
+fn set_secret(environment: &TestEnvironment, name: &str, value: &str) {
+    let mut set = environment.command(&["secret", "set", name]);
     let mut child = set.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), value.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());
@@ -106,6 +118,19 @@ fn get(target: &Target, host: &str, path: &str) -> String {
     ]);
     let output = curl.args([&to, &format!("https://{host}{path}")]).output().unwrap();
     String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Serial number of the certificate that is served for a name, which is one of the authority's and counts.
+#[track_caller]
+fn certificate(target: &Target, host: &str, environment: &TestEnvironment) -> String {
+    let script = r#"openssl s_client -connect "$1:443" -servername "$2" -verify_hostname "$2" -CAfile "$3" -verify_return_error </dev/null \
+        | openssl x509 -noout -serial"#;
+    let root = environment.path().join("issued-by.pem");
+    let mut shell = Command::new("bash");
+    shell.args(["-o", "pipefail", "-c", script, "bash", &target.address().to_string(), host]).arg(root);
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{host}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn begin_load(target: &Target) -> Child {
@@ -137,6 +162,8 @@ fn failed(finished: &Finished, code: i32, words: &[&str]) {
 fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     let Some(archive) = traefik::archive() else { return };
     let Some(lab) = Lab::start() else { return };
+    let Some(names) = Nameserver::start(&["example.com"]) else { return };
+    let Some(pebble) = Pebble::start(names.address()) else { return };
     let environment = environment();
     let options = prepared(TargetOptions::new("web1").password(PASSWORD).docker());
     let target = lab.boot_one(PACKAGES.into_iter().fold(options, TargetOptions::package));
@@ -144,11 +171,16 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     target.exec(&format!("{IMPORT} </root/image.tar && rm /root/image.tar")).ok();
     target.exec(IMAGES).ok();
     set_key(&environment, KEY);
+    set_secret(&environment, "tsig", nameserver::SECRET);
+    let authority = pebble.authority();
+    environment.write("authority.pem", authority.root.as_deref().expect("it has its own"));
+    environment.write("issued-by.pem", &pebble.root());
+    let spec = |replicas| spec(&target, &names, &authority.url, replicas);
     // No registry is reached, so what is built is built of what is there.
     fs::create_dir(environment.path().join("one")).unwrap();
     environment.write("one/Dockerfile", "FROM shop:base\nCOPY index.html /www/index.html\n");
     environment.write("one/index.html", "one\n");
-    environment.write("ostler.yaml", &spec(&target, 2));
+    environment.write("ostler.yaml", &spec(2));
 
     eprintln!("* a server and its site by one command");
     let first = environment.run(&["up", "ostler.yaml"]).ok();
@@ -157,6 +189,13 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     for other in ["www.shop.example.com", "a.shop.example.org"] {
         assert_eq!(get(&target, other, "/a?b=c"), "Moved Permanently 301 https://shop.example.com/a?b=c");
     }
+    let records = environment.run(&["dns", "records", "--output", "json"]).ok().stdout;
+    let records: serde_json::Value = serde_json::from_str(&records).unwrap();
+    let seen =
+        |row: &serde_json::Value| row["seen"] == true && row["origin"] == "made" && row["users"][0] == "site shop";
+    assert!(records.as_array().is_some_and(|rows| rows.len() >= 2 && rows.iter().all(seen)), "{records}");
+    let serial = certificate(&target, "shop.example.com", &environment);
+    assert_eq!(certificate(&target, "www.shop.example.com", &environment), serial);
     let planned = environment.run(&["plan", "ostler.yaml", "--no-check", "--output", "json"]).ok();
     let planned: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();
     assert_eq!(planned[1], serde_json::json!({ "site": "shop", "server": "web1", "changes": [] }));
@@ -169,7 +208,7 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     assert_eq!(two.outcome()["release"], 2, "{}", two.stdout);
     assert_eq!(get(&target, "shop.example.com", "/"), "two 200");
     let serves = "release 2 of shop serves as before";
-    let broken = spec(&target, 2).replace("within: 30", "within: 12");
+    let broken = spec(2).replace("within: 30", "within: 12");
     environment.write("broken.yaml", &broken);
     let deploy = |image: &str| environment.run(&["site", "deploy", "shop", "broken.yaml", "--image", image]);
     failed(&deploy("shop:deaf"), 5, &["/up is not well after 12 s: it answers with status 404", serves]);
@@ -183,9 +222,15 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
     failed(&deploy("shop:two"), 5, &["nothing answers on port 9000 of its container", serves]);
     environment.run(&["site", "rollback", "shop"]).ok();
     assert_eq!(get(&target, "shop.example.com", "/"), "one 200");
-    environment.write("ostler.yaml", &spec(&target, 1));
+    environment.write("ostler.yaml", &spec(1));
     environment.run(&["site", "deploy", "shop", "ostler.yaml"]).ok();
     end_load(load, &["one", "two"]);
+
+    eprintln!("* the certificate is renewed, and served");
+    let renewed = environment.run(&["cert", "renew", "shop.example.com"]).ok();
+    assert_eq!(renewed.stdout, "shop.example.com: renewed\nsite shop: delivered\n");
+    assert_ne!(certificate(&target, "shop.example.com", &environment), serial);
+    assert_eq!(environment.run(&["cert", "renew", "--due"]).ok().stdout, "shop.example.com: not due\n");
 
     eprintln!("* another secret and the same image; and a domain that is taken");
     set_key(&environment, OTHER_KEY);
@@ -227,4 +272,8 @@ fn a_site_is_deployed_under_load_and_a_broken_release_never_serves() {
         "traefik\n"
     );
     assert_eq!(environment.run(&["site", "list"]).ok().stdout, "no sites\n");
+    assert_eq!(environment.run(&["dns", "records"]).ok().stdout, "no records\n");
+    assert_eq!(environment.run(&["cert", "list", "--output", "json"]).ok().stdout.trim(), "[]");
+    let left = target.exec("cd /etc/ostler/traefik && find certificates dynamic -name '*shop*'").ok();
+    assert_eq!(left.stdout, "");
 }
