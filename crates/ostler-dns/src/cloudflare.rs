@@ -62,7 +62,11 @@ impl Writer for Cloudflare<'_> {
 
     async fn records(&self, name: &str) -> Result<Vec<DnsRecord>, DnsError> {
         let id = self.id().await?;
-        Ok(self.of_name(&id, name).await?.iter().filter_map(read).collect())
+        let all = self.of_name(&id, name).await?;
+        if all.iter().any(|record| record["proxied"] == true) {
+            return Err(DnsError::Proxied { name: name.to_owned() });
+        }
+        Ok(all.iter().filter_map(read).collect())
     }
 
     async fn add(&self, record: &DnsRecord) -> Result<Added, DnsError> {

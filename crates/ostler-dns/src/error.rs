@@ -18,6 +18,8 @@ pub(super) enum DnsError {
     BadName { name: String },
     #[error("{name} is not in the zone {zone}")]
     Outside { name: String, zone: String },
+    #[error("{name} leads through Cloudflare's proxy, so the world does not see what its record says")]
+    Proxied { name: String },
     #[error("`{value}` is no value of a record of type {kind}")]
     BadValue { kind: RecordKind, value: String },
     #[error("the token of dns.{zone} is refused: {message} (status {status})")]
@@ -66,6 +68,7 @@ impl Classify for DnsError {
             | Secondary { .. }
             | BadName { .. }
             | Outside { .. }
+            | Proxied { .. }
             | BadValue { .. }
             | Unauthorized { .. }
             | UpdateRefused { .. }
@@ -100,6 +103,7 @@ impl Classify for DnsError {
             NotSettled { .. } => {
                 "a vendor's servers may take minutes; where they never get it, the zone is delegated to others than `dns` says"
             }
+            Proxied { .. } => "switch the proxy off for it (`DNS only`), or take it away: a new record is made then",
             NoAnswer { .. } | Silent { .. } => "check the connection; nothing is half done",
             _ => return Vec::new(),
         };

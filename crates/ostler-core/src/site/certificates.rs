@@ -2,6 +2,7 @@
 
 use super::{
     entrance::Entrance,
+    names,
     record::{self, Delivered, SiteRecord},
     release::SiteContext,
 };
@@ -13,7 +14,6 @@ use crate::{
     spec::{Domain, SiteCertificate, ZoneSpec},
     subject::{Subject, SubjectKind},
     world::World,
-    zone,
 };
 use std::time::Duration;
 
@@ -22,8 +22,7 @@ const TURN: Duration = Duration::from_secs(60);
 
 /// What the certificate shall be; `None`: no domain lies in a zone, or none is wanted.
 pub(super) fn order(wanted: Option<&SiteCertificate>, zones: &[ZoneSpec], domains: &[Domain]) -> Result<Option<Order>> {
-    let names = domains.iter().filter(|domain| zone::zone_of(zones, domain.as_str()).is_ok());
-    let names: Vec<String> = names.map(ToString::to_string).collect();
+    let names = names::in_zones(zones, domains);
     let Some(wanted) = wanted.filter(|_| !names.is_empty()) else { return Ok(None) };
     let profile = wanted.profile.as_deref().map(|word| match word {
         "classic" => Ok(CertificateProfile::Classic),
@@ -37,6 +36,11 @@ pub(super) fn order(wanted: Option<&SiteCertificate>, zones: &[ZoneSpec], domain
         authority: CertificateAuthority { url: wanted.authority.clone(), root: wanted.root.clone() },
         profile: profile.transpose()?,
     }))
+}
+
+/// What is ordered, for people.
+pub(super) fn in_words(order: &Order) -> String {
+    format!("for {} from {}", order.names.join(", "), order.authority.url)
 }
 
 /// Sees to it that the server has the certificate. The site's record names it before it is ordered.

@@ -19,6 +19,12 @@ const TTL: u32 = 300;
 /// How long until all authoritative servers have one; a person may have to make it.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Those domains that lie in zones.
+pub(super) fn in_zones(zones: &[ZoneSpec], domains: &[Domain]) -> Vec<String> {
+    let inside = domains.iter().filter(|domain| zone::zone_of(zones, domain.as_str()).is_ok());
+    inside.map(ToString::to_string).collect()
+}
+
 /// The records that domains need; none for those that lie in no zone.
 pub(super) fn wanted(zones: &[ZoneSpec], domains: &[Domain], addresses: &[IpAddr]) -> Vec<ZoneRecord> {
     let mut wanted = Vec::new();

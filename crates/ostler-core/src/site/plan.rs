@@ -73,6 +73,13 @@ async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
         let of = |what: &str, to: String| SiteChange { what: what.into(), from: None, to: Some(to) };
         let mut new = vec![of("image", reference.clone()), of("domains", words(&spec.domains))];
         new.extend(spec.secrets.keys().map(|key| of(&format!("secrets.{key}"), "its value".into())));
+        let named = names::in_zones(&spec.zones, &spec.domains);
+        if !named.is_empty() {
+            new.push(of("records", format!("those that lead {} to {}", named.join(", "), spec.server)));
+        }
+        if let Some(order) = certificates::order(spec.certificate.as_ref(), &spec.zones, &spec.domains)? {
+            new.push(of("certificate", certificates::in_words(&order)));
+        }
         // It can't be had is found before anything is made.
         for secret in spec.secrets.values() {
             world.resolve(secret).await?;
@@ -97,8 +104,8 @@ async fn changes(world: &World, spec: &SiteSpec) -> Result<Vec<SiteChange>> {
     if let Some(order) = certificates::order(spec.certificate.as_ref(), &spec.zones, &spec.domains)?
         && !record.certificates.iter().any(|known| known.serial.is_some() && order.is_met_by(&known.order))
     {
-        let to = format!("{} from {}", order.names.join(", "), order.authority.url);
-        changes.push(SiteChange { what: "certificate".into(), from: None, to: Some(to) });
+        let to = Some(certificates::in_words(&order));
+        changes.push(SiteChange { what: "certificate".into(), from: None, to });
     }
     if let Some(image) = image.filter(|image| current.reference == reference && *image != current.image) {
         changes.push(change("image", Some(&current.image.pinned), Some(&image.pinned)));

@@ -107,6 +107,13 @@ async fn what_a_zone_can_not_do_is_said_before_anything_is_made() {
     let zone = at_cloudflare(&fake);
     let said = zones(&fake.token(&["Zone Read"])).check(&zone).await.unwrap_err();
     assert!(said.message.starts_with(&format!("the token of dns.{ZONE} is refused: ")), "{said}");
+    // The same address, but nobody sees it.
+    let id = fake.resources("zones")[0]["id"].as_str().unwrap().to_owned();
+    let proxied = json!({ "name": "shop", "type": "A", "content": "192.0.2.1", "ttl": 1, "proxied": true });
+    let (status, _) = fake.call(cloudflare::TOKEN, "POST", &format!("zones/{id}/dns_records"), proxied);
+    assert_eq!(status, 200);
+    let said = zones(cloudflare::TOKEN).records(&zone, &wanted()[0].name).await.unwrap_err().message;
+    assert!(said.starts_with(&format!("shop.{ZONE} leads through Cloudflare's proxy")), "{said}");
     let other = ZoneSpec { name: "example.net".into(), ..zone };
     let said = zones(cloudflare::TOKEN).check(&other).await.unwrap_err().message;
     assert_eq!(said, "there is no zone example.net that the token may see");

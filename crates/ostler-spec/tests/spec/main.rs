@@ -18,3 +18,4 @@ mod sites;
 mod tunnels;
 mod values;
 mod yaml;
+mod zones;

@@ -129,7 +129,7 @@ impl FakeCloudflare {
         self.shared.lock().faults.entry(endpoint.to_owned()).or_default().push_back(fault);
     }
 
-    /// What there is of a family: `tunnels`, `configurations`, `dns_records`, `apps`, `service_tokens`.
+    /// What there is of a family: `zones`, `tunnels`, `configurations`, `dns_records`, `apps`, `service_tokens`.
     ///
     /// # Panics
     /// If there is no such family.
@@ -139,6 +139,7 @@ impl FakeCloudflare {
             "tunnels" => return state.tunnels.keys().filter_map(|id| tunnels::view(&state, id)).collect(),
             "configurations" => &state.configurations,
             "dns_records" => &state.dns_records,
+            "zones" => &state.zones,
             "apps" => &state.apps,
             "service_tokens" => &state.service_tokens,
             _ => panic!("there is no family `{family}`"),

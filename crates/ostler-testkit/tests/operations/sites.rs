@@ -243,6 +243,19 @@ fn what_is_the_same_is_left_alone_and_whatever_differs_is_foretold() {
 }
 
 #[test]
+fn the_plan_of_a_new_site_names_its_records_and_its_certificate() {
+    let bench = with_server();
+    let of = |wanted: &str| {
+        let changes = block_on(plan(&bench, &spec("one"))).changes;
+        changes.into_iter().find(|change| change.what == wanted).and_then(|change| change.to)
+    };
+    assert_eq!(of("records").unwrap(), "those that lead shop.example.com, www.shop.example.com to web");
+    let from = "for shop.example.com, www.shop.example.com from https://ca.example/directory";
+    assert_eq!(of("certificate").unwrap(), from);
+    assert_eq!(records(&bench), [], "a plan makes nothing");
+}
+
+#[test]
 fn a_domain_leads_to_one_site() {
     let bench = deployed(&["one"]);
     block_on(async {
