@@ -24,6 +24,14 @@ pub struct ZoneSpec {
     pub nameservers: Vec<SocketAddr>,
 }
 
+impl ZoneSpec {
+    /// Whether a name lies in it, which may be a wildcard.
+    pub fn holds(&self, name: &str) -> bool {
+        let name = name.strip_prefix("*.").unwrap_or(name);
+        name.strip_suffix(self.name.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    }
+}
+
 /// Who takes a zone's records.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]

@@ -75,12 +75,6 @@ impl Domain {
         &self.0
     }
 
-    /// Whether it lies in a zone.
-    pub fn is_in(&self, zone: &str) -> bool {
-        let name = self.below().unwrap_or(&self.0);
-        name.strip_suffix(zone).is_some_and(|below| below.is_empty() || below.ends_with('.'))
-    }
-
     /// What a wildcard's names end with, without the dot; `None`: it is one name.
     pub fn below(&self) -> Option<&str> {
         self.0.strip_prefix("*.")
@@ -106,7 +100,7 @@ pub struct SiteCertificate {
     pub profile: Option<String>,
 }
 
-/// Words for authorities, with their directories (<https://letsencrypt.org/docs/acme-protocol-updates/>).
+/// Words for authorities, with their directories (<https://letsencrypt.org/docs/staging-environment/>).
 const AUTHORITIES: [(&str, &str); 2] = [
     ("letsencrypt", "https://acme-v02.api.letsencrypt.org/directory"),
     ("staging", "https://acme-staging-v02.api.letsencrypt.org/directory"),
@@ -490,7 +484,7 @@ impl Reader<'_> {
     }
 
     fn zones_of(&self, domains: &[Domain]) -> Vec<ZoneSpec> {
-        let holds = |zone: &ZoneSpec| domains.iter().any(|domain| domain.is_in(&zone.name));
+        let holds = |zone: &ZoneSpec| domains.iter().any(|domain| zone.holds(domain.as_str()));
         self.zones.iter().filter(|zone| holds(zone)).map(|zone| (*zone).clone()).collect()
     }
 

@@ -134,14 +134,22 @@ pub async fn all(world: &World) -> Result<Vec<(Subject, CertificateRecord)>> {
 }
 
 /// The certificate on record under a name; `None`: there is none, or it was not issued yet.
-pub async fn get(world: &World, name: &str, reporter: &ScopedReporter<'_>) -> Result<Option<Certificate>> {
+pub async fn get(world: &World, name: &str) -> Result<Option<Certificate>> {
     let Some(subject) = world.store.subject(SubjectKind::Certificate, name).await? else { return Ok(None) };
     let Some(text) = world.store.document(subject).await? else { return Ok(None) };
     let record = read(name, &text)?;
     if record.issued.is_none() {
         return Ok(None);
     }
-    Work { world, reporter, subject, record }.certificate().await.map(Some)
+    with_key(world, subject, &record).await.map(Some)
+}
+
+async fn with_key(world: &World, subject: Subject, record: &CertificateRecord) -> Result<Certificate> {
+    let missing =
+        |what: &str| Failure::new(Blame::Bug, format!("{what} of {} is missing from the state", record.order.name()));
+    let issued = record.issued.clone().ok_or_else(|| missing("the certificate"))?;
+    let key = world.store.secret(Some(subject), &key_name(&issued)).await?.ok_or_else(|| missing("the key"))?;
+    Ok(Certificate { names: record.order.names.clone(), key, issued })
 }
 
 /// Takes a certificate from the record, with its key, so that it is renewed no more. None there: fine.
@@ -337,12 +345,7 @@ impl<'w> Work<'w> {
     }
 
     async fn certificate(&self) -> Result<Certificate> {
-        let missing = |what: &str| {
-            Failure::new(Blame::Bug, format!("{what} of {} is missing from the state", self.record.order.name()))
-        };
-        let issued = self.record.issued.clone().ok_or_else(|| missing("the certificate"))?;
-        let key = self.world.store.secret(Some(self.subject), &key_name(&issued)).await?;
-        Ok(Certificate { names: self.record.order.names.clone(), key: key.ok_or_else(|| missing("the key"))?, issued })
+        with_key(self.world, self.subject, &self.record).await
     }
 
     async fn put(&self) -> Result<()> {

@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn record(not_before: &str, not_after: &str, fingerprint: &str) -> CertificateRecord {
-        let authority = CertificateAuthority::lets_encrypt();
+        let authority = CertificateAuthority { url: "https://ca.example/directory".into(), root: None };
         let order = Order { names: vec!["example.com".into()], zones: Vec::new(), authority, profile: None };
         let issued = IssuedCertificate {
             chain: String::new(),

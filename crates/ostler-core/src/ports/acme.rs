@@ -15,18 +15,6 @@ pub struct CertificateAuthority {
     pub root: Option<String>,
 }
 
-impl CertificateAuthority {
-    /// Let's Encrypt.
-    pub fn lets_encrypt() -> Self {
-        Self { url: "https://acme-v02.api.letsencrypt.org/directory".into(), root: None }
-    }
-
-    /// Let's Encrypt for trying things: wide limits, and certificates that nobody trusts.
-    pub fn staging() -> Self {
-        Self { url: "https://acme-staging-v02.api.letsencrypt.org/directory".into(), root: None }
-    }
-}
-
 /// What kind of certificate, in words of Let's Encrypt (<https://letsencrypt.org/docs/profiles/>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -96,15 +96,13 @@ async fn forget(
 pub async fn deliver_renewed(world: &World) -> Result<Vec<(SiteName, Result<()>)>> {
     let mut delivered = Vec::new();
     for (subject, site) in record::records(&*world.store).await? {
-        let operation = OperationId::new();
-        let reporter = world.log.scope_named(subject, site.name.as_str(), operation);
         let mut is_behind = false;
         for known in site.certificates.iter().filter(|known| known.serial.is_some()) {
-            let now = certificate::get(world, known.order.name(), &reporter).await?;
+            let now = certificate::get(world, known.order.name()).await?;
             is_behind |= now.is_some_and(|now| Some(&now.issued.serial) != known.serial.as_ref());
         }
         if is_behind {
-            let work = deliver_to(world, subject, &site.name, operation);
+            let work = deliver_to(world, subject, &site.name);
             let done = world.leaser.hold_soon((SubjectKind::Site, site.name.as_str()), TURN, work).await;
             delivered.push((site.name.clone(), done));
         }
@@ -112,14 +110,13 @@ pub async fn deliver_renewed(world: &World) -> Result<Vec<(SiteName, Result<()>)
     Ok(delivered)
 }
 
-async fn deliver_to(world: &World, subject: Subject, name: &SiteName, operation: OperationId) -> Result<()> {
+async fn deliver_to(world: &World, subject: Subject, name: &SiteName) -> Result<()> {
     let Some((_, mut site)) = record::record(&*world.store, name).await? else { return Ok(()) };
-    let reporter = world.log.scope_named(subject, name.as_str(), operation);
-    let entrance = Entrance::open(world, name, site.server(), operation).await?;
+    let entrance = Entrance::open(world, name, site.server(), OperationId::new()).await?;
     let work = async {
         for index in 0..site.certificates.len() {
             let known = site.certificates[index].order.name().to_owned();
-            let Some(now) = certificate::get(world, &known, &reporter).await? else { continue };
+            let Some(now) = certificate::get(world, &known).await? else { continue };
             certificate::deliver(entrance.session(), &now, &TRAEFIK).await?;
             site.certificates[index].serial = Some(now.issued.serial);
             record::put(&*world.store, subject, &site).await?;

@@ -26,11 +26,8 @@ const TURN: Duration = Duration::from_secs(120);
 
 /// The zone of a spec that a name lies in; of several, the innermost.
 pub fn zone_of<'a>(zones: &'a [ZoneSpec], name: &str) -> Result<&'a ZoneSpec> {
-    let name = name.strip_prefix("*.").unwrap_or(name);
-    let holds = |zone: &&ZoneSpec| {
-        name.strip_suffix(zone.name.as_str()).is_some_and(|below| below.is_empty() || below.ends_with('.'))
-    };
-    zones.iter().filter(holds).max_by_key(|zone| zone.name.len()).ok_or_else(|| {
+    zones.iter().filter(|zone| zone.holds(name)).max_by_key(|zone| zone.name.len()).ok_or_else(|| {
+        let name = name.strip_prefix("*.").unwrap_or(name);
         Failure::new(Blame::Configuration, format!("{name} lies in no zone that the spec names"))
             .with_hint("name the zone under `dns`; `{ kind: manual }` if you make its records yourself")
     })
@@ -64,11 +61,8 @@ async fn enter(
     reporter: &ScopedReporter<'_>,
 ) -> Result<()> {
     let mut ledger = ledger(world, zone).await?;
-    for record in records.iter().filter(|record| leads(record)) {
-        not_elsewhere(&ledger, &world.dns.records(zone, &record.name).await?, records, record)?;
-    }
-    for record in records {
-        let there = world.dns.records(zone, &record.name).await?.iter().any(|other| other.is_same(record));
+    let there = are_there(world, zone, &ledger, records).await?;
+    for (record, there) in records.iter().zip(there) {
         // One that this made, and that somebody took away, is made again.
         if ledger.enter(record, user, there) {
             put(world, &ledger).await?;
@@ -86,6 +80,17 @@ async fn enter(
         }
     }
     Ok(())
+}
+
+/// Whether each record is there. Fails where one would stand beside what leads elsewhere.
+async fn are_there(world: &World, zone: &ZoneSpec, ledger: &Ledger, records: &[DnsRecord]) -> Result<Vec<bool>> {
+    let mut are_there = Vec::new();
+    for record in records {
+        let all = world.dns.records(zone, &record.name).await?;
+        not_elsewhere(ledger, &all, records, record)?;
+        are_there.push(all.iter().any(|other| other.is_same(record)));
+    }
+    Ok(are_there)
 }
 
 /// Whether visitors go where it says.
@@ -132,15 +137,8 @@ pub async fn release(world: &World, zone: &ZoneSpec, records: &[DnsRecord], user
 /// What [`ensure`] would make: the records that are not there. Fails where that would refuse. Changes nothing.
 pub async fn missing(world: &World, zone: &ZoneSpec, records: &[DnsRecord]) -> Result<Vec<DnsRecord>> {
     world.dns.check(zone).await?;
-    let (ledger, mut missing) = (ledger(world, zone).await?, Vec::new());
-    for record in records {
-        let there = world.dns.records(zone, &record.name).await?;
-        not_elsewhere(&ledger, &there, records, record)?;
-        if !there.iter().any(|other| other.is_same(record)) {
-            missing.push(record.clone());
-        }
-    }
-    Ok(missing)
+    let there = are_there(world, zone, &ledger(world, zone).await?, records).await?;
+    Ok(records.iter().zip(there).filter(|(_, there)| !there).map(|(record, _)| record.clone()).collect())
 }
 
 /// A record as a zone file has it.
